@@ -1,0 +1,284 @@
+"""Plain values that all layers share. Frozen, without behaviour beyond what their fields say; no database, no clock, no settings.
+
+Offsets count Unicode code points (Python `str` indices) in a document's stored text, end exclusive.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+Rung = Literal["model", "entry", "graph", "extractive", "passages", "refused"]
+Right = Literal["read", "write", "manage"]
+DocumentStatus = Literal["pending", "running", "ready", "failed"]
+
+
+def new_id() -> str:
+    """22 hexadecimal characters, ordered by time of making (milliseconds), then random."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(5)}"
+
+
+def utc_now() -> str:
+    """Now as RFC 3339 in UTC with microseconds: `2026-11-24T03:11:00.123456Z`; sorts as text."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. Until accounts exist there is one: the local user, with all rights."""
+
+    id: str
+    name: str
+    lang: Literal["zh", "en"] = "zh"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScope:
+    """What a caller may read: a filter that retrieval applies before top-k. `kb_ids` is exact; empty means nothing."""
+
+    kb_ids: tuple[str, ...]
+    document_ids: tuple[str, ...] | None = None
+    max_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCounts:
+    """Documents of a knowledge base by state; `pending` counts running ones too."""
+
+    total: int = 0
+    ready: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeBase:
+    """One knowledge base with its counts."""
+
+    id: str
+    name: str
+    title: str
+    description: str
+    chunk_chars: int
+    overlap_chars: int
+    without_evidence: Literal["refuse", "model"]
+    manifest: dict[str, object]
+    created_at: str
+    documents: DocumentCounts = DocumentCounts()
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document's row as the API shows it. `reason_*` are set when it failed."""
+
+    id: str
+    kb_id: str
+    knowledge_base: str
+    external_id: str | None
+    name: str
+    title: str
+    status: DocumentStatus
+    stage: str
+    progress_done: int
+    progress_total: int
+    progress_unit: str
+    reason_code: str | None
+    reason_zh: str | None
+    reason_en: str | None
+    pages: int | None
+    chunks: int
+    chars: int
+    sha256: str
+    size_bytes: int
+    mime_type: str
+    created_at: str
+    ready_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stretch of parsed text with what the parser knows of it; blocks are in order and do not overlap.
+
+    `heading_level`: 1..6 for a heading (its text is the heading's), else 0. `kind`: text, table_row, list_item, code.
+    """
+
+    start: int
+    end: int
+    page: int | None = None
+    heading_level: int = 0
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """What a parser gives: the stored text (decoded, no BOM, newlines `\\n`, otherwise as in the file) and its blocks."""
+
+    text: str
+    blocks: tuple[Block, ...]
+    title: str
+    mime_type: str
+    pages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDraft:
+    """A chunk before it has an id: `text == document_text[start:end]`. `reference`: the article's key (`12`, `12-1`), else ''."""
+
+    ordinal: int
+    start: int
+    end: int
+    text: str
+    page: int | None
+    heading_path: tuple[str, ...]
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceScore:
+    """One retriever's view of a hit: rank from 1, and its raw score."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One passage found. `confidence` in 0..1: idf-weighted share of the question's terms that the passage covers."""
+
+    chunk_id: int
+    document_id: str
+    external_id: str | None
+    document: str
+    title: str
+    kb_id: str
+    knowledge_base: str
+    heading_path: tuple[str, ...]
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    score: float
+    confidence: float
+    sources: dict[str, SourceScore] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A part that was configured and did not take part, with the reason."""
+
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first; `confidence` is the best hit's; `answerable` compares it with the documented threshold."""
+
+    hits: tuple[Hit, ...]
+    confidence: float
+    answerable: bool
+    degraded: tuple[Degraded, ...]
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A source of an answer: `quote == document_text[start:end]`; `cited`: `[index]` stands in the answer."""
+
+    index: int
+    document_id: str
+    external_id: str | None
+    document: str
+    title: str
+    heading_path: tuple[str, ...]
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    url: str
+    cited: bool
+    supported: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the engine counted them; 0 when no engine took part."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer object, the same on every interface (shared field names; see docs/api.md)."""
+
+    message_id: str
+    conversation_id: str
+    model: str
+    answer: str
+    rung: Rung
+    rung_reason: str
+    confidence: float | None
+    citations: tuple[Citation, ...]
+    degraded: tuple[Degraded, ...]
+    usage: Usage
+    timings: dict[str, float]
+    stopped: bool = False
+    finish_reason: str = "stop"
+
+
+# -- events of one turn, in the order in which a caller sees them
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waiting for a slot: `position` from 1; `eta_s` is an estimate or None."""
+
+    position: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesFound:
+    """The passages that the answer may use, before its text."""
+
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More text of the answer; `seq` from 0 without a gap; all deltas joined are the answer."""
+
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of a turn, also of a stopped one."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The end of a turn without an answer: `code` and the sentence for the reader."""
+
+    code: str
+    zh: str
+    en: str
+    status: int
+    type: str
+
+
+StreamEvent = Queued | SourcesFound | Delta | Done | Failed

@@ -1,0 +1,73 @@
+"""What a chat model promises, whatever engine is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from qzbrain.domain import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message as engines take it; role system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What to generate. `options` go through to the engine as they are: max_tokens, temperature, top_p, stop, seed, user."""
+
+    messages: Sequence[ChatMessage]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text as it came; all deltas of one read merged. The last piece has `finish_reason` and perhaps `usage`."""
+
+    text: str
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+class Cancellation:
+    """A stop button that works across threads and greenlets. `cancel()` is idempotent and calls what was registered, once."""
+
+    __slots__ = ("_callbacks", "cancelled")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._callbacks: list[Callable[[], None]] = []
+
+    def cancel(self) -> None:
+        """Stop; runs the registered callbacks (they must not block)."""
+        if self.cancelled:
+            return
+        self.cancelled = True
+        for callback in self._callbacks:
+            callback()
+        self._callbacks.clear()
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call `callback` at the stop; at once when it has come already."""
+        if self.cancelled:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+
+class ChatModel(Protocol):
+    """Generates text. Thread-safe."""
+
+    name: str
+
+    def generate(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
+        """Stream pieces; the last one carries a finish_reason.
+
+        Raises EngineUnavailable (could not connect, an error status, silence, garbage, an end without finish_reason) and Cancelled.
+        Leaving the iterator early (close) frees the engine at once.
+        """

@@ -1,0 +1,78 @@
+"""What every search backend promises. One contract test class runs unchanged on each of them.
+
+A backend holds, per knowledge base, the chunks that the outbox told it of. It is derived: it can be dropped and rebuilt from SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedChunk:
+    """One chunk as an index sees it. `tokens`: its text's tokens joined by blanks (text.tokenize), '' = the index tokenises by itself.
+
+    `context`: heading path and document title, searched with the text but in a field of its own.
+    """
+
+    chunk_id: int
+    document_id: str
+    text: str
+    context: str
+    tokens: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PutDocument:
+    """Replace all of a document's chunks by these."""
+
+    document_id: str
+    chunks: Sequence[IndexedChunk]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDocument:
+    """Forget a document's chunks; an unknown document is no error."""
+
+    document_id: str
+
+
+IndexChange = PutDocument | DeleteDocument
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalHit:
+    """A chunk found: raw `score` (higher is better), and `confidence` = idf-weighted query-term coverage in 0..1."""
+
+    chunk_id: int
+    document_id: str
+    score: float
+    confidence: float
+
+
+class SearchIndex(Protocol):
+    """A lexical index over many knowledge bases; statistics never mix between them."""
+
+    def apply(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+        """Apply changes in order and commit them together with `watermark` (the last outbox seq applied), atomically.
+
+        Applying the same changes again changes nothing. Visible to `search` of every process when it returns.
+        One writer at a time for a knowledge base, whoever it is; a second one raises Unavailable.
+        """
+
+    def watermark(self, kb_id: str) -> int:
+        """The last outbox seq that is committed; -1 when there is no index of this schema (it must be rebuilt)."""
+
+    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+        """Build a fresh index beside the one in use, then swap. Searches go on meanwhile on the old one."""
+
+    def drop(self, kb_id: str) -> None:
+        """Forget a knowledge base; an unknown one is no error."""
+
+    def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
+        """Best first, ties by chunk id, at most `top_k`. The filter applies before the cut. Unknown kb_id: empty list. Thread-safe."""
+
+    def chunk_count(self, kb_id: str) -> int:
+        """Chunks that a search can find now."""

@@ -1,0 +1,217 @@
+"""Every setting once: name, default, meaning, validation. The only place that reads the environment.
+
+Order of precedence: environment > config.toml > default. Environment names are the field names in upper case; keys of
+config.toml are the field names as they stand here. `docs/settings.md` is generated from this module (`qzbrain config docs`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from qzbrain.errors import SettingsInvalid
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The clone (or site-packages) that holds this package."""
+
+
+class ModelSettings(BaseModel):
+    """One `[models.NAME]` table of config.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(description="What answers: an external OpenAI-protocol server, a local engine, or the built-in extractive answerer.")
+    base_url: str = Field("", description="external: the address that ends in /v1.")
+    model: str = Field("", description="The name that the engine knows; the table's name by default.")
+    api_key: str = Field("", description="Key sent to the engine.", repr=False)
+    api_key_env: str = Field("", description="Environment variable that holds the key.")
+    path: str = Field("", description="Local engines: the model's files; MODEL_PATH overrides it.")
+    alive: bool = Field(True, description="Whether this model takes part.")
+    devices: str = Field("", description="GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default.")
+    memory_limit: str = Field("", description="Bound on its memory, `50GiB`.")
+    context: int = Field(8192, ge=512, le=10_000_000, description="Context in tokens, prompt and answer together.")
+    slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
+    queue: int = Field(64, ge=0, le=100_000, description="Questions that may wait; beyond it the answer is 429.")
+    kind: Literal["chat", "embedding", "rerank"] = Field("chat", description="What the model does.")
+    connect_timeout_s: float = Field(5.0, gt=0, le=600, description="Longest wait for a connection.")
+    first_token_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for the first token.")
+    idle_timeout_s: float = Field(60.0, gt=0, le=3600, description="Longest silence between two tokens.")
+    total_timeout_s: float = Field(900.0, gt=0, le=86_400, description="Longest whole answer.")
+    queue_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for a slot.")
+
+    def key(self) -> str:
+        """The API key: `api_key`, else the variable named by `api_key_env`, else ''."""
+        return self.api_key or (os.environ.get(self.api_key_env, "") if self.api_key_env else "")
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Made by `load_settings()`; never read the environment anywhere else."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="", case_sensitive=False)
+
+    # -- the brain itself
+    qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds.")
+    qzbrain_port: int = Field(9025, ge=1, le=65535, description="Port that the web server binds.")
+    qzbrain_env: Literal["production", "test"] = Field("production", description="`test` uses the test database and the test indexes.")
+    qzbrain_lang: Literal["zh", "en"] = Field("zh", description="Language of messages when the reader names none.")
+    qzbrain_accounts: Literal["auto", "on"] = Field("auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused.")
+    qzbrain_embedder: str = Field("auto", description="Embedding model: `auto`, `none` or a model's name. This version has lexical retrieval only.")
+    web_workers: Annotated[int, Field(ge=1, le=1)] = Field(1, description="Web worker processes; this version runs one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    # -- places
+    current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")
+    qzbrain_data: Path | None = Field(None, description="Data folder; `CURRENT_DIR/data` by default. Nothing is written elsewhere.")
+    qzbrain_config: Path | None = Field(None, description="The configuration file; else `QZBRAIN_DATA/config.toml`, else `./config.toml`.")
+    embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used by this version.")
+    embedding_model: str = Field("", description="Folder of embedding models. Not used by this version.")
+    model_path: str = Field("", description="Overrides the path of the model in use. Not used by this version.")
+    cuda_visible_devices: str = Field("", description="GPUs for local engines. Not used by this version.")
+
+    # -- limits
+    max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
+    max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
+    parse_timeout_s: int = Field(120, ge=5, le=3600, description="Longest time that reading one document may take.")
+    parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
+
+    # -- retrieval and answering
+    answer_threshold: float = Field(0.40, ge=0, le=1, description="Least confidence (idf-weighted share of the question's terms that the evidence covers) at which a question counts as answerable; below it the brain says that it does not know.")
+    context_chars: int = Field(6000, ge=500, le=1_000_000, description="Most characters of passages shown to a language model.")
+
+    # -- the manual's engines
+    mysql_host: str = Field("", description="MySQL server. Not used by this version: setting it is refused.")
+    mysql_port: int = Field(23306, ge=1, le=65535, description="MySQL port.")
+    mysql_user: str = Field("qiyuan", description="MySQL user.")
+    mysql_password: str = Field("", description="MySQL password, any characters.", repr=False)
+    mysql_db: str = Field("chatglm", description="MySQL database.")
+    redis_host: str = Field("", description="Redis server. Not used by this version: setting it is refused.")
+    redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")
+    redis_password: str = Field("", description="Redis password.", repr=False)
+    redis_db: int = Field(0, ge=0, description="Redis database for shared state.")
+    celery_db: int = Field(1, ge=0, description="Redis database for Celery.")
+    es_url_add: str = Field("", description="Elasticsearch or OpenSearch address. Not used by this version: setting it is refused.")
+    qizhibrain_index: str = Field("qizhi_brain_es_retriever", description="Name of the search index.")
+    kginsert_index: str = Field("qizhi_brain_kg_insert", description="Name of the index of inserted knowledge.")
+    qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", description="The search index under QZBRAIN_ENV=test.")
+    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="The index of inserted knowledge under QZBRAIN_ENV=test.")
+    qizhibrain_es_score: float = Field(1.0, ge=0, description="Lowest raw score that counts on Elasticsearch.")
+    graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
+    neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
+
+    models: dict[str, ModelSettings] = Field(default_factory=dict, description="Language models, one `[models.NAME]` table each.")
+
+    @field_validator("models")
+    @classmethod
+    def _model_names(cls, value: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for name, model in value.items():
+            if not re.fullmatch(r"[\w.\-]{1,64}", name) or name in ("auto", "none"):
+                raise ValueError(f"[models.{name}]: a name is 1-64 letters, digits, - _ . and not auto or none")
+            if model.engine == "external" and not re.match(r"https?://", model.base_url):
+                raise ValueError(f"[models.{name}]: engine external needs base_url = \"http://HOST:PORT/v1\"")
+        return value
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource, file_secret_settings: PydanticBaseSettingsSource) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first; the file's values come in as init arguments."""
+        return env_settings, init_settings
+
+    @property
+    def data(self) -> Path:
+        """The data folder, absolute."""
+        return (self.qzbrain_data or self.current_dir / "data").expanduser().resolve()
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file; another one under QZBRAIN_ENV=test."""
+        return self.data / ("test_database.sqlite" if self.qzbrain_env == "test" else "brain.sqlite")
+
+    @property
+    def index_path(self) -> Path:
+        """Folder of the search indexes; another one under QZBRAIN_ENV=test."""
+        return self.data / ("index_test" if self.qzbrain_env == "test" else "index")
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the brain."""
+        host = "127.0.0.1" if self.qzbrain_host in ("0.0.0.0", "::", "") else self.qzbrain_host
+        return f"http://{host}:{self.qzbrain_port}"
+
+
+def config_path() -> Path | None:
+    """The configuration file in force: QZBRAIN_CONFIG, else QZBRAIN_DATA/config.toml, else ./config.toml; None when none is there.
+
+    Raises SettingsInvalid when QZBRAIN_CONFIG names a file that does not exist.
+    """
+    named = os.environ.get("QZBRAIN_CONFIG")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise SettingsInvalid(
+                zh=f"QZBRAIN_CONFIG 指向的文件不存在：{path}。请改正路径，或运行 qzbrain config init 生成一份。",
+                en=f"QZBRAIN_CONFIG names a file that does not exist: {path}. Correct the path, or make one with: qzbrain config init.",
+            )
+        return path
+    data = os.environ.get("QZBRAIN_DATA")
+    for path in (Path(data).expanduser() / "config.toml" if data else ROOT / "data" / "config.toml", Path("config.toml")):
+        if path.is_file():
+            return path
+    return None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and config.toml once.
+
+    `overrides` stand below the environment, above the file. Raises SettingsInvalid with the setting's name and the way out.
+    """
+    path = config_path()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsInvalid(zh=f"配置文件 {path} 不是有效的 TOML：{exc}", en=f"{path} is not valid TOML: {exc}") from exc
+    known = set(Settings.model_fields)
+    if unknown := sorted(set(values) - known):
+        raise SettingsInvalid(
+            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}。请对照 docs/settings.md。",
+            en=f"{path} has unknown settings: {', '.join(unknown)}. See docs/settings.md.",
+        )
+    try:
+        settings = Settings(**{**values, **overrides})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = ".".join(str(x) for x in first["loc"]) or "models"
+        raise SettingsInvalid(zh=f"设置 {name} 的值不可用：{first['msg']}", en=f"setting {name} cannot be used: {first['msg']}", param=name) from exc
+    _refuse_what_this_version_lacks(settings)
+    return settings
+
+
+def _refuse_what_this_version_lacks(settings: Settings) -> None:
+    """Better no start than data in another place than the operator believes."""
+    for name in ("mysql_host", "redis_host", "es_url_add", "graph_url", "neo4j_url"):
+        if getattr(settings, name):
+            raise SettingsInvalid(
+                zh=f"设置了 {name.upper()}，但本版本尚不支持该外部服务，只使用内置实现。请取消该设置后再启动。",
+                en=f"{name.upper()} is set, but this version does not use that server yet, only its built-in part. Unset it and start again.",
+                param=name,
+            )
+    if settings.qzbrain_accounts == "on" or settings.qzbrain_host not in ("127.0.0.1", "localhost", "::1"):
+        raise SettingsInvalid(
+            zh="本版本没有账号功能，只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1，并去掉 QZBRAIN_ACCOUNTS=on。",
+            en="This version has no accounts and runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1 and drop QZBRAIN_ACCOUNTS=on.",
+            param="qzbrain_host",
+        )
+
+
+def origin_of(settings: Settings, name: str) -> str:
+    """Where a value came from: `environment`, the file's path, or `default`."""
+    if name.upper() in os.environ or name in os.environ:
+        return "environment"
+    path = config_path()
+    if path and name in tomllib.loads(path.read_text(encoding="utf-8-sig")):
+        return str(path)
+    return "default"

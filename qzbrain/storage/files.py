@@ -1,0 +1,95 @@
+"""Originals of documents: a content-addressed store under the data folder. A file's name is its SHA-256, so the same bytes are kept once.
+
+Knows bytes, not documents: who still uses a file is the caller's question, asked before `remove`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from qzbrain.errors import PayloadTooLarge, StorageFull
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What `put` kept: the address and the size."""
+
+    sha256: str
+    size_bytes: int
+
+
+class FileStore:
+    """Files under `root`, by content. Safe for several processes: a file appears whole or not at all."""
+
+    def __init__(self, root: Path, offload: Callable[..., Any] | None = None) -> None:
+        self.root = root
+        self._offload = offload or (lambda function, *args: function(*args))
+        root.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        """Where the content with this address lies (whether or not it is there)."""
+        return self.root / sha256[:2] / sha256
+
+    def put(self, stream: BinaryIO, *, limit_bytes: int) -> StoredFile:
+        """Keep a stream's bytes; returns when they are on the disk (fsync of file and folder).
+
+        Raises PayloadTooLarge over `limit_bytes`, StorageFull; leaves nothing behind then.
+        """
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
+        except OSError as exc:
+            raise _translated(exc) from exc
+        digest, size = hashlib.sha256(), 0
+        try:
+            while piece := stream.read(_PIECE):
+                size += len(piece)
+                if size > limit_bytes:
+                    raise PayloadTooLarge(
+                        zh=f"文件超过上限 {limit_bytes >> 20} MiB。请拆分文件，或调高 MAX_UPLOAD_MB。",
+                        en=f"The file is over the limit of {limit_bytes >> 20} MiB. Split it, or raise MAX_UPLOAD_MB.",
+                        param="file",
+                    )
+                digest.update(piece)
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(handle, view) :]
+            self._offload(os.fsync, handle)
+        except OSError as exc:
+            os.close(handle)
+            Path(temporary).unlink()
+            raise _translated(exc) from exc
+        except BaseException:
+            os.close(handle)
+            Path(temporary).unlink()
+            raise
+        os.close(handle)
+        target = self.path(digest.hexdigest())
+        target.parent.mkdir(exist_ok=True)
+        Path(temporary).replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            self._offload(os.fsync, folder)
+        finally:
+            os.close(folder)
+        return StoredFile(sha256=digest.hexdigest(), size_bytes=size)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """The content, for reading. Raises FileNotFoundError."""
+        return self.path(sha256).open("rb")
+
+    def remove(self, sha256: str) -> None:
+        """Forget a content; a missing one is no error."""
+        self.path(sha256).unlink(missing_ok=True)
+
+
+def _translated(exc: OSError) -> Exception:
+    return StorageFull() if exc.errno in (errno.ENOSPC, errno.EDQUOT) else exc

@@ -1,0 +1,170 @@
+"""The first schema: knowledge bases, documents, chunks, jobs, outbox, conversations, messages."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make all tables."""
+    op.create_table('conversations',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('owner', sa.String(length=32), nullable=False),
+    sa.Column('title', sa.String(length=255), nullable=False),
+    sa.Column('model', sa.String(length=255), nullable=False),
+    sa.Column('knowledge_bases', sa.JSON(), nullable=False),
+    sa.Column('origin', sa.String(length=16), nullable=False),
+    sa.Column('created_at', sa.String(length=32), nullable=False),
+    sa.Column('updated_at', sa.String(length=32), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_conversations'))
+    )
+    op.create_index('ix_conversations_owner_origin_updated_at', 'conversations', ['owner', 'origin', 'updated_at'], unique=False)
+    op.create_table('jobs',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('kind', sa.String(length=32), nullable=False),
+    sa.Column('subject', sa.String(length=64), nullable=False),
+    sa.Column('kb_id', sa.String(length=32), nullable=False),
+    sa.Column('payload', sa.JSON(), nullable=False),
+    sa.Column('status', sa.String(length=16), nullable=False),
+    sa.Column('stage', sa.String(length=16), nullable=False),
+    sa.Column('progress_done', sa.Integer(), nullable=False),
+    sa.Column('progress_total', sa.Integer(), nullable=False),
+    sa.Column('progress_unit', sa.String(length=16), nullable=False),
+    sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('run_after', sa.Float(), nullable=False),
+    sa.Column('lease_owner', sa.String(length=64), nullable=False),
+    sa.Column('lease_until', sa.Float(), nullable=False),
+    sa.Column('reason_code', sa.String(length=64), nullable=True),
+    sa.Column('reason_zh', sa.Text(length=2147483647), nullable=True),
+    sa.Column('reason_en', sa.Text(length=2147483647), nullable=True),
+    sa.Column('result', sa.JSON(), nullable=True),
+    sa.Column('created_at', sa.String(length=32), nullable=False),
+    sa.Column('updated_at', sa.String(length=32), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_jobs'))
+    )
+    op.create_index('ix_jobs_kb_id', 'jobs', ['kb_id'], unique=False)
+    op.create_index('ix_jobs_status_run_after', 'jobs', ['status', 'run_after'], unique=False)
+    op.create_index('ix_jobs_subject', 'jobs', ['subject'], unique=False)
+    op.create_table('knowledge_bases',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('name', sa.String(length=64), nullable=False),
+    sa.Column('title', sa.String(length=255), nullable=False),
+    sa.Column('description', sa.Text(length=2147483647), nullable=False),
+    sa.Column('chunk_chars', sa.Integer(), nullable=False),
+    sa.Column('overlap_chars', sa.Integer(), nullable=False),
+    sa.Column('without_evidence', sa.String(length=16), nullable=False),
+    sa.Column('manifest', sa.JSON(), nullable=False),
+    sa.Column('created_at', sa.String(length=32), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_knowledge_bases')),
+    sa.UniqueConstraint('name', name=op.f('uq_knowledge_bases_name'))
+    )
+    op.create_table('outbox',
+    sa.Column('seq', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('kb_id', sa.String(length=32), nullable=False),
+    sa.Column('op', sa.String(length=16), nullable=False),
+    sa.Column('document_id', sa.String(length=32), nullable=False),
+    sa.PrimaryKeyConstraint('seq', name=op.f('pk_outbox')),
+    sqlite_autoincrement=True
+    )
+    op.create_index('ix_outbox_kb_id_seq', 'outbox', ['kb_id', 'seq'], unique=False)
+    op.create_table('documents',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('kb_id', sa.String(length=32), nullable=False),
+    sa.Column('identity', sa.String(length=300), nullable=False),
+    sa.Column('external_id', sa.String(length=255), nullable=False),
+    sa.Column('name', sa.String(length=255), nullable=False),
+    sa.Column('title', sa.String(length=255), nullable=False),
+    sa.Column('status', sa.String(length=16), nullable=False),
+    sa.Column('stage', sa.String(length=16), nullable=False),
+    sa.Column('progress_done', sa.Integer(), nullable=False),
+    sa.Column('progress_total', sa.Integer(), nullable=False),
+    sa.Column('progress_unit', sa.String(length=16), nullable=False),
+    sa.Column('reason_code', sa.String(length=64), nullable=True),
+    sa.Column('reason_zh', sa.Text(length=2147483647), nullable=True),
+    sa.Column('reason_en', sa.Text(length=2147483647), nullable=True),
+    sa.Column('pages', sa.Integer(), nullable=True),
+    sa.Column('chunks', sa.Integer(), nullable=False),
+    sa.Column('chars', sa.Integer(), nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False),
+    sa.Column('size_bytes', sa.BigInteger(), nullable=False),
+    sa.Column('mime_type', sa.String(length=127), nullable=False),
+    sa.Column('stored', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.String(length=32), nullable=False),
+    sa.Column('ready_at', sa.String(length=32), nullable=True),
+    sa.ForeignKeyConstraint(['kb_id'], ['knowledge_bases.id'], name=op.f('fk_documents_kb_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_documents')),
+    sa.UniqueConstraint('kb_id', 'identity', name=op.f('uq_documents_kb_id_identity'))
+    )
+    op.create_index('ix_documents_kb_id_status', 'documents', ['kb_id', 'status'], unique=False)
+    op.create_index('ix_documents_sha256', 'documents', ['sha256'], unique=False)
+    op.create_table('messages',
+    sa.Column('id', sa.String(length=32), nullable=False),
+    sa.Column('conversation_id', sa.String(length=32), nullable=False),
+    sa.Column('role', sa.String(length=16), nullable=False),
+    sa.Column('status', sa.String(length=16), nullable=False),
+    sa.Column('content', sa.Text(length=2147483647), nullable=False),
+    sa.Column('model', sa.String(length=255), nullable=False),
+    sa.Column('rung', sa.String(length=16), nullable=False),
+    sa.Column('rung_reason', sa.Text(length=2147483647), nullable=False),
+    sa.Column('confidence', sa.Float(), nullable=True),
+    sa.Column('details', sa.JSON(), nullable=False),
+    sa.Column('rating', sa.String(length=8), nullable=False),
+    sa.Column('comment', sa.Text(length=2147483647), nullable=False),
+    sa.Column('created_at', sa.String(length=32), nullable=False),
+    sa.Column('finished_at', sa.String(length=32), nullable=True),
+    sa.Column('position', sa.Integer(), nullable=False),
+    sa.ForeignKeyConstraint(['conversation_id'], ['conversations.id'], name=op.f('fk_messages_conversation_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_messages'))
+    )
+    op.create_index('ix_messages_conversation_id_position', 'messages', ['conversation_id', 'position'], unique=False)
+    op.create_index('ix_messages_status', 'messages', ['status'], unique=False)
+    op.create_table('chunks',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('document_id', sa.String(length=32), nullable=False),
+    sa.Column('kb_id', sa.String(length=32), nullable=False),
+    sa.Column('ordinal', sa.Integer(), nullable=False),
+    sa.Column('text', sa.Text(length=2147483647), nullable=False),
+    sa.Column('start', sa.Integer(), nullable=False),
+    sa.Column('end', sa.Integer(), nullable=False),
+    sa.Column('page', sa.Integer(), nullable=True),
+    sa.Column('heading_path', sa.Text(length=2147483647), nullable=False),
+    sa.Column('reference', sa.String(length=32), nullable=False),
+    sa.ForeignKeyConstraint(['document_id'], ['documents.id'], name=op.f('fk_chunks_document_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_chunks')),
+    sqlite_autoincrement=True
+    )
+    op.create_index('ix_chunks_document_id_ordinal', 'chunks', ['document_id', 'ordinal'], unique=False)
+    op.create_index('ix_chunks_kb_id_reference', 'chunks', ['kb_id', 'reference'], unique=False)
+    op.create_table('document_texts',
+    sa.Column('document_id', sa.String(length=32), nullable=False),
+    sa.Column('text', sa.Text(length=2147483647), nullable=False),
+    sa.ForeignKeyConstraint(['document_id'], ['documents.id'], name=op.f('fk_document_texts_document_id')),
+    sa.PrimaryKeyConstraint('document_id', name=op.f('pk_document_texts'))
+    )
+
+
+def downgrade() -> None:
+    """Drop all tables."""
+    op.drop_table('document_texts')
+    op.drop_index('ix_chunks_kb_id_reference', table_name='chunks')
+    op.drop_index('ix_chunks_document_id_ordinal', table_name='chunks')
+    op.drop_table('chunks')
+    op.drop_index('ix_messages_status', table_name='messages')
+    op.drop_index('ix_messages_conversation_id_position', table_name='messages')
+    op.drop_table('messages')
+    op.drop_index('ix_documents_sha256', table_name='documents')
+    op.drop_index('ix_documents_kb_id_status', table_name='documents')
+    op.drop_table('documents')
+    op.drop_index('ix_outbox_kb_id_seq', table_name='outbox')
+    op.drop_table('outbox')
+    op.drop_table('knowledge_bases')
+    op.drop_index('ix_jobs_subject', table_name='jobs')
+    op.drop_index('ix_jobs_status_run_after', table_name='jobs')
+    op.drop_index('ix_jobs_kb_id', table_name='jobs')
+    op.drop_table('jobs')
+    op.drop_index('ix_conversations_owner_origin_updated_at', table_name='conversations')
+    op.drop_table('conversations')

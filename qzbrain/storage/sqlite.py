@@ -1,0 +1,90 @@
+"""SQLite connections that never stall a gevent hub.
+
+sqlite3 blocks the thread that calls it: a writer that waits for another process's lock would stop every stream of the web
+process. Where gevent has patched the standard library, statements that write, and commits, run in the hub's native thread
+pool while only their greenlet waits; reads stay inline, because a WAL reader waits for nobody and they are short. Only pure
+native calls go to the pool (no logging, no shared locks: those hang there).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BUSY_TIMEOUT_S = 30.0
+
+
+def _inline(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+def offloader() -> Callable[..., Any]:
+    """`call(function, *args)`: in the hub's native thread pool when gevent has patched this process, else right here."""
+    try:
+        from gevent import monkey
+    except ImportError:
+        return _inline
+    if not monkey.is_module_patched("socket"):
+        return _inline
+    from gevent import get_hub
+
+    def in_pool(function: Callable[..., Any], *args: Any) -> Any:
+        return get_hub().threadpool.apply(function, args)
+
+    return in_pool
+
+
+def _reads(sql: str) -> bool:
+    return sql.startswith(("SELECT", "PRAGMA", "WITH"))
+
+
+class OffloadCursor(sqlite3.Cursor):
+    """A cursor whose writing statements run in the native pool."""
+
+    def execute(self, sql: str, parameters: Any = ()) -> OffloadCursor:
+        """As sqlite3's; reads inline, everything else in the pool."""
+        if _reads(sql):
+            super().execute(sql, parameters)
+        else:
+            self.connection.offload(sqlite3.Cursor.execute, self, sql, parameters)  # type: ignore[attr-defined]
+        return self
+
+    def executemany(self, sql: str, parameters: Any) -> OffloadCursor:
+        """As sqlite3's, in the pool."""
+        self.connection.offload(sqlite3.Cursor.executemany, self, sql, list(parameters))  # type: ignore[attr-defined]
+        return self
+
+
+class OffloadConnection(sqlite3.Connection):
+    """A connection whose commits and writing statements run in the native pool."""
+
+    offload: Callable[..., Any] = staticmethod(_inline)
+
+    def cursor(self, factory: Any = OffloadCursor) -> Any:
+        """A cursor that knows this connection's pool."""
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        """As sqlite3's, in the pool."""
+        self.offload(sqlite3.Connection.commit, self)
+
+    def rollback(self) -> None:
+        """As sqlite3's, in the pool."""
+        self.offload(sqlite3.Connection.rollback, self)
+
+
+def connect(path: Path) -> OffloadConnection:
+    """Open the database in WAL mode, in autocommit (the caller begins), with foreign keys on and deleted content overwritten.
+
+    `synchronous=NORMAL`: a commit survives kill -9 of any process; `Database.write(durable=True)` raises it to FULL, which
+    survives power loss, for the transactions behind an acknowledged upload.
+    """
+    connection: OffloadConnection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=OffloadConnection, cached_statements=256
+    )
+    connection.offload = offloader()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY", "cache_size=-8000"):
+        sqlite3.Cursor.execute(sqlite3.Connection.cursor(connection), f"PRAGMA {pragma}")
+    return connection

@@ -1,0 +1,12 @@
+"""The schema, one module per subject; `metadata` holds them all. Truth lives here; every index can be rebuilt from it.
+
+Ids are text from `domain.new_id()`, times are `domain.utc_now()` text, leases are seconds since 1970 as floats.
+Absent values that take part in a unique key are '' rather than NULL.
+"""
+
+from qzbrain.storage.tables.base import metadata
+from qzbrain.storage.tables.chat import conversations, messages
+from qzbrain.storage.tables.jobs import jobs, outbox
+from qzbrain.storage.tables.knowledge import chunks, document_texts, documents, knowledge_bases
+
+__all__ = ["chunks", "conversations", "document_texts", "documents", "jobs", "knowledge_bases", "messages", "metadata", "outbox"]

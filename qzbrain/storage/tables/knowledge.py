@@ -1,0 +1,75 @@
+"""Knowledge bases, documents, their parsed text, their chunks."""
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
+
+from qzbrain.storage.tables.base import Id, LongText, Name, Time, metadata
+
+knowledge_bases = Table(
+    "knowledge_bases",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("title", Name, nullable=False, default=""),
+    Column("description", LongText, nullable=False, default=""),
+    Column("chunk_chars", Integer, nullable=False),
+    Column("overlap_chars", Integer, nullable=False),
+    Column("without_evidence", String(16), nullable=False, default="refuse"),
+    Column("manifest", JSON, nullable=False),
+    Column("created_at", Time, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kb_id", Id, ForeignKey("knowledge_bases.id"), nullable=False),
+    Column("identity", String(300), nullable=False),  # 'sha:<hex>' for a file or text, 'ext:<external_id>' where one is given
+    Column("external_id", String(255), nullable=False, default=""),
+    Column("name", Name, nullable=False),
+    Column("title", Name, nullable=False, default=""),
+    Column("status", String(16), nullable=False),  # pending | running | ready | failed
+    Column("stage", String(16), nullable=False, default=""),  # parse | chunk | index | ''
+    Column("progress_done", Integer, nullable=False, default=0),
+    Column("progress_total", Integer, nullable=False, default=0),
+    Column("progress_unit", String(16), nullable=False, default=""),  # pages | chunks | ''
+    Column("reason_code", String(64)),
+    Column("reason_zh", LongText),
+    Column("reason_en", LongText),
+    Column("pages", Integer),
+    Column("chunks", Integer, nullable=False, default=0),
+    Column("chars", Integer, nullable=False, default=0),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("mime_type", String(127), nullable=False, default=""),
+    Column("stored", Integer, nullable=False, default=1),  # 1: the original is a file of the content store; 0: only its text is kept
+    Column("created_at", Time, nullable=False),
+    Column("ready_at", Time),
+    UniqueConstraint("kb_id", "identity"),
+    Index("ix_documents_kb_id_status", "kb_id", "status"),
+    Index("ix_documents_sha256", "sha256"),
+)
+
+document_texts = Table(
+    "document_texts",
+    metadata,
+    Column("document_id", Id, ForeignKey("documents.id"), primary_key=True),
+    Column("text", LongText, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("document_id", Id, ForeignKey("documents.id"), nullable=False),
+    Column("kb_id", Id, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page", Integer),
+    Column("heading_path", LongText, nullable=False),  # JSON array of strings
+    Column("reference", String(32), nullable=False, default=""),  # article key: '12', '12-1', else ''
+    Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
+    Index("ix_chunks_kb_id_reference", "kb_id", "reference"),
+    sqlite_autoincrement=True,
+)
