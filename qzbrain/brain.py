@@ -1,0 +1,89 @@
+"""Composition root: settings in, wired services out. The only place that chooses a backend.
+
+Parts are made when first used, so that each process imports and holds only what it needs: an idle worker has no search engine,
+the command line no chat.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from qzbrain.auth.access import Access
+from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.settings import Settings
+from qzbrain.storage import migrate
+from qzbrain.storage.database import Database
+from qzbrain.storage.files import FileStore
+from qzbrain.storage.sqlite import offloader
+
+if TYPE_CHECKING:
+    from qzbrain.chat.service import ChatService
+    from qzbrain.knowledge.service import KnowledgeService
+    from qzbrain.models.registry import ModelRegistry
+    from qzbrain.retrieval.base import SearchIndex
+    from qzbrain.retrieval.feeder import Feeder
+    from qzbrain.retrieval.hybrid import Retriever
+
+
+class Brain:
+    """All services of one process, wired to each other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.db = Database(settings.database_path)
+        migrate.upgrade(self.db)
+        self.files = FileStore(settings.data / "files", offloader())
+        self.access = Access(self.db)
+        self.jobs = LeaseRunner(self.db)
+
+    @cached_property
+    def index(self) -> SearchIndex:
+        """The search backend."""
+        from qzbrain.retrieval.embedded.lexical import TantivyIndex
+
+        return TantivyIndex(self.settings.index_path)
+
+    @cached_property
+    def feeder(self) -> Feeder:
+        """Brings the outbox into the search index."""
+        from qzbrain.retrieval.feeder import Feeder
+
+        return Feeder(self.db, self.index)
+
+    @cached_property
+    def knowledge(self) -> KnowledgeService:
+        """Knowledge bases and documents."""
+        from qzbrain.knowledge.service import KnowledgeService
+
+        return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """Joint retrieval."""
+        from qzbrain.retrieval.hybrid import Retriever
+
+        return Retriever(self.db, self.index, self.settings)
+
+    @cached_property
+    def models(self) -> ModelRegistry:
+        """The chat models of the configuration, and the built-in one."""
+        from qzbrain.models.registry import ModelRegistry
+
+        return ModelRegistry(self.settings)
+
+    @cached_property
+    def chat(self) -> ChatService:
+        """Answers."""
+        from qzbrain.chat.service import ChatService
+
+        return ChatService(self.db, self.access, self.retriever, self.models, self.settings)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self.db.close()
+
+
+def build(settings: Settings) -> Brain:
+    """Wire a brain; the database is migrated when it needs to be. Raises SettingsInvalid, StorageFull."""
+    return Brain(settings)
