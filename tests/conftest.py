@@ -1,0 +1,48 @@
+"""Fixtures that all tests share: settings and a wired brain over a data folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from qzbrain.brain import Brain, build
+from qzbrain.domain import Caller
+from qzbrain.settings import Settings
+
+MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine leaks into a test."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(MANUAL_NAMES):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings over `tmp_path/data`, with overrides by name."""
+
+    def make(**overrides: object) -> Settings:
+        return Settings(**{"qzbrain_data": tmp_path / "data", **overrides})
+
+    return make
+
+
+@pytest.fixture
+def brain(make_settings: Callable[..., Settings]) -> Iterator[Brain]:
+    """A wired brain with an empty database."""
+    made = build(make_settings())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def caller(brain: Brain) -> Caller:
+    """The local user."""
+    return brain.access.local_caller("zh")
