@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 
 from qzbrain.domain import Caller, ReadScope, Right
 from qzbrain.errors import Lang, NotFound, PermissionRefused
@@ -64,7 +64,7 @@ class Access:
         Raises NotFound (`knowledge_base_not_found`) for one that is unknown or may not be read.
         """
         if names_or_ids is None:
-            return [ref for row in self._db.rows(_ALL) if self.allows(caller, "read", (ref := KbRef(*row)).id)]
+            return [_reference(row) for row in self._db.rows(_ALL) if self.allows(caller, "read", row.id)]
         found = {ref.id: ref for ref in (self._one(caller, key) for key in names_or_ids)}
         return list(found.values())
 
@@ -74,12 +74,17 @@ class Access:
         return ReadScope(kb_ids=tuple(x.id for x in readable), document_ids=None if document_ids is None else tuple(document_ids))
 
     def _one(self, caller: Caller, key: str) -> KbRef:
-        rows = self._db.rows(_ONE, {"key": key})
-        matches = [KbRef(*row) for row in rows]
+        if not key.isprintable():  # no such name can exist, and the driver takes no lone surrogates
+            raise unknown_knowledge_base("")
+        matches = [_reference(row) for row in self._db.rows(_ONE, {"key": key})]
         matches.sort(key=lambda ref: ref.id != key)  # an id wins over a knowledge base that took it as its name
         if not matches or not self.allows(caller, "read", matches[0].id):
             raise unknown_knowledge_base(key)
         return matches[0]
+
+
+def _reference(row: Row[Any]) -> KbRef:
+    return KbRef(id=row.id, name=row.name, title=row.title, without_evidence=row.without_evidence)
 
 
 def unknown_knowledge_base(key: str) -> NotFound:
