@@ -9,11 +9,13 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 Rung = Literal["model", "entry", "graph", "extractive", "passages", "refused"]
 Right = Literal["read", "write", "manage"]
 DocumentStatus = Literal["pending", "running", "ready", "failed"]
+JobStatus = Literal["pending", "running", "done", "failed", "cancelled"]
+T = TypeVar("T")
 
 
 def new_id() -> str:
@@ -42,6 +44,15 @@ class ReadScope:
     kb_ids: tuple[str, ...]
     document_ids: tuple[str, ...] | None = None
     max_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A piece of a list: `next` is the cursor to pass as `after` for what follows, None at the end."""
+
+    data: tuple[T, ...]
+    has_more: bool = False
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,44 @@ class Document:
     mime_type: str
     created_at: str
     ready_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedDocument:
+    """What an upload gives back once it is durable. `id` is None for a corpus, which is no document: follow `job_id`.
+
+    `duplicate`: the same bytes were there already, and `id` is the first one's. `job_id` is None when nothing is left to do.
+    """
+
+    id: str | None
+    name: str
+    status: DocumentStatus
+    sha256: str
+    size_bytes: int
+    duplicate: bool
+    job_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's row as the API shows it. `subject`: the id of the document it works on, or ''. `reason_*` are set when it failed."""
+
+    id: str
+    kind: str
+    subject: str
+    kb_id: str
+    status: JobStatus
+    stage: str
+    progress_done: int
+    progress_total: int
+    progress_unit: str
+    attempts: int
+    reason_code: str | None
+    reason_zh: str | None
+    reason_en: str | None
+    result: dict[str, Any] | None
+    created_at: str
+    updated_at: str
 
 
 @dataclass(frozen=True, slots=True)

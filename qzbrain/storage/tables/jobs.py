@@ -18,6 +18,7 @@ jobs = Table(
     Column("progress_total", Integer, nullable=False, default=0),
     Column("progress_unit", String(16), nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("lost", Integer, nullable=False, default=0),  # times that its worker died under it; not the job's fault, so not an attempt
     Column("run_after", Float, nullable=False, default=0.0),
     Column("lease_owner", String(64), nullable=False, default=""),
     Column("lease_until", Float, nullable=False, default=0.0),

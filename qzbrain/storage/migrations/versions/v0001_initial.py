@@ -35,6 +35,7 @@ def upgrade() -> None:
     sa.Column('progress_total', sa.Integer(), nullable=False),
     sa.Column('progress_unit', sa.String(length=16), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
+    sa.Column('lost', sa.Integer(), nullable=False),
     sa.Column('run_after', sa.Float(), nullable=False),
     sa.Column('lease_owner', sa.String(length=64), nullable=False),
     sa.Column('lease_until', sa.Float(), nullable=False),
