@@ -1,0 +1,286 @@
+"""Jobs as leased rows: the runner that needs no broker. See `jobs.base` for what every runner promises.
+
+A worker claims due rows, oldest first, several of one kind at a time, and holds them by a lease that its heartbeat extends. A
+lease that runs out, or whose holder died on this host, is taken back. Losing the worker is seldom the job's fault, so it counts
+apart from failed attempts: `MAX_LOST` times, then the job is put in quarantine.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from qzbrain import logs
+from qzbrain.domain import utc_now
+from qzbrain.errors import BrainError, Cancelled, ParseFailed, StorageBusy, StorageFull
+from qzbrain.jobs.base import MAX_ATTEMPTS, Handler, Job
+from qzbrain.jobs.owner import died_here, new_owner
+from qzbrain.jobs.rows import JobRows
+from qzbrain.storage.database import Database
+from qzbrain.storage.tables import jobs
+
+LEASE_S = 60.0
+POLL_S = 0.08
+MAX_LOST = 20
+ALONE_AFTER_LOST = 3
+_SWEEP_S = 5.0
+_BEAT_S = 0.5
+
+log = logs.get(__name__)
+
+
+class Stopping(Exception):
+    """The worker is asked to end: handlers let it pass, and their jobs are given back untouched."""
+
+
+BatchHandler = Callable[[Sequence["Lease"]], None]
+"""Does several jobs of one kind. Calls `complete` or `fail` of each in its own transaction; those left open when it returns are done.
+
+When it raises, the jobs still open are tried one by one, so that one bad job cannot take the others with it.
+"""
+
+FailureHook = Callable[[Connection, Job, BrainError], None]
+"""What follows a job into failure, in the transaction that marks it as failed."""
+
+
+def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> None:
+    """Most kinds have no row that mirrors their state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How jobs of one kind are done, at most `batch` at a time."""
+
+    handle: BatchHandler
+    failed: FailureHook = _nothing_follows
+    batch: int = 1
+
+
+class Lease:
+    """A job held by this worker; it is the `JobContext` of its handler."""
+
+    def __init__(self, runner: LeaseRunner, job: Job, kind: Kind) -> None:
+        self._runner, self._kind = runner, kind
+        self._beat = self._shown = time.monotonic()
+        self._stage = ""
+        self.job = job
+
+    def heartbeat(self) -> None:
+        """Extend the leases of this worker, at most twice a second. Raises Cancelled when the job is no longer ours, Stopping."""
+        self._runner.check_stop()
+        now = time.monotonic()
+        if now - self._beat >= _BEAT_S:
+            self._beat = now
+            self._runner.extend(self.job.id, {})
+
+    def progress(self, stage: str, done: int, total: int, unit: str) -> None:
+        """Show where the work stands, at most twice a second but each new stage at once. Raises Cancelled, Stopping."""
+        self._runner.check_stop()
+        now = time.monotonic()
+        if stage == self._stage and now - self._shown < _BEAT_S and done < total:
+            return
+        self._stage, self._beat, self._shown = stage, now, now
+        self._runner.extend(self.job.id, {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit})
+
+    def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
+        """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
+        self._runner.settle(connection, self.job, {"status": "done", "stage": "", "result": result})
+
+    def fail(self, connection: Connection, error: BrainError) -> None:
+        """Mark the job as failed for good in the caller's transaction, with what follows it."""
+        self._runner.fail(connection, self.job, self._kind, error)
+
+
+class LeaseRunner(JobRows):
+    """Submits, claims and settles rows of the jobs table. `clock` gives seconds since 1970."""
+
+    def __init__(self, database: Database, *, lease_s: float = LEASE_S, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(database)
+        self._lease_s, self._clock = lease_s, clock
+        self._stop: Callable[[], bool] = lambda: False
+        self._swept = 0.0
+        self.owner = new_owner()
+
+    # -- for the worker
+
+    def run(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool], idle: Callable[[], None] | None = None) -> None:
+        """Work until `stop()`. `idle` is called each time that nothing is due, about ten times a second."""
+        known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
+        self._stop = stop
+        self.reclaim(known)
+        while not stop():
+            try:
+                worked = self.work(known)
+            except (StorageFull, StorageBusy) as exc:
+                log.warning("jobs_wait_for_storage", code=exc.code)
+                worked = False
+            if not worked:
+                if idle is not None:
+                    idle()
+                time.sleep(POLL_S)
+
+    def work(self, kinds: Mapping[str, Kind]) -> bool:
+        """Claim and do one batch; False when nothing is due."""
+        if self._clock() - self._swept >= _SWEEP_S:
+            self.reclaim(kinds)
+        leases = self.claim(kinds)
+        if leases:
+            self._do(kinds[leases[0].job.kind], leases)
+        return bool(leases)
+
+    def claim(self, kinds: Mapping[str, Kind]) -> list[Lease]:
+        """Lease the oldest due job, and those after it of the same kind up to the kind's batch.
+
+        A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
+        """
+        due = (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
+        oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.id).limit(1)
+        if not self._db.rows(oldest):
+            return []
+        with self._db.write() as connection:
+            first = connection.execute(oldest).first()
+            if first is None:
+                return []
+            kind, alone = kinds[first.kind], first.lost >= ALONE_AFTER_LOST
+            among = due & (jobs.c.kind == first.kind) & (jobs.c.id == first.id if alone else jobs.c.lost < ALONE_AFTER_LOST)
+            rows = connection.execute(select(jobs).where(among).order_by(jobs.c.id).limit(kind.batch)).all()
+            held = {"status": "running", "lease_owner": self.owner, "lease_until": self._clock() + self._lease_s, "updated_at": utc_now()}
+            connection.execute(update(jobs).where(jobs.c.id.in_([row.id for row in rows])).values(attempts=jobs.c.attempts + 1, **held))
+        return [Lease(self, Job(row.id, row.kind, row.subject, row.kb_id, row.payload, row.attempts + 1), kind) for row in rows]
+
+    def reclaim(self, kinds: Mapping[str, Kind]) -> int:
+        """Take back leases that ran out, that dead processes of this host hold, or that this runner holds without working on them."""
+        self._swept = self._clock()
+        held = self._db.rows(select(jobs).where(jobs.c.status == "running", jobs.c.kind.in_(list(kinds))))
+        gone = [x for x in held if x.lease_until < self._clock() or x.lease_owner == self.owner or died_here(x.lease_owner)]
+        for row in gone:
+            with self._db.write() as connection:
+                self._take_back(connection, row, kinds[row.kind])
+        return len(gone)
+
+    # -- for leases and their handlers
+
+    def check_stop(self) -> None:
+        """Raises Stopping when the worker shall end."""
+        if self._stop():
+            raise Stopping
+
+    def extend(self, job_id: str, shown: Mapping[str, Any]) -> None:
+        """Extend all leases of this runner and show a job's progress. Raises Cancelled when that job is no longer ours."""
+        mine = (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
+        with self._db.write() as connection:
+            connection.execute(update(jobs).where(mine).values(lease_until=self._clock() + self._lease_s))
+            found = connection.execute(update(jobs).where(mine, jobs.c.id == job_id).values(updated_at=utc_now(), **shown)).rowcount
+        if not found:
+            raise Cancelled
+
+    def still_held(self, connection: Connection, leases: Sequence[Lease]) -> list[Lease]:
+        """Those whose job is still ours: not deleted, cancelled, taken back or settled."""
+        ids = [lease.job.id for lease in leases]
+        mine = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.lease_owner == self.owner, jobs.c.status == "running")
+        held = set(connection.execute(mine).scalars())
+        return [lease for lease in leases if lease.job.id in held]
+
+    def settle(self, connection: Connection, job: Job, values: Mapping[str, Any]) -> bool:
+        """Write an outcome when the job is still ours; tells whether it was."""
+        mine = (jobs.c.id == job.id) & (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
+        change = update(jobs).where(mine).values(lease_owner="", lease_until=0.0, updated_at=utc_now(), **values)
+        return connection.execute(change).rowcount > 0
+
+    def fail(self, connection: Connection, job: Job, kind: Kind, error: BrainError) -> None:
+        """Mark a job as failed for good, with what follows it."""
+        if self.settle(connection, job, {"status": "failed", **_reason(error)}):
+            kind.failed(connection, job, error)
+
+    # -- one batch
+
+    def _do(self, kind: Kind, leases: Sequence[Lease]) -> None:
+        logs.bind(job_id=leases[0].job.id if len(leases) == 1 else "")
+        try:
+            kind.handle(leases)
+        except Stopping:
+            self._give_back(leases)
+        except Exception as exc:  # noqa: BLE001 - the edge of a job
+            with self._db.read() as connection:
+                still_open = self.still_held(connection, leases)
+            if len(leases) == 1:
+                self._settle_error(kind, leases[0], exc)
+                return
+            log.warning("batch_failed", kind=leases[0].job.kind, jobs=len(still_open), error=repr(exc)[:300])
+            for lease in still_open:
+                if not self._stop():
+                    self._do(kind, [lease])
+            self._give_back(still_open)
+        else:
+            with self._db.write() as connection:
+                for lease in self.still_held(connection, leases):
+                    lease.complete(connection)
+
+    def _settle_error(self, kind: Kind, lease: Lease, exc: Exception) -> None:
+        """Again later, or failed: "never again" errors at once, others after MAX_ATTEMPTS."""
+        if isinstance(exc, Cancelled):
+            return
+        final = isinstance(exc, BrainError) and exc.status < 500
+        if not final:
+            log.error("job_failed", kind=lease.job.kind, attempt=lease.job.attempts, exc_info=exc)
+        with self._db.write() as connection:
+            if final or lease.job.attempts >= MAX_ATTEMPTS:
+                self.fail(connection, lease.job, kind, exc if isinstance(exc, BrainError) else _unexpected(exc))
+                return
+            pause = 2.0 ** (lease.job.attempts - 1)
+            pause += random.uniform(0, pause / 4)  # noqa: S311 - spreads retries, guards nothing
+            self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": self._clock() + pause})
+
+    def _give_back(self, leases: Sequence[Lease]) -> None:
+        with self._db.write() as connection:
+            for lease in leases:
+                self.settle(connection, lease.job, {"status": "pending", "stage": "", "attempts": lease.job.attempts - 1})
+
+    def _take_back(self, connection: Connection, row: Row[Any], kind: Kind) -> None:
+        lost = row.lost + 1
+        values: dict[str, Any] = {"status": "pending", "attempts": max(0, row.attempts - 1), "lost": lost}
+        values["run_after"] = 0.0 if lost <= ALONE_AFTER_LOST else self._clock() + min(30.0, 2.0 ** (lost - ALONE_AFTER_LOST))
+        error = _quarantined(lost)
+        if lost >= MAX_LOST:
+            values |= {"status": "failed", **_reason(error)}
+        same = (jobs.c.id == row.id) & (jobs.c.status == "running") & (jobs.c.lease_owner == row.lease_owner)
+        changed = connection.execute(update(jobs).where(same).values(lease_owner="", lease_until=0.0, stage="", updated_at=utc_now(), **values)).rowcount
+        if changed and lost >= MAX_LOST:
+            kind.failed(connection, Job(row.id, row.kind, row.subject, row.kb_id, row.payload, row.attempts), error)
+
+
+def one_by_one(handler: Handler, database: Database) -> BatchHandler:
+    """Make a handler of single jobs one of batches."""
+
+    def handle(leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            result = handler(lease.job, lease)
+            with database.write() as connection:
+                lease.complete(connection, result)
+
+    return handle
+
+
+def _reason(error: BrainError) -> dict[str, str]:
+    return {"reason_code": error.code, "reason_zh": error.zh, "reason_en": error.en}
+
+
+def _unexpected(exc: Exception) -> BrainError:
+    name = type(exc).__name__
+    return BrainError(
+        zh=f"处理时出现内部错误（{name}），重试 {MAX_ATTEMPTS} 次后仍未成功。请查看日志，然后重试该任务。",
+        en=f"An internal error ({name}) came up again in each of {MAX_ATTEMPTS} attempts. See the log, then retry the job.",
+    )
+
+
+def _quarantined(lost: int) -> ParseFailed:
+    return ParseFailed(
+        "quarantined",
+        zh=f"处理该内容时工作进程已 {lost} 次意外终止，已隔离以免影响其他文档。请检查该文件，或重试该任务。",
+        en=f"The worker died {lost} times while it held this, so it is in quarantine to spare the other documents. Check the file, or retry the job.",
+    )
