@@ -187,6 +187,20 @@ class ChunkDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stored chunk: `text == document_text[start:end]`, in the order of `ordinal`."""
+
+    id: int
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    heading_path: tuple[str, ...]
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceScore:
     """One retriever's view of a hit: rank from 1, and its raw score."""
 

@@ -100,7 +100,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_documents')),
     sa.UniqueConstraint('kb_id', 'identity', name=op.f('uq_documents_kb_id_identity'))
     )
-    op.create_index('ix_documents_kb_id_status', 'documents', ['kb_id', 'status'], unique=False)
+    op.create_index('ix_documents_kb_id_status_chunks', 'documents', ['kb_id', 'status', 'chunks'], unique=False)
     op.create_index('ix_documents_sha256', 'documents', ['sha256'], unique=False)
     op.create_table('messages',
     sa.Column('id', sa.String(length=32), nullable=False),
@@ -158,7 +158,7 @@ def downgrade() -> None:
     op.drop_index('ix_messages_conversation_id_position', table_name='messages')
     op.drop_table('messages')
     op.drop_index('ix_documents_sha256', table_name='documents')
-    op.drop_index('ix_documents_kb_id_status', table_name='documents')
+    op.drop_index('ix_documents_kb_id_status_chunks', table_name='documents')
     op.drop_table('documents')
     op.drop_index('ix_outbox_kb_id_seq', table_name='outbox')
     op.drop_table('outbox')
