@@ -1,0 +1,24 @@
+# Parts of ./test.sh and the things that are made from the code. All of it runs in .venv-test (made by ./test.sh --setup-only).
+BIN := .venv-test/bin
+UV ?= uv
+
+.PHONY: check test docs bench lock
+
+check:            ## static checks
+	./test.sh --checks-only
+
+test:             ## everything
+	./test.sh
+
+docs:             ## pages that are generated from the code
+	$(BIN)/qzbrain config docs > docs/settings.md
+	$(BIN)/python -m qzbrain.ops.routes > docs/routes.md
+
+bench:            ## footprint; the others need data: docs/benchmarks.md
+	$(BIN)/python bench/footprint.py
+
+lock:             ## requirements*.txt from pyproject.toml, newest versions
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --upgrade pyproject.toml --group test -c requirements.txt -o requirements-test.txt

@@ -1,0 +1,107 @@
+"""Runs supervisord in the foreground of this process and says when the brain is ready: `python -m qzbrain.ops.supervise CONF URL`.
+
+The process that stays: only the standard library and supervisor are imported, so that it holds some 25 MB. Children get SIGKILL
+from the kernel when this process dies without having stopped them, so that nothing outlives a kill -9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import http.client
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from supervisor.medusa.asyncore_25 import ExitNow
+from supervisor.options import ServerOptions
+from supervisor.supervisord import Supervisor
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.05
+_LATE_S = 60
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Options(ServerOptions):  # type: ignore[misc]
+    """supervisord's options; a child also asks the kernel to end it together with supervisord."""
+
+    def setpgrp(self) -> None:
+        """Runs in the child between fork and exec; the request outlives the exec."""
+        super().setpgrp()
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def main() -> None:
+    """Supervise until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="qzbrain.ops.supervise")
+    parser.add_argument("configuration", type=Path)
+    parser.add_argument("url")
+    parser.add_argument("--await-knowledge-base", default="", help="ready only when this knowledge base has no document left to read")
+    arguments = parser.parse_args()
+    logs = arguments.configuration.parent.parent / "logs"
+    announcer = threading.Thread(target=_announce, args=(arguments.url, logs, arguments.await_knowledge_base), daemon=True)
+    options = Options()
+    options.realize(["-c", str(arguments.configuration)], doc=__doc__)
+    options.first = True
+    options.test = False
+    announcer.start()
+    try:
+        Supervisor(options).main()
+    except ExitNow:
+        pass
+    options.close_httpservers()
+    options.close_logger()
+    _say("已停止。", "stopped.")
+
+
+def _announce(url: str, logs: Path, knowledge_base: str) -> None:
+    """Poll until a question can be answered, then print the address; after a minute say what is missing, once."""
+    started, warned = time.monotonic(), False
+    while missing := _missing(url, knowledge_base):
+        if not warned and time.monotonic() - started > _LATE_S:
+            warned = True
+            _say(f"仍未就绪（{missing}）。请查看日志 {logs}/web.log 和 {logs}/worker.log。", f"not ready yet ({missing}). See {logs}/web.log and {logs}/worker.log.")
+        time.sleep(_POLL_S)
+    sys.stdout.write(f"qzbrain is ready: {url}\n")
+    sys.stdout.flush()
+
+
+def _missing(url: str, knowledge_base: str) -> str:
+    """What the brain still lacks, '' when it is ready."""
+    try:
+        status, body = _get(url, "/readyz")
+        if status != 200:
+            return str(body.get("checks", body))
+        if knowledge_base:
+            status, body = _get(url, f"/api/knowledge-bases/{knowledge_base}")
+            pending = body.get("documents", {}).get("pending", 0) if status == 200 else 0
+            return f"{knowledge_base}: {pending}" if pending else ""
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return ""
+
+
+def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        return response.status, body if isinstance(body, dict) else {}
+    finally:
+        connection.close()
+
+
+def _say(zh: str, en: str) -> None:
+    sys.stderr.write(f"qzbrain: {zh} · {en}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The supervisord configuration of one brain, made from its settings at every start. Knows names and paths, runs nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from qzbrain.settings import ROOT, Settings
+
+STOP_WAIT_S = 20
+"""Longest time that a stop takes: running answers may end until then, afterwards processes are killed."""
+
+_SOCKET_PATH_BYTES = 100  # sun_path holds 108, and supervisord binds a temporary name that is longer by the pid
+_LOG_BYTES = 10_000_000
+_LOG_BACKUPS = 3
+
+
+def run_folder(settings: Settings) -> Path:
+    """Where the lock, the configuration and the socket of a running brain lie."""
+    return settings.data / "run"
+
+
+def log_folder(settings: Settings) -> Path:
+    """Where web, worker and supervisord write their logs."""
+    return settings.data / "logs"
+
+
+def programs() -> dict[str, list[str]]:
+    """The command line of each process, by its name under supervisord."""
+    return {
+        "web": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "qzbrain" / "web" / "gunicorn_conf.py"), "qzbrain.wsgi:app"],
+        "worker": [sys.executable, "-m", "qzbrain.worker"],
+    }
+
+
+def socket_path(settings: Settings) -> Path | None:
+    """The control socket: in the data folder, else (path too long for a socket) in a private folder under the temporary one.
+
+    None when no short path is to be had; supervisord then runs without remote control.
+    """
+    wanted = run_folder(settings) / "supervisor.sock"
+    if len(os.fsencode(wanted)) <= _SOCKET_PATH_BYTES:
+        return wanted
+    folder = Path(tempfile.gettempdir()) / f"qzbrain-{os.getuid()}"
+    short = folder / f"{settings.qzbrain_port}.sock"
+    if len(os.fsencode(short)) > _SOCKET_PATH_BYTES:
+        return None
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    state = folder.lstat()
+    private = state.st_uid == os.getuid() and not state.st_mode & 0o077 and not folder.is_symlink()
+    return short if private else None
+
+
+def configuration(settings: Settings) -> str:
+    """The text of supervisord.conf.
+
+    `startsecs=0`: a process that ends is started again at the next tick (one second), however often; with the usual back-off a
+    few quick ends would leave it down for good.
+    """
+    run, logs = run_folder(settings), log_folder(settings)
+    sections = [
+        _section(
+            "supervisord",
+            nodaemon="true",
+            silent="true",
+            logfile=_escaped(logs / "supervisord.log"),
+            logfile_maxbytes=_LOG_BYTES,
+            logfile_backups=_LOG_BACKUPS,
+            pidfile=_escaped(run / "supervisord.pid"),
+            childlogdir=_escaped(logs),
+            identifier="qzbrain",
+            **({"user": "root"} if os.getuid() == 0 else {}),
+        )
+    ]
+    socket = socket_path(settings)
+    if socket is not None:
+        sections += [
+            _section("unix_http_server", file=_escaped(socket), chmod="0700"),
+            _section("supervisorctl", serverurl=f"unix://{_escaped(socket)}"),
+            "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+        ]
+    sections += [_program(name, command, logs / f"{name}.log") for name, command in programs().items()]
+    return "\n".join(sections)
+
+
+def _program(name: str, command: list[str], log: Path) -> str:
+    return _section(
+        f"program:{name}",
+        command=_escaped(shlex.join(command)),
+        directory=_escaped(ROOT),
+        autostart="true",
+        autorestart="true",
+        startsecs=0,
+        stopsignal="TERM",
+        stopwaitsecs=STOP_WAIT_S,
+        stopasgroup="true",
+        killasgroup="true",
+        redirect_stderr="true",
+        stdout_logfile=_escaped(log),
+        stdout_logfile_maxbytes=_LOG_BYTES,
+        stdout_logfile_backups=_LOG_BACKUPS,
+    )
+
+
+def _section(name: str, **values: object) -> str:
+    return f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
+
+
+def _escaped(value: object) -> str:
+    return str(value).replace("%", "%%")

@@ -1,0 +1,161 @@
+# Makes a Python environment from a file of locked requirements. Sourced by run.sh and test.sh; sets nothing up by itself.
+#
+#   ensure_environment FOLDER REQUIREMENTS
+#
+# Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv when there is one, or
+# Python's own venv and pip, or gets uv (which brings a Python along) when no Python from 3.11 to 3.13 with a working venv is found.
+
+ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TOOLS=$ROOT/.tools
+UV_VERSION=0.13.9
+NEEDED_KB=500000
+
+say() { printf 'qzbrain: %s · %s\n' "$1" "$2" >&2; }
+
+die() {
+    printf 'qzbrain: %s\nqzbrain: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+# Runs a step in a process group of its own, so that a signal to this shell alone ends the step too.
+step() {
+    local status=0
+    set -m
+    "$@" </dev/null >>"$LOG" 2>&1 &
+    STEP=$!
+    set +m
+    trap 'kill -TERM -- "-$STEP" 2>/dev/null; exit 130' INT
+    trap 'kill -TERM -- "-$STEP" 2>/dev/null; exit 143' TERM HUP
+    wait "$STEP" || status=$?
+    trap - INT TERM HUP
+    return "$status"
+}
+
+fail() {
+    tail -n 15 "$LOG" >&2 2>/dev/null || true
+    if [ "$(free_kb)" -lt 20000 ]; then
+        die "磁盘已满（$ROOT）。请清理后再运行一次。" "The disk of $ROOT is full. Free some space and run this again."
+    fi
+    if grep -qiE 'network|connection|resolve|timed out|dns error|unreachable|name resolution|getaddrinfo' "$LOG" 2>/dev/null; then
+        die "$1 无法访问软件包索引。请检查网络；内网请设置 PIP_INDEX_URL（或 UV_DEFAULT_INDEX）指向可用的镜像，然后再运行一次。" \
+            "$2 The package index cannot be reached. Check the network, or point PIP_INDEX_URL (or UV_DEFAULT_INDEX) at a mirror, and run this again."
+    fi
+    die "$1 详见 $LOG，处理后再运行一次。" "$2 See $LOG, then run this again."
+}
+
+free_kb() { df -Pk "$ROOT" | awk 'NR == 2 { print $4 }'; }
+
+supported_python() {
+    "$1" -c 'import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+}
+
+# Prints the path of the first supported Python; behind a shim or a virtual environment, that of the real one.
+find_python() {
+    local name
+    for name in python3 python3.13 python3.12 python3.11 python; do
+        if command -v "$name" >/dev/null 2>&1 && supported_python "$name"; then
+            "$name" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable))'
+            return 0
+        fi
+    done
+    return 1
+}
+
+find_uv() {
+    local candidate
+    for candidate in "$(command -v uv 2>/dev/null || true)" "$TOOLS/uv"; do
+        if [ -n "$candidate" ] && "$candidate" --version >/dev/null 2>&1; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Puts uv into .tools: its wheel from the package index by any Python 3, else by uv's own installer.
+get_uv() {
+    say "没有可用的 Python 3.11–3.13，正在下载 uv（约 20 MB）…" "no usable Python 3.11 to 3.13; downloading uv (about 20 MB) …"
+    if command -v python3 >/dev/null 2>&1 && step python3 "$ROOT/scripts/fetch_uv.py" "$TOOLS/uv"; then
+        return 0
+    fi
+    local url="https://astral.sh/uv/$UV_VERSION/install.sh"
+    if command -v curl >/dev/null 2>&1; then
+        step curl -fsSL --retry 2 -o "$TOOLS/install-uv.sh" "$url" || return 1
+    elif command -v wget >/dev/null 2>&1; then
+        step wget -q -O "$TOOLS/install-uv.sh" "$url" || return 1
+    else
+        die "没有可用的 Python 3.11–3.13，也没有 curl 或 wget。请先安装其中之一，例如：apt-get install -y python3 python3-venv" \
+            "There is no usable Python 3.11 to 3.13, and neither curl nor wget. Install one of them, for example: apt-get install -y python3 python3-venv"
+    fi
+    step env UV_UNMANAGED_INSTALL="$TOOLS" sh "$TOOLS/install-uv.sh"
+}
+
+with_uv() {
+    local uv=$1 folder=$2 requirements=$3 python=$4
+    export UV_PYTHON_INSTALL_DIR="$TOOLS/python" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
+    [ "$uv" != "$TOOLS/uv" ] || export UV_CACHE_DIR="${UV_CACHE_DIR:-$TOOLS/cache}"
+    if [ ! -x "$folder/bin/python" ]; then
+        step "$uv" venv --no-project --clear --python "${python:-3.12}" "$folder" || fail "创建 Python 环境失败。" "Making the Python environment failed."
+    fi
+    step "$uv" pip install --python "$folder/bin/python" --require-hashes --no-deps --compile-bytecode -r "$requirements"
+}
+
+with_pip() {
+    local python=$1 folder=$2 requirements=$3
+    if [ ! -x "$folder/bin/python" ]; then
+        step "$python" -m venv --clear "$folder" || fail "创建 Python 环境失败。" "Making the Python environment failed."
+    fi
+    step "$folder/bin/python" -m pip install --disable-pip-version-check --require-hashes --no-deps --no-compile -r "$requirements" &&
+        step "$folder/bin/python" -m compileall -q -j 0 "$folder/lib"
+}
+
+# The package itself: a path file and a launcher, so that nothing has to be built.
+link_package() {
+    local folder=$1 site
+    site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    printf '%s\n' "$ROOT" >"$site/qzbrain.pth"
+    printf '#!/bin/sh\nexec "%s/bin/python" -P -m qzbrain.cli "$@"\n' "$folder" >"$folder/bin/qzbrain"
+    chmod +x "$folder/bin/qzbrain"
+    "$folder/bin/python" -m compileall -q "$ROOT/qzbrain" >/dev/null 2>&1 || true
+}
+
+environment_stamp() { printf '%s %s\n' "$ROOT" "$(sha256sum <"$1")"; }
+
+ensure_environment() {
+    local folder=$1 requirements=$2 stamp python uv
+    stamp=$(environment_stamp "$requirements")
+    if [ -x "$folder/bin/python" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
+        return 0
+    fi
+    mkdir -p "$TOOLS" 2>/dev/null || true
+    [ -w "$ROOT" ] && [ -w "$TOOLS" ] || die "首次运行要在 $ROOT 中创建 Python 环境，但该目录不可写。请复制到可写的目录再运行。" \
+        "The first run makes a Python environment in $ROOT, but that folder cannot be written. Copy it to a folder of yours and run it there."
+    LOG=$TOOLS/setup.log
+    if command -v flock >/dev/null 2>&1; then    # two first runs at once: the second waits, then finds everything made
+        exec 9>"$TOOLS/setup.lock"
+        flock 9
+        if [ -x "$folder/bin/python" ] && [ "$(cat "$folder/qzbrain.stamp" 2>/dev/null)" = "$stamp" ]; then
+            exec 9>&-
+            return 0
+        fi
+    fi
+    : >"$LOG"
+    [ "$(free_kb)" -gt "$NEEDED_KB" ] || die "磁盘空间不足：$ROOT 所在磁盘需要 500 MB 空闲空间。" "Not enough room: the disk of $ROOT needs 500 MB free."
+    say "首次准备：创建 Python 环境并安装依赖（通常 10–60 秒）…" "first set-up: making a Python environment and installing packages (10 to 60 s as a rule) …"
+    python=$(find_python || true)
+    uv=$(find_uv || true)
+    if [ -z "$uv" ] && { [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; }; then
+        get_uv || fail "下载 uv 失败。" "Downloading uv failed."
+        uv=$(find_uv) || fail "uv 无法运行。" "uv does not run here."
+    fi
+    if [ -n "$uv" ]; then
+        with_uv "$uv" "$folder" "$requirements" "$python" || fail "安装依赖失败。" "Installing packages failed."
+    else
+        with_pip "$python" "$folder" "$requirements" || fail "安装依赖失败。" "Installing packages failed."
+    fi
+    link_package "$folder"
+    printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
+    rm -rf "$TOOLS/cache"
+    { exec 9>&-; } 2>/dev/null || true
+    say "环境已就绪：$folder" "environment ready: $folder"
+}
