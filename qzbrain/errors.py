@@ -148,9 +148,14 @@ class StorageBusy(Unavailable):
 
 
 class EngineUnavailable(Unavailable):
-    """A language model did not answer, or not usably. `sent_chars` tells how much text it had given before it broke off."""
+    """A language model did not answer, or not usably. `sent_chars` tells how much text it had given before it broke off.
+
+    `request_refused`: the engine works but refused this one request (too long for its context, an option it does not know).
+    """
 
     default_code = "engine_unavailable"
+    sent_chars = 0
+    request_refused = False
 
 
 class MissingExtra(Unavailable):

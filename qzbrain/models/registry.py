@@ -1,0 +1,143 @@
+"""The chat models by name: those of the configuration, in its order, and the built-in extractive answerer, always there and last.
+
+Knows whether an engine could be reached lately; does not know who asks, slots or queues (chat/admission.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from qzbrain.errors import EngineUnavailable, NotFound
+from qzbrain.models.base import Cancellation, ChatModel, Generation, Piece
+from qzbrain.models.openai_client import OpenAIChatModel
+from qzbrain.settings import ModelSettings, Settings
+
+EXTRACTIVE = "extractive"
+AUTO = "auto"
+HEALTH_KEPT_S = 10.0
+"""How long a success or a failure is believed before the engine is tried again."""
+PROBE_TIMEOUT_S = 0.5
+
+Status = Literal["ready", "starting", "stopped", "failed", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """One model as the list of models shows it; `reason_*` say why it is not ready."""
+
+    name: str
+    engine: str
+    status: Status
+    reason_zh: str
+    reason_en: str
+    devices: str
+    slots: int
+
+
+class RegisteredModel:
+    """A configured chat model with what is known of its health. A ChatModel itself."""
+
+    def __init__(self, name: str, settings: ModelSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self._client = OpenAIChatModel(name, settings) if settings.engine == "external" else None
+        self._failure: EngineUnavailable | None = None if self._client else _no_local_engine(name)
+        self._known_until = 0.0 if self._client else float("inf")
+
+    def generate(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
+        """See ChatModel; remembers whether the engine worked."""
+        if self._client is None:
+            raise _no_local_engine(self.name)
+        try:
+            yield from self._client.generate(generation, cancellation)
+        except EngineUnavailable as exc:
+            self._learn(None if exc.request_refused else exc)
+            raise
+        self._learn(None)
+
+    def failure(self) -> EngineUnavailable | None:
+        """Why the engine is away, None when it is there. What is older than ten seconds is found out by connecting (0.5 s at most)."""
+        if self._client is not None and time.monotonic() >= self._known_until:
+            try:
+                self._client.probe(min(PROBE_TIMEOUT_S, self.settings.connect_timeout_s))
+            except EngineUnavailable as exc:
+                self._learn(exc)
+            else:
+                self._learn(None)
+        return self._failure
+
+    def _learn(self, failure: EngineUnavailable | None) -> None:
+        self._failure = failure
+        self._known_until = time.monotonic() + HEALTH_KEPT_S
+
+
+class ModelRegistry:
+    """Name → model. Thread-safe: nothing changes after it is made but each model's health."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._configured = settings.models
+        self._models = {
+            name: RegisteredModel(name, model)
+            for name, model in settings.models.items()
+            if model.kind == "chat" and model.alive and model.engine != EXTRACTIVE and name != EXTRACTIVE
+        }
+
+    def names(self) -> list[str]:
+        """What a request may name, without knowledge bases: `auto`, the configured models in their order, `extractive`."""
+        return [AUTO, *self._models, EXTRACTIVE]
+
+    def language_models(self) -> list[str]:
+        """The configured models alone, in their order."""
+        return list(self._models)
+
+    def chat_model(self, name: str) -> RegisteredModel:
+        """The language model of this name. Raises NotFound (`model_not_found`)."""
+        try:
+            return self._models[name]
+        except KeyError:
+            raise unknown_model(name) from None
+
+    def first_healthy(self) -> ChatModel | None:
+        """What `auto` means now: the first language model whose engine is there; None when there is none."""
+        return next((model for model in self._models.values() if model.failure() is None), None)
+
+    def describe(self) -> list[ModelState]:
+        """All models of the configuration with their state, then the extractive answerer."""
+        states = [self._state(name, model) for name, model in self._configured.items() if name != EXTRACTIVE]
+        return [*states, ModelState(EXTRACTIVE, EXTRACTIVE, "ready", "", "", "", 0)]
+
+    def _state(self, name: str, model: ModelSettings) -> ModelState:
+        status, zh, en = self._health(name, model)
+        return ModelState(name, model.engine, status, zh, en, model.devices, model.slots)
+
+    def _health(self, name: str, model: ModelSettings) -> tuple[Status, str, str]:
+        if not model.alive:
+            return "stopped", "配置中 alive = false。", "alive = false in the configuration."
+        if model.engine == EXTRACTIVE:
+            return "ready", "", ""
+        if model.kind != "chat":
+            return "failed", f"本版本不使用 {model.kind} 模型。", f"This version uses no {model.kind} models."
+        failure = self._models[name].failure()
+        return ("failed", failure.zh, failure.en) if failure else ("ready", "", "")
+
+
+def unknown_model(name: str) -> NotFound:
+    """The error for a model that is not configured."""
+    shown = name[:80]
+    return NotFound(
+        "model_not_found",
+        zh=f"没有名为“{shown}”的模型。可用的模型见 GET /v1/models；模型在 config.toml 的 [models.名称] 中配置。",
+        en=f'There is no model "{shown}". GET /v1/models lists those that exist; models are configured in config.toml as [models.NAME].',
+        param="model",
+    )
+
+
+def _no_local_engine(name: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        zh=f"模型 {name} 配置为本地引擎，本版本不启动本地引擎。请自行启动引擎，并以 engine = \"external\" 和 base_url 配置。",
+        en=f'The model {name} is configured with a local engine, and this version starts no local engines. '
+        'Start it yourself and configure it with engine = "external" and base_url.',
+    )
