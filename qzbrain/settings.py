@@ -1,7 +1,8 @@
 """Every setting once: name, default, meaning, validation. The only place that reads the environment.
 
-Order of precedence: environment > config.toml > default. Environment names are the field names in upper case; keys of
-config.toml are the field names as they stand here. `docs/settings.md` is generated from this module (`qzbrain config docs`).
+Order of precedence: environment > config.toml > default. Environment names are the field names in upper case (an empty value
+counts as not set); keys of config.toml are the field names as they stand here. Relative paths start at CURRENT_DIR, so that every
+process finds the same data wherever it was started. `docs/settings.md` is generated from here (`qzbrain config docs`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from qzbrain.errors import SettingsInvalid
+from qzbrain.errors import Lang, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
 """The clone (or site-packages) that holds this package."""
@@ -26,7 +27,9 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(description="What answers: an external OpenAI-protocol server, a local engine, or the built-in extractive answerer.")
+    engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
+        description="What answers: `external` is any OpenAI-protocol server, `extractive` the built-in answerer. Local engines come in a later version."
+    )
     base_url: str = Field("", description="external: the address that ends in /v1.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
@@ -53,22 +56,26 @@ class ModelSettings(BaseModel):
 class Settings(BaseSettings):
     """All settings, frozen. Made by `load_settings()`; never read the environment anywhere else."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="", case_sensitive=False)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="", case_sensitive=False, env_ignore_empty=True)
 
     # -- the brain itself
     qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds.")
     qzbrain_port: int = Field(9025, ge=1, le=65535, description="Port that the web server binds.")
     qzbrain_env: Literal["production", "test"] = Field("production", description="`test` uses the test database and the test indexes.")
     qzbrain_lang: Literal["zh", "en"] = Field("zh", description="Language of messages when the reader names none.")
-    qzbrain_accounts: Literal["auto", "on"] = Field("auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused.")
+    qzbrain_accounts: Literal["auto", "on"] = Field(
+        "auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused."
+    )
     qzbrain_embedder: str = Field("auto", description="Embedding model: `auto`, `none` or a model's name. This version has lexical retrieval only.")
-    web_workers: Annotated[int, Field(ge=1, le=1)] = Field(1, description="Web worker processes; this version runs one.")
+    web_workers: int = Field(1, ge=1, le=1, description="Web worker processes; this version runs one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")
     qzbrain_data: Path | None = Field(None, description="Data folder; `CURRENT_DIR/data` by default. Nothing is written elsewhere.")
-    qzbrain_config: Path | None = Field(None, description="The configuration file; else `QZBRAIN_DATA/config.toml`, else `./config.toml`.")
+    qzbrain_config: Path | None = Field(
+        None, description="The configuration file; else `config.toml` in the data folder, else `config.toml` in CURRENT_DIR. Environment only."
+    )
     embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used by this version.")
     embedding_model: str = Field("", description="Folder of embedding models. Not used by this version.")
     model_path: str = Field("", description="Overrides the path of the model in use. Not used by this version.")
@@ -81,7 +88,13 @@ class Settings(BaseSettings):
     parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
 
     # -- retrieval and answering
-    answer_threshold: float = Field(0.40, ge=0, le=1, description="Least confidence (idf-weighted share of the question's terms that the evidence covers) at which a question counts as answerable; below it the brain says that it does not know.")
+    answer_threshold: float = Field(
+        0.40,
+        ge=0,
+        le=1,
+        description="Least confidence (idf-weighted share of the question's terms that the evidence covers) at which a question counts as answerable; "
+        "below it the brain says that it does not know.",
+    )
     context_chars: int = Field(6000, ge=500, le=1_000_000, description="Most characters of passages shown to a language model.")
 
     # -- the manual's engines
@@ -104,7 +117,14 @@ class Settings(BaseSettings):
     graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
     neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
 
-    models: dict[str, ModelSettings] = Field(default_factory=dict, description="Language models, one `[models.NAME]` table each.")
+    models: Annotated[dict[str, ModelSettings], NoDecode] = Field(
+        default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
+    )
+
+    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "log_level", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("models")
     @classmethod
@@ -113,18 +133,25 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[\w.\-]{1,64}", name) or name in ("auto", "none"):
                 raise ValueError(f"[models.{name}]: a name is 1-64 letters, digits, - _ . and not auto or none")
             if model.engine == "external" and not re.match(r"https?://", model.base_url):
-                raise ValueError(f"[models.{name}]: engine external needs base_url = \"http://HOST:PORT/v1\"")
+                raise ValueError(f'[models.{name}]: engine external needs base_url = "http://HOST:PORT/v1"')
         return value
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource, file_secret_settings: PydanticBaseSettingsSource) -> tuple[PydanticBaseSettingsSource, ...]:
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first; the file's values come in as init arguments."""
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
     @property
     def data(self) -> Path:
         """The data folder, absolute."""
-        return (self.qzbrain_data or self.current_dir / "data").expanduser().resolve()
+        return _placed(self.qzbrain_data or Path("data"), self.current_dir)
 
     @property
     def database_path(self) -> Path:
@@ -139,29 +166,65 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         """Where a browser on this machine finds the brain."""
-        host = "127.0.0.1" if self.qzbrain_host in ("0.0.0.0", "::", "") else self.qzbrain_host
+        host = f"[{self.qzbrain_host}]" if ":" in self.qzbrain_host else self.qzbrain_host
         return f"http://{host}:{self.qzbrain_port}"
 
 
+class _Environment(EnvSettingsSource):
+    """The environment without `MODELS`: a variable of that general name belongs to somebody else."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Values by field name."""
+        return {name: value for name, value in super().__call__().items() if name != "models"}
+
+
+def _placed(path: Path, root: Path) -> Path:
+    """An absolute path; a relative one starts at `root`, and a relative root at the program's own folder."""
+    return (ROOT / root.expanduser() / path.expanduser()).resolve()
+
+
 def config_path() -> Path | None:
-    """The configuration file in force: QZBRAIN_CONFIG, else QZBRAIN_DATA/config.toml, else ./config.toml; None when none is there.
+    """The configuration file in force: QZBRAIN_CONFIG, else config.toml in the data folder, else in CURRENT_DIR; None when none is there.
 
     Raises SettingsInvalid when QZBRAIN_CONFIG names a file that does not exist.
     """
+    root = Path(os.environ.get("CURRENT_DIR") or ROOT)
     named = os.environ.get("QZBRAIN_CONFIG")
     if named:
-        path = Path(named).expanduser()
+        path = _placed(Path(named), root)
         if not path.is_file():
             raise SettingsInvalid(
                 zh=f"QZBRAIN_CONFIG 指向的文件不存在：{path}。请改正路径，或运行 qzbrain config init 生成一份。",
                 en=f"QZBRAIN_CONFIG names a file that does not exist: {path}. Correct the path, or make one with: qzbrain config init.",
+                param="qzbrain_config",
             )
         return path
-    data = os.environ.get("QZBRAIN_DATA")
-    for path in (Path(data).expanduser() / "config.toml" if data else ROOT / "data" / "config.toml", Path("config.toml")):
-        if path.is_file():
-            return path
-    return None
+    places = (default_config_path(), _placed(Path("config.toml"), root))
+    return next((path for path in places if path.is_file()), None)
+
+
+def default_config_path() -> Path:
+    """Where `qzbrain config init` puts a new file: QZBRAIN_CONFIG, else config.toml in the data folder."""
+    root = Path(os.environ.get("CURRENT_DIR") or ROOT)
+    named = os.environ.get("QZBRAIN_CONFIG")
+    return _placed(Path(named), root) if named else _placed(Path(os.environ.get("QZBRAIN_DATA") or "data"), root) / "config.toml"
+
+
+def _file_values(path: Path | None) -> dict[str, Any]:
+    """What config.toml says. Raises SettingsInvalid when it cannot be read or names an unknown setting."""
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        raise SettingsInvalid(zh=f"配置文件 {path} 无法读取或不是有效的 TOML：{exc}", en=f"{path} cannot be read or is not valid TOML: {exc}") from exc
+    if unknown := sorted(set(values) - set(Settings.model_fields)):
+        raise SettingsInvalid(
+            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}。请对照 docs/settings.md 改正或删除。",
+            en=f"{path} has unknown settings: {', '.join(unknown)}. Correct or remove them; docs/settings.md lists all.",
+            param=unknown[0],
+        )
+    return values
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -169,25 +232,26 @@ def load_settings(**overrides: Any) -> Settings:
 
     `overrides` stand below the environment, above the file. Raises SettingsInvalid with the setting's name and the way out.
     """
-    path = config_path()
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig")) if path else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise SettingsInvalid(zh=f"配置文件 {path} 不是有效的 TOML：{exc}", en=f"{path} is not valid TOML: {exc}") from exc
-    known = set(Settings.model_fields)
-    if unknown := sorted(set(values) - known):
-        raise SettingsInvalid(
-            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}。请对照 docs/settings.md。",
-            en=f"{path} has unknown settings: {', '.join(unknown)}. See docs/settings.md.",
-        )
-    try:
-        settings = Settings(**{**values, **overrides})
+        settings = Settings(**{**_file_values(config_path()), **overrides})
     except ValidationError as exc:
-        first = exc.errors()[0]
-        name = ".".join(str(x) for x in first["loc"]) or "models"
-        raise SettingsInvalid(zh=f"设置 {name} 的值不可用：{first['msg']}", en=f"setting {name} cannot be used: {first['msg']}", param=name) from exc
+        raise _unusable(exc) from exc
     _refuse_what_this_version_lacks(settings)
     return settings
+
+
+def _unusable(exc: ValidationError) -> SettingsInvalid:
+    """The first complaint, with the setting's name and, where it is no secret, the value."""
+    first = exc.errors(include_url=False)[0]
+    name = ".".join(str(x) for x in first["loc"]) or "models"
+    secret = any(word in name for word in ("password", "key", "models"))
+    given = "" if secret else f" {str(first['input'])[:80]!r}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return SettingsInvalid(
+        zh=f"设置 {name} 的值{given} 不可用：{reason}。请在环境变量或 config.toml 中改正，说明见 docs/settings.md。",
+        en=f"The value{given} of the setting {name} cannot be used: {reason}. Correct it in the environment or in config.toml; see docs/settings.md.",
+        param=name,
+    )
 
 
 def _refuse_what_this_version_lacks(settings: Settings) -> None:
@@ -207,11 +271,20 @@ def _refuse_what_this_version_lacks(settings: Settings) -> None:
         )
 
 
-def origin_of(settings: Settings, name: str) -> str:
-    """Where a value came from: `environment`, the file's path, or `default`."""
-    if name.upper() in os.environ or name in os.environ:
+def origin_of(name: str) -> str:
+    """Where the value of a setting comes from: `environment`, the file's path, or `default`."""
+    if name != "models" and any(os.environ.get(key) for key in (name.upper(), name)):
         return "environment"
     path = config_path()
-    if path and name in tomllib.loads(path.read_text(encoding="utf-8-sig")):
-        return str(path)
-    return "default"
+    return str(path) if path and name in _file_values(path) else "default"
+
+
+def environment_language() -> Lang:
+    """The language for messages before settings are read, and of the command line: QZBRAIN_LANG, else the locale's, else Chinese."""
+    for name in ("QZBRAIN_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name, "").strip().lower()
+        if value.startswith("en"):
+            return "en"
+        if value.startswith("zh"):
+            return "zh"
+    return "zh"

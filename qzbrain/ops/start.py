@@ -76,11 +76,12 @@ def take_lock(settings: Settings) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         running = running_brain(settings)
+        where = f"{running.get('url', '?')} (PID {running.get('pid', '?')})"
         os.close(lock)
         raise Conflict(
             "already_running",
-            zh=f"这个数据目录上已有一个 qzbrain 在运行：{running.get('url', '')}（进程 {running.get('pid', '?')}）。请先停止它，或用 QZBRAIN_DATA 和 QZBRAIN_PORT 启动另一个。",
-            en=f"A brain is running on this data folder already: {running.get('url', '')} (process {running.get('pid', '?')}). Stop it, or start another one with its own QZBRAIN_DATA and QZBRAIN_PORT.",
+            zh=f"这个数据目录上已有一个 qzbrain 在运行：{where}。请先停止它，或用 QZBRAIN_DATA 和 QZBRAIN_PORT 启动另一个。",
+            en=f"A brain is running on this data folder already: {where}. Stop it, or start another one with its own QZBRAIN_DATA and QZBRAIN_PORT.",
         ) from exc
     os.truncate(lock, 0)
     os.pwrite(lock, json.dumps({"pid": os.getpid(), "url": settings.url}).encode(), 0)
@@ -117,12 +118,15 @@ def port_is_free(host: str, port: int) -> bool:
 
 def require_free_port(settings: Settings) -> None:
     """Raises Conflict when something else listens on the port."""
-    if not port_is_free(settings.qzbrain_host, settings.qzbrain_port):
-        raise Conflict(
-            "port_taken",
-            zh=f"无法监听 {settings.qzbrain_host}:{settings.qzbrain_port}：端口被其他程序占用或无权使用。请关闭那个程序，或换一个端口，例如 QZBRAIN_PORT=9026 ./run.sh",
-            en=f"Cannot listen on {settings.qzbrain_host}:{settings.qzbrain_port}: another program has the port, or it may not be used. Close that program, or take another port, for example QZBRAIN_PORT=9026 ./run.sh",
-        )
+    if port_is_free(settings.qzbrain_host, settings.qzbrain_port):
+        return
+    where = f"{settings.qzbrain_host}:{settings.qzbrain_port}"
+    raise Conflict(
+        "port_taken",
+        zh=f"无法监听 {where}：端口被其他程序占用，或无权使用。请关闭那个程序，或换一个端口，例如 QZBRAIN_PORT=9026 ./run.sh",
+        en=f"Cannot listen on {where}: another program has the port, or it may not be used. Close that program, "
+        "or take another port, for example QZBRAIN_PORT=9026 ./run.sh",
+    )
 
 
 def _allow_many_connections() -> None:

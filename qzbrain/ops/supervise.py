@@ -7,6 +7,7 @@ from the kernel when this process dies without having stopped them, so that noth
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import http.client
 import json
@@ -51,10 +52,8 @@ def main() -> None:
     options.first = True
     options.test = False
     announcer.start()
-    try:
+    with contextlib.suppress(ExitNow):
         Supervisor(options).main()
-    except ExitNow:
-        pass
     options.close_httpservers()
     options.close_logger()
     _say("已停止。", "stopped.")
@@ -66,7 +65,8 @@ def _announce(url: str, logs: Path, knowledge_base: str) -> None:
     while missing := _missing(url, knowledge_base):
         if not warned and time.monotonic() - started > _LATE_S:
             warned = True
-            _say(f"仍未就绪（{missing}）。请查看日志 {logs}/web.log 和 {logs}/worker.log。", f"not ready yet ({missing}). See {logs}/web.log and {logs}/worker.log.")
+            files = f"{logs}/web.log, {logs}/worker.log"
+            _say(f"仍未就绪（{missing}）。请查看日志：{files}", f"not ready yet ({missing}). See the logs: {files}")
         time.sleep(_POLL_S)
     sys.stdout.write(f"qzbrain is ready: {url}\n")
     sys.stdout.flush()
