@@ -1,0 +1,189 @@
+"""Knowledge bases: make, list, change, delete. Knows rows, not files or indexes; what a deletion leaves behind is a `purge` job's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from qzbrain.auth.access import Access, KbRef
+from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, utc_now
+from qzbrain.errors import Conflict, InvalidRequest
+from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.names import checked_kb_name, checked_text
+from qzbrain.knowledge.removal import remove_documents, submit_purge
+from qzbrain.storage.database import Database
+from qzbrain.storage.tables import documents, jobs, knowledge_bases, outbox
+
+CHUNK_CHARS = 250
+OVERLAP_CHARS = 50
+WithoutEvidence = Literal["refuse", "model"]
+_LONGEST_TITLE, _LONGEST_DESCRIPTION = 255, 10_000
+_counted = (
+    select(documents.c.kb_id, documents.c.status, func.count().label("documents"), func.sum(documents.c.chunks).label("chunks"))
+    .group_by(documents.c.kb_id, documents.c.status)
+)
+
+
+class KnowledgeBases:
+    """The knowledge bases of the brain, as a caller may see and change them."""
+
+    def __init__(self, database: Database, access: Access, runner: LeaseRunner) -> None:
+        self._db, self._access, self._jobs = database, access, runner
+
+    def create(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        title: str = "",
+        description: str = "",
+        chunk_chars: int = CHUNK_CHARS,
+        overlap_chars: int = OVERLAP_CHARS,
+        without_evidence: str = "refuse",
+    ) -> KnowledgeBase:
+        """Make an empty knowledge base. Raises InvalidRequest, Conflict (`name_taken`)."""
+        self._access.require(caller, "write")
+        _check_sizes(chunk_chars, overlap_chars)
+        row: dict[str, Any] = {
+            "id": new_id(),
+            "chunk_chars": chunk_chars,
+            "overlap_chars": overlap_chars,
+            "manifest": {"chunk_chars": chunk_chars, "overlap_chars": overlap_chars, "embedder": None},
+            "created_at": utc_now(),
+            **_checked(name=name, title=title, description=description, without_evidence=without_evidence),
+        }
+        self._write_named(insert(knowledge_bases).values(row), row["name"])
+        return self.knowledge_base(caller, row["id"])
+
+    def knowledge_bases(self, caller: Caller, limit: int = 50, after: str | None = None) -> Page[KnowledgeBase]:
+        """Those that the caller may read, by name; `after` is the last name of the page before."""
+        names = [ref.name for ref in self._access.resolve(caller) if after is None or ref.name > after]
+        shown = names[: page_size(limit)]
+        found = self._read(knowledge_bases.c.name.in_(shown))
+        more = len(names) > len(shown)
+        return Page(tuple(sorted(found, key=lambda x: x.name)), more, shown[-1] if more else None)
+
+    def knowledge_base(self, caller: Caller, name_or_id: str) -> KnowledgeBase:
+        """One knowledge base with its counts. Raises NotFound (`knowledge_base_not_found`)."""
+        ref = self.resolve(caller, [name_or_id])[0]
+        found = self._read(knowledge_bases.c.id == ref.id)
+        return found[0] if found else self.knowledge_base(caller, name_or_id)  # deleted in between: the look-up says so
+
+    def resolve(self, caller: Caller, names: Sequence[str] | None) -> list[KbRef]:
+        """See `Access.resolve`."""
+        return self._access.resolve(caller, names)
+
+    def update(
+        self,
+        caller: Caller,
+        name_or_id: str,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        description: str | None = None,
+        without_evidence: str | None = None,
+    ) -> KnowledgeBase:
+        """Change what is given. Raises NotFound, InvalidRequest, Conflict (`name_taken`)."""
+        ref = self.writable(caller, name_or_id)
+        given = {"name": name, "title": title, "description": description, "without_evidence": without_evidence}
+        values = _checked(**{key: value for key, value in given.items() if value is not None})
+        if values:
+            self._write_named(update(knowledge_bases).where(knowledge_bases.c.id == ref.id).values(values), values.get("name", ""))
+        return self.knowledge_base(caller, ref.id)
+
+    def delete(self, caller: Caller, name_or_id: str) -> None:
+        """Remove a knowledge base with everything in it; its traces on the disk follow as a job. Raises NotFound.
+
+        Goes by pieces, so that other writers need not wait long; ended half-way it can be repeated.
+        """
+        ref = self.writable(caller, name_or_id)
+        while True:
+            with self._db.write() as connection:
+                connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id, jobs.c.kind != "purge"))
+                ids = connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id).limit(200)).scalars().all()
+                remove_documents(connection, ref.id, ids)
+            if not ids:
+                break
+        with self._db.write(durable=True) as connection:
+            remove_documents(connection, ref.id, connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id)).scalars().all())
+            connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id))
+            connection.execute(delete(outbox).where(outbox.c.kb_id == ref.id))
+            connection.execute(insert(outbox).values(kb_id=ref.id, op="drop", document_id=""))
+            connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == ref.id))
+            submit_purge(connection, self._jobs, ref.id)
+
+    def reindex(self, caller: Caller, name_or_id: str) -> str:
+        """Build the search index of a knowledge base anew, beside the one in use; returns the job's id. Raises NotFound."""
+        ref = self.writable(caller, name_or_id)
+        with self._db.write(durable=True) as connection:
+            return self._jobs.submit(connection, "index", kb_id=ref.id)
+
+    def writable(self, caller: Caller, name_or_id: str) -> KbRef:
+        """A knowledge base that the caller may change. Raises NotFound, PermissionRefused."""
+        ref = self.resolve(caller, [name_or_id])[0]
+        self._access.require(caller, "write", ref.id)
+        return ref
+
+    def _read(self, which: Any) -> list[KnowledgeBase]:
+        rows = self._db.rows(select(knowledge_bases).where(which))
+        counts: dict[str, list[Row[Any]]] = {}
+        for row in self._db.rows(_counted.where(documents.c.kb_id.in_([x.id for x in rows]))):
+            counts.setdefault(row.kb_id, []).append(row)
+        return [_knowledge_base(row, counts.get(row.id, [])) for row in rows]
+
+    def _write_named(self, statement: Any, name: str) -> None:
+        try:
+            with self._db.write(durable=True) as connection:
+                connection.execute(statement)
+        except IntegrityError as exc:
+            raise Conflict(
+                "name_taken", zh=f"知识库名称“{name}”已被使用，请换一个名称。", en=f'The name "{name}" is taken; choose another.', param="name"
+            ) from exc
+
+
+def page_size(limit: int) -> int:
+    """The limit of a list. Raises InvalidRequest outside 1..1000."""
+    if not 1 <= limit <= 1000:
+        raise InvalidRequest(zh="limit 须在 1 到 1000 之间。", en="limit must be between 1 and 1000.", param="limit")
+    return limit
+
+
+def lock_knowledge_base(connection: Connection, kb_id: str) -> bool:
+    """Whether the knowledge base is still there; asked inside a write, it stays there until that write's end."""
+    return connection.execute(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)).first() is not None
+
+
+def _check_sizes(chunk_chars: int, overlap_chars: int) -> None:
+    if not 50 <= chunk_chars <= 8000:
+        raise InvalidRequest(zh="chunk_chars 须在 50 到 8000 之间。", en="chunk_chars must be between 50 and 8000.", param="chunk_chars")
+    if not 0 <= overlap_chars <= chunk_chars // 2:
+        raise InvalidRequest(
+            zh="overlap_chars 须在 0 到 chunk_chars 的一半之间。", en="overlap_chars must be between 0 and half of chunk_chars.", param="overlap_chars"
+        )
+
+
+def _checked(**given: str) -> dict[str, str]:
+    values = dict(given)
+    if "name" in values:
+        values["name"] = checked_kb_name(values["name"])
+    for param, longest in (("title", _LONGEST_TITLE), ("description", _LONGEST_DESCRIPTION)):
+        if param in values:
+            checked_text(values[param], param=param, longest=longest)
+    if values.get("without_evidence", "refuse") not in ("refuse", "model"):
+        raise InvalidRequest(zh="without_evidence 只能是 refuse 或 model。", en="without_evidence is refuse or model.", param="without_evidence")
+    return values
+
+
+def _knowledge_base(row: Row[Any], counted: Sequence[Row[Any]]) -> KnowledgeBase:
+    by_status = {x.status: x.documents for x in counted}
+    counts = DocumentCounts(
+        total=sum(by_status.values()),
+        ready=by_status.get("ready", 0),
+        failed=by_status.get("failed", 0),
+        pending=by_status.get("pending", 0) + by_status.get("running", 0),
+    )
+    fields = {name: getattr(row, name) for name in KnowledgeBase.__dataclass_fields__ if name not in ("documents", "chunks")}
+    return KnowledgeBase(**fields, documents=counts, chunks=sum(x.chunks for x in counted))

@@ -1,0 +1,264 @@
+"""Documents: take files and texts in, list, show, delete. An upload is acknowledged when its bytes and its rows are on the disk.
+
+Which bytes are the same document is decided by identity: `ext:<external_id>` where one is given, else `sha:<SHA-256>`. Reading
+them is the worker's part (`ingest`); names are shown, never used as paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select, update
+
+from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
+from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, Page
+from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
+from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.bases import lock_knowledge_base, page_size
+from qzbrain.knowledge.corpus import looks_like_corpus
+from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
+from qzbrain.knowledge.records import STARTING_OVER, new_row
+from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
+from qzbrain.settings import Settings
+from qzbrain.storage.database import Database
+from qzbrain.storage.files import FileStore
+from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
+
+_HEAD_BYTES = 1 << 16
+_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name != "knowledge_base")
+_listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, knowledge_bases.c.name.label("knowledge_base")).join(
+    knowledge_bases, documents.c.kb_id == knowledge_bases.c.id
+)
+_same = select(documents.c.id, documents.c.status, documents.c.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One content that is on the disk, or whose text goes with its row."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    title: str = ""
+    external_id: str = ""
+    text: str | None = None
+    corpus: bool = False
+
+    @property
+    def identity(self) -> str:
+        return f"ext:{self.external_id}" if self.external_id else f"sha:{self.sha256}"
+
+
+class Documents:
+    """The documents of knowledge bases, as a caller may see and change them."""
+
+    def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
+        self._db, self._files, self._access, self._jobs, self._settings = database, files, access, runner, settings
+
+    # -- taking in
+
+    def add_file(self, caller: Caller, kb: str, name: str, stream: BinaryIO) -> AddedDocument:
+        """Keep one file and have it read. Raises NotFound, PayloadTooLarge, StorageFull; see `add_files`."""
+        return self.add_files(caller, kb, [(name, stream)])[0]
+
+    def add_files(self, caller: Caller, kb: str, files: Iterable[tuple[str, BinaryIO]]) -> list[AddedDocument]:
+        """Keep files and have them read, in their order; all rows are made in one transaction, or none is.
+
+        A corpus (see `corpus`) gives an `AddedDocument` without id. Raises NotFound, PayloadTooLarge, StorageFull.
+        """
+        ref = self._writable(caller, kb)
+        given = list(files)
+        kept = [self._keep(name, stream) for name, stream in given]
+        while True:
+            try:
+                return self._register(ref, kept, lang=caller.lang)
+            except _Vanished as gone:
+                name, stream = given[gone.position]
+                stream.seek(0)
+                kept[gone.position] = self._keep(name, stream)
+
+    def add_text(self, caller: Caller, kb: str, name: str, text: str, *, title: str = "", external_id: str | None = None) -> AddedDocument:
+        """Keep one text as it is given. The same `external_id` with another text replaces. Raises NotFound, InvalidRequest, PayloadTooLarge."""
+        ref = self._writable(caller, kb)
+        if len(text) > self._settings.max_text_chars:
+            raise PayloadTooLarge(
+                zh=f"文本超过 {self._settings.max_text_chars} 个字符。请拆分，或调高 MAX_TEXT_CHARS。",
+                en=f"The text is over {self._settings.max_text_chars} characters. Split it, or raise MAX_TEXT_CHARS.",
+                param="text",
+            )
+        if not text.strip():
+            raise InvalidRequest("empty", zh="text 没有内容。", en="text is empty.", param="text")
+        if external_id is not None and not 1 <= len(external_id) <= LONGEST_NAME:
+            raise InvalidRequest(zh="external_id 须为 1 至 255 个字符。", en="external_id is 1 to 255 characters.", param="external_id")
+        data = checked_text(text, param="text", longest=len(text)).encode()
+        one = _Kept(
+            name=display_name(name, default="untitled"),
+            sha256=hashlib.sha256(data).hexdigest(),
+            size_bytes=len(data),
+            title=checked_text(title, param="title", longest=LONGEST_NAME),
+            external_id=checked_text(external_id or "", param="external_id", longest=LONGEST_NAME),
+            text=text,
+        )
+        return self._register(ref, [one], lang=caller.lang)[0]
+
+    # -- showing
+
+    def documents(self, caller: Caller, kb: str, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[Document]:
+        """A knowledge base's documents, in the order of their making; `after` is the last id of the page before. Raises NotFound, InvalidRequest."""
+        ref = self._access.resolve(caller, [kb])[0]
+        query = _listed.where(documents.c.kb_id == ref.id).order_by(documents.c.id).limit(page_size(limit) + 1)
+        if status is not None:
+            if status not in get_args(DocumentStatus):
+                allowed = ", ".join(get_args(DocumentStatus))
+                raise InvalidRequest(zh=f"status 只能是 {allowed} 之一。", en=f"status is one of {allowed}.", param="status")
+            query = query.where(documents.c.status == status)
+        if after is not None:
+            query = query.where(documents.c.id > _printable(after))
+        rows = [_document(row) for row in self._db.rows(query)]
+        more = len(rows) > limit
+        return Page(tuple(rows[:limit]), more, rows[limit - 1].id if more else None)
+
+    def document(self, caller: Caller, document_id: str) -> Document:
+        """One document. Raises NotFound (`document_not_found`)."""
+        return _document(self._row(caller, document_id))
+
+    def content(self, caller: Caller, document_id: str) -> str:
+        """The stored text. Raises NotFound; Conflict while there is none."""
+        row = self._row(caller, document_id)
+        found = self._db.rows(select(document_texts.c.text).where(document_texts.c.document_id == row.id))
+        if not found:
+            raise Conflict(
+                "document_not_ready",
+                zh=f"该文档还没有可显示的文本（状态：{row.status}）。",
+                en=f"This document has no text yet (status: {row.status}).",
+            )
+        return str(found[0].text)
+
+    def chunks(self, caller: Caller, document_id: str, limit: int = 50, after: str | None = None) -> Page[Chunk]:
+        """A document's chunks in order; `after` is the last ordinal of the page before. Raises NotFound, InvalidRequest."""
+        row = self._row(caller, document_id)
+        query = select(chunks).where(chunks.c.document_id == row.id).order_by(chunks.c.ordinal).limit(page_size(limit) + 1)
+        if after is not None:
+            if not (after.isascii() and after.isdecimal() and len(after) < 10):
+                raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
+            query = query.where(chunks.c.ordinal > int(after))
+        rows = [_chunk(x) for x in self._db.rows(query)]
+        more = len(rows) > limit
+        return Page(tuple(rows[:limit]), more, str(rows[limit - 1].ordinal) if more else None)
+
+    def file(self, caller: Caller, document_id: str) -> tuple[Path | bytes, str, str]:
+        """The original: its path (or the bytes of a text given directly), the name to offer, the media type ('' = not known). Raises NotFound."""
+        row = self._row(caller, document_id)
+        if not row.stored:
+            return self.content(caller, document_id).encode(), row.name, "text/plain; charset=utf-8"
+        return self._files.path(row.sha256), row.name, row.mime_type
+
+    # -- forgetting
+
+    def delete_document(self, caller: Caller, document_id: str) -> None:
+        """Remove a document; searches no longer find it when this returns, its traces on the disk follow as a job. Raises NotFound."""
+        row = self._row(caller, document_id)
+        self._access.require(caller, "write", row.kb_id)
+        with self._db.write(durable=True) as connection:
+            remove_documents(connection, row.kb_id, [row.id])
+            submit_purge(connection, self._jobs, row.kb_id)
+
+    # -- how
+
+    def _writable(self, caller: Caller, kb: str) -> KbRef:
+        ref = self._access.resolve(caller, [kb])[0]
+        self._access.require(caller, "write", ref.id)
+        return ref
+
+    def _row(self, caller: Caller, document_id: str) -> Row[Any]:
+        rows = self._db.rows(_listed.where(documents.c.id == _printable(document_id)))
+        if not rows or not self._access.allows(caller, "read", rows[0].kb_id):
+            raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
+        return rows[0]
+
+    def _keep(self, name: str, stream: BinaryIO) -> _Kept:
+        stored = self._files.put(stream, limit_bytes=self._settings.max_upload_mb << 20)
+        with self._files.open(stored.sha256) as opened:
+            corpus = looks_like_corpus(name, opened.read(_HEAD_BYTES))
+        return _Kept(display_name(name, default="unnamed"), stored.sha256, stored.size_bytes, corpus=corpus)
+
+    def _register(self, ref: KbRef, kept: Sequence[_Kept], *, lang: str) -> list[AddedDocument]:
+        with self._db.write(durable=True) as connection:
+            if not lock_knowledge_base(connection, ref.id):
+                raise unknown_knowledge_base(ref.name)
+            for position, one in enumerate(kept):
+                if one.text is None and not self._files.path(one.sha256).exists():
+                    raise _Vanished(position)
+            return [self._take_corpus(connection, ref.id, one, lang) if one.corpus else self._take(connection, ref.id, one) for one in kept]
+
+    def _take(self, connection: Connection, kb_id: str, one: _Kept) -> AddedDocument:
+        there = connection.execute(_same.where(documents.c.kb_id == kb_id, documents.c.identity == one.identity)).first()
+        if there is None:
+            document_id = self._insert(connection, kb_id, one)
+        elif there.sha256 == one.sha256 and there.status != "failed":
+            return AddedDocument(there.id, one.name, there.status, one.sha256, one.size_bytes, True, open_job(connection, there.id))
+        else:
+            document_id = there.id
+            self._replace(connection, kb_id, document_id, one)
+        job_id = self._jobs.submit(connection, "ingest", subject=document_id, kb_id=kb_id)
+        duplicate = there is not None and there.sha256 == one.sha256
+        return AddedDocument(document_id, one.name, "pending", one.sha256, one.size_bytes, duplicate, job_id)
+
+    def _take_corpus(self, connection: Connection, kb_id: str, one: _Kept, lang: str) -> AddedDocument:
+        """The same corpus again while it is being read is the same job; later it is read again, and what has not changed is skipped."""
+        job_id = open_job(connection, one.sha256, kb_id=kb_id)
+        duplicate = job_id is not None
+        if job_id is None:
+            job_id = self._jobs.submit(connection, "corpus", subject=one.sha256, kb_id=kb_id, payload={"name": one.name, "lang": lang})
+        return AddedDocument(None, one.name, "pending", one.sha256, one.size_bytes, duplicate, job_id)
+
+    def _insert(self, connection: Connection, kb_id: str, one: _Kept) -> str:
+        row = new_row(kb_id, one.identity, one.name, one.sha256, one.size_bytes)
+        row |= {"title": one.title, "external_id": one.external_id, "stored": int(one.text is None)}
+        connection.execute(insert(documents).values(row))
+        if one.text is not None:
+            connection.execute(insert(document_texts).values(document_id=row["id"], text=one.text))
+        return str(row["id"])
+
+    def _replace(self, connection: Connection, kb_id: str, document_id: str, one: _Kept) -> None:
+        """Start over with other content (or the same, after a failure): what was found of it is found no more."""
+        forget_content(connection, [document_id])
+        connection.execute(insert(outbox).values(kb_id=kb_id, op="delete", document_id=document_id))
+        values = {**STARTING_OVER, "name": one.name, "title": one.title, "sha256": one.sha256, "size_bytes": one.size_bytes, "stored": int(one.text is None)}
+        connection.execute(update(documents).where(documents.c.id == document_id).values(values))
+        if one.text is not None:
+            connection.execute(insert(document_texts).values(document_id=document_id, text=one.text))
+
+
+class _Vanished(Exception):
+    """A file was purged between its writing and its row: the last document with these bytes was deleted just then."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+def open_job(connection: Connection, subject: str, *, kb_id: str = "") -> str | None:
+    """The id of a job on this subject that waits or runs."""
+    query = select(jobs.c.id).where(jobs.c.subject == subject, jobs.c.status.in_(("pending", "running"))).limit(1)
+    found = connection.execute(query.where(jobs.c.kb_id == kb_id) if kb_id else query).first()
+    return None if found is None else str(found.id)
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() else ""  # the driver takes no lone surrogates, and no id has one
+
+
+def _document(row: Row[Any]) -> Document:
+    values = {name: getattr(row, name) for name in Document.__dataclass_fields__}
+    return Document(**{**values, "external_id": row.external_id or None})
+
+
+def _chunk(row: Row[Any]) -> Chunk:
+    values = {name: getattr(row, name) for name in Chunk.__dataclass_fields__}
+    return Chunk(**{**values, "heading_path": tuple(orjson.loads(row.heading_path))})

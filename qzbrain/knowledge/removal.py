@@ -1,0 +1,33 @@
+"""Forgetting: rows go at once in the caller's transaction; what they leave on the disk is taken by a `purge` job (see `purge`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select
+
+from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox
+
+
+def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
+    """Delete documents with their texts, chunks and jobs, and tell the index. Unknown ids are no error."""
+    if not document_ids:
+        return
+    forget_content(connection, document_ids)
+    connection.execute(delete(jobs).where(jobs.c.subject.in_(document_ids)))
+    connection.execute(delete(documents).where(documents.c.id.in_(document_ids)))
+    connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "delete", "document_id": x} for x in document_ids])
+
+
+def forget_content(connection: Connection, document_ids: Sequence[str]) -> None:
+    """Delete documents' texts and chunks, not the documents."""
+    connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
+    connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+
+
+def submit_purge(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:
+    """See that a purge follows; one that waits already will do."""
+    waiting = select(jobs.c.id).where(jobs.c.kind == "purge", jobs.c.kb_id == kb_id, jobs.c.status == "pending").limit(1)
+    if connection.execute(waiting).first() is None:
+        runner.submit(connection, "purge", kb_id=kb_id)

@@ -1,0 +1,71 @@
+"""Knowledge bases, documents and their jobs behind one door. Every method takes the caller first and asks `auth.access`."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from sqlalchemy import update
+
+from qzbrain.auth.access import Access
+from qzbrain.domain import Caller, JobRecord, JobStatus, Page
+from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.bases import KnowledgeBases, page_size
+from qzbrain.knowledge.documents import Documents
+from qzbrain.knowledge.records import STARTING_OVER
+from qzbrain.settings import Settings
+from qzbrain.storage.database import Database
+from qzbrain.storage.files import FileStore
+from qzbrain.storage.tables import documents
+
+_CANCELLED = {
+    "reason_code": "cancelled",
+    "reason_zh": "处理已被取消。可重试该任务，或重新上传该文件。",
+    "reason_en": "Reading was cancelled. Retry the job, or upload the file again.",
+}
+
+
+class KnowledgeService(KnowledgeBases, Documents):
+    """What the web and the command line use."""
+
+    def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
+        KnowledgeBases.__init__(self, database, access, runner)
+        Documents.__init__(self, database, files, access, runner, settings)
+
+    def jobs(self, caller: Caller, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:
+        """Jobs, newest first. Raises InvalidRequest."""
+        self._access.require(caller, "read")
+        if status is not None and status not in get_args(JobStatus):
+            allowed = ", ".join(get_args(JobStatus))
+            raise InvalidRequest(zh=f"status 只能是 {allowed} 之一。", en=f"status is one of {allowed}.", param="status")
+        if after is not None and not after.isprintable():
+            raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
+        return self._jobs.jobs(status, page_size(limit), after)
+
+    def job(self, caller: Caller, job_id: str) -> JobRecord:
+        """One job. Raises NotFound."""
+        job = self._jobs.get(job_id if job_id.isprintable() else "")
+        if not self._access.allows(caller, "read", job.kb_id):
+            raise NotFound("job_not_found", zh="没有这个任务。", en="There is no such job.")
+        return job
+
+    def retry_job(self, caller: Caller, job_id: str) -> JobRecord:
+        """Run a failed or cancelled job again from the start. Raises NotFound, Conflict, PermissionRefused."""
+        job = self.job(caller, job_id)
+        self._access.require(caller, "write", job.kb_id)
+        with self._db.write(durable=True) as connection:
+            self._jobs.retry_within(connection, job.id)
+            if job.kind == "ingest":
+                connection.execute(update(documents).where(documents.c.id == job.subject).values(STARTING_OVER))
+        return self._jobs.get(job.id)
+
+    def cancel_job(self, caller: Caller, job_id: str) -> JobRecord:
+        """Stop a pending or running job; a document that it was reading is then `failed` as cancelled. Raises NotFound, Conflict, PermissionRefused."""
+        job = self.job(caller, job_id)
+        self._access.require(caller, "write", job.kb_id)
+        with self._db.write(durable=True) as connection:
+            self._jobs.cancel_within(connection, job.id)
+            if job.kind == "ingest":
+                unread = (documents.c.id == job.subject) & documents.c.status.in_(("pending", "running"))
+                connection.execute(update(documents).where(unread).values(status="failed", stage="", **_CANCELLED))
+        return self._jobs.get(job.id)
