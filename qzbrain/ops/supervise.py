@@ -38,6 +38,16 @@ class Options(ServerOptions):  # type: ignore[misc]
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+class ImmediateSupervisor(Supervisor):  # type: ignore[misc]
+    """supervisord, but processes start at once; the original first waits a second for something to happen."""
+
+    def runforever(self) -> None:
+        """Start what is to be started, then loop until a signal ends it."""
+        for group in self.process_groups.values():
+            group.transition()
+        super().runforever()
+
+
 def main() -> None:
     """Supervise until a signal ends it."""
     parser = argparse.ArgumentParser(prog="qzbrain.ops.supervise")
@@ -53,7 +63,7 @@ def main() -> None:
     options.test = False
     announcer.start()
     with contextlib.suppress(ExitNow):
-        Supervisor(options).main()
+        ImmediateSupervisor(options).main()
     options.close_httpservers()
     options.close_logger()
     _say("已停止。", "stopped.")

@@ -86,6 +86,7 @@ def configuration(settings: Settings) -> str:
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
         ]
     sections += [_program(name, command, logs / f"{name}.log") for name, command in programs().items()]
+    sections.append(_section("group:qzbrain", programs=",".join(programs())))  # one group stops together, several one after the other
     return "\n".join(sections)
 
 
@@ -102,7 +103,7 @@ def _program(name: str, command: list[str], log: Path) -> str:
         stopasgroup="true",
         killasgroup="true",
         redirect_stderr="true",
-        stdout_logfile=_escaped(log),
+        stdout_logfile=_escaped(_escaped(log)),  # supervisord expands this one twice
         stdout_logfile_maxbytes=_LOG_BYTES,
         stdout_logfile_backups=_LOG_BACKUPS,
     )
