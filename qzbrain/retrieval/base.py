@@ -76,3 +76,6 @@ class SearchIndex(Protocol):
 
     def chunk_count(self, kb_id: str) -> int:
         """Chunks that a search can find now."""
+
+    def deleted_share(self, kb_id: str) -> float:
+        """Share, 0..1, of deleted chunks that still count in the statistics; a rebuild makes it 0."""

@@ -1,0 +1,104 @@
+"""Where one knowledge base's index lies: generations side by side, and a pointer file that names the one in use.
+
+    ROOT/<kb id>/current           name of the generation in use; replaced by rename
+    ROOT/<kb id>/writer.lock       flock of the one writer
+    ROOT/<kb id>/<schema>-<id>/    a generation; <schema> is the hash of tokeniser and fields
+
+A generation of another schema does not count. What a killed rebuild left behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from qzbrain.domain import new_id
+from qzbrain.errors import Unavailable
+
+POINTER = "current"
+LOCK = "writer.lock"
+
+Stamp = tuple[int, int, int]
+"""Inode, modification time and size: differs whenever a file has been replaced."""
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The file's stamp, None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+class IndexFolder:
+    """The generations of one knowledge base."""
+
+    def __init__(self, root: Path, kb_id: str, schema: str) -> None:
+        self.path = root / kb_id
+        self.pointer = self.path / POINTER
+        self._schema = schema
+
+    def current(self) -> Path | None:
+        """The generation in use, None when there is none of this schema."""
+        try:
+            name = self.pointer.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return self.path / name if name.startswith(self._schema + "-") and (self.path / name / "meta.json").is_file() else None
+
+    def new_generation(self) -> Path:
+        """An empty folder for a generation that nobody uses yet."""
+        path = self.path / f"{self._schema}-{new_id()}"
+        path.mkdir(parents=True)
+        return path
+
+    def use(self, generation: Path) -> None:
+        """Point to a finished generation and remove all others. Readers that hold an old one open go on until they look again."""
+        temporary = self.path / f".{POINTER}"
+        with temporary.open("w", encoding="ascii") as file:
+            file.write(generation.name)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.pointer)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove every generation that the pointer does not name."""
+        kept = self.current()
+        for path in self.path.iterdir():
+            if path.is_dir() and path != kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def disown(self) -> None:
+        """Forget the generation in use: it cannot be read and must be rebuilt."""
+        self.pointer.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove all generations, the pointer first; nothing there is no error."""
+        self.disown()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer of this knowledge base. Raises Unavailable when somebody else is; a killed process gives way at once."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                raise Unavailable(
+                    "index_busy",
+                    zh="该知识库的索引正在由另一个进程写入，请稍后重试。",
+                    en="Another process is writing this knowledge base's index; try again in a moment.",
+                    retry_after_s=2,
+                ) from exc
+            yield
+        finally:
+            with suppress(OSError):
+                os.close(handle)

@@ -1,0 +1,63 @@
+"""The fields of a chunk in tantivy, and the writing of one. Knows tantivy, not folders or queries."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache, lru_cache
+from typing import Any
+
+from qzbrain.retrieval.base import IndexedChunk
+from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
+
+BODY, CONTEXT, CHUNK, DOCUMENT, SEQ, MARKER = "body", "context", "chunk", "document", "seq", "marker"
+
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 1".encode()).hexdigest()[:12]
+"""Names what an index was built with; raise the number behind `fields` whenever `schema()` changes."""
+
+
+@cache
+def schema() -> Any:
+    """Terms come blank-separated from text.tokenize, so tantivy only splits them; positions are not kept.
+
+    `seq` is the watermark under which a chunk was committed, so that the highest one is the index's own: a separate document
+    for it would be deleted and added with every commit and skew the statistics. A batch that adds nothing adds a marker instead.
+    """
+    from tantivy import SchemaBuilder
+
+    fields = SchemaBuilder()
+    fields.add_text_field(BODY, tokenizer_name="whitespace", index_option="freq")
+    fields.add_text_field(CONTEXT, tokenizer_name="whitespace", index_option="freq")
+    fields.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic", stored=True)
+    fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
+    fields.add_unsigned_field(SEQ, fast=True)
+    fields.add_unsigned_field(MARKER, indexed=True)
+    return fields.build()
+
+
+def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
+    """The tantivy document of a chunk. Numbers go in by `add_unsigned`: a keyword argument would make a signed one, which kills the writer."""
+    from tantivy import Document
+
+    document = Document()
+    document.add_text(BODY, chunk.tokens or index_tokens(chunk.text))
+    document.add_text(CONTEXT, " ".join(map(_context_tokens, chunk.context.split("\n"))))
+    document.add_text(DOCUMENT, chunk.document_id)
+    document.add_unsigned(CHUNK, chunk.chunk_id)
+    document.add_unsigned(SEQ, watermark)
+    return document
+
+
+def marker_document(watermark: int) -> Any:
+    """Carries the watermark of a batch that added no chunk."""
+    from tantivy import Document
+
+    document = Document()
+    document.add_unsigned(SEQ, watermark)
+    document.add_unsigned(MARKER, 1)
+    return document
+
+
+@lru_cache(maxsize=4096)
+def _context_tokens(heading: str) -> str:
+    """One heading's terms; titles and chapters repeat in every chunk below them."""
+    return index_tokens(heading)
