@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath, PureWindowsPath
 
 from qzbrain.domain import Block, ParsedDocument
 from qzbrain.knowledge.parsers import refusals
+from qzbrain.text.decode import decode
 
 TITLE_CHARS = 200
 """Longest title kept."""
@@ -29,12 +31,17 @@ class ParseLimits:
     max_zip_ratio: int = 300
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A document's bytes and the name under which it came (a file name, perhaps with folders)."""
 
     data: bytes
     name: str
+
+    @cached_property
+    def text(self) -> str:
+        """The bytes decoded, for formats that are text. Raises ParseFailed `garbled`."""
+        return decode(self.data).text
 
     @property
     def stem(self) -> str:

@@ -68,15 +68,6 @@ def no_text() -> ParseFailed:
     )
 
 
-def garbled() -> ParseFailed:
-    """Bytes that are no text in any known encoding."""
-    return ParseFailed(
-        "garbled",
-        zh="无法识别文件的文字编码，内容像是乱码或二进制数据。请另存为 UTF-8 编码的文本后再上传。",
-        en="The file's text encoding cannot be recognised: it looks like noise or binary data. Save it as UTF-8 text and upload that.",
-    )
-
-
 def unsupported(kind_zh: str, kind_en: str, instead_zh: str, instead_en: str) -> ParseFailed:
     """A format that is recognised and not read; `instead_*` says what to upload in its place."""
     return ParseFailed(

@@ -1,0 +1,52 @@
+"""Chooses the parser for a document by its content and runs it.
+
+Parsers are imported when they are first needed: the child process that reads documents stays small for plain text.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+from qzbrain.domain import ParsedDocument
+from qzbrain.knowledge.parsers import refusals
+from qzbrain.knowledge.parsers.base import ParseLimits, Parser, Source, clean_title
+from qzbrain.knowledge.parsers.plain import read_lines
+from qzbrain.knowledge.parsers.sniff import Format, detect
+
+_PARSERS: dict[Format, str] = {"text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf", "docx": "word"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def parse(path: Path, *, name: str, limits: ParseLimits) -> ParsedDocument:
+    """Read the file at `path`; `name` is what its owner calls it. Raises ParseFailed with a reason a person can act on, OSError from reading."""
+    source = Source(path.read_bytes(), name)
+    kind = detect(source, limits)
+    parsed = _parser(kind)(source, limits)
+    return _with_words(parsed, limits)
+
+
+def parse_text(text: str, *, name: str, title: str = "") -> ParsedDocument:
+    """A text given directly: the stored text is exactly `text` (lone surrogates, which cannot be stored, become U+FFFD).
+
+    Raises ParseFailed `empty` when it holds no word.
+    """
+    parsed = read_lines(_SURROGATE.sub("\ufffd", text), name=name)
+    if title := clean_title(title):
+        parsed = ParsedDocument(parsed.text, parsed.blocks, title, parsed.mime_type)
+    return _with_words(parsed, ParseLimits(max_text_chars=max(len(text), 1)))
+
+
+def _parser(kind: Format) -> Parser:
+    parser: Parser = import_module(f"qzbrain.knowledge.parsers.{_PARSERS[kind]}").parse
+    return parser
+
+
+def _with_words(parsed: ParsedDocument, limits: ParseLimits) -> ParsedDocument:
+    if len(parsed.text) > limits.max_text_chars:
+        raise refusals.too_large(limits.max_text_chars)
+    if not any(map(str.isalnum, parsed.text)):
+        raise refusals.empty()
+    return parsed
+

@@ -1,0 +1,128 @@
+"""What a file is, by its bytes: signatures, names inside a zip, tags, and for text the shape of its lines.
+
+Formats that are recognised but not read are refused here by name, so that the person learns what to upload instead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from qzbrain.errors import ParseFailed
+from qzbrain.knowledge.parsers import refusals
+from qzbrain.knowledge.parsers.archive import check_archive
+from qzbrain.knowledge.parsers.base import ParseLimits, Source
+from qzbrain.knowledge.parsers.sheet import table_shape
+
+Format = Literal["text", "markdown", "html", "csv", "pdf", "docx"]
+
+_SAVE_AS_ZH, _SAVE_AS_EN = "请另存为 docx、PDF、Markdown 或纯文本后上传。", "Save it as docx, PDF, Markdown or plain text and upload that."
+_SHEET_ZH, _SHEET_EN = "请另存为 CSV 后上传。", "Save it as CSV and upload that."
+_OCR_ZH, _OCR_EN = "请先用 OCR 软件转成文字后上传。", "Run it through OCR software and upload the text."
+_UNPACK_ZH, _UNPACK_EN = "请解压后分别上传其中的文件。", "Unpack it and upload the files inside."
+
+_REFUSED = {
+    "image": ("图片文件", "An image", _OCR_ZH, _OCR_EN),
+    "archive": ("压缩包", "An archive", _UNPACK_ZH, _UNPACK_EN),
+    "media": ("音频或视频文件", "Audio or video", "请上传其文字稿。", "Upload a transcript instead."),
+    "program": ("程序或数据库文件", "A program or database file", "请上传文档。", "Upload a document instead."),
+    "rtf": ("RTF 文档", "RTF", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "doc": ("旧版 Word 文档（.doc）", "The old Word format (.doc)", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "xls": ("旧版 Excel 表格（.xls）", "The old Excel format (.xls)", _SHEET_ZH, _SHEET_EN),
+    "ppt": ("旧版 PowerPoint 演示文稿（.ppt）", "The old PowerPoint format (.ppt)", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "ole": ("旧版 Office 文件", "An old Office file", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "xlsx": ("Excel 表格（.xlsx）", "Excel (.xlsx)", _SHEET_ZH, _SHEET_EN),
+    "pptx": ("PowerPoint 演示文稿（.pptx）", "PowerPoint (.pptx)", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "opendocument": ("OpenDocument 文件", "OpenDocument", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "epub": ("EPUB 电子书", "EPUB", _SAVE_AS_ZH, _SAVE_AS_EN),
+}
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff", "image"), (b"GIF87a", "image"), (b"GIF89a", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
+    (b"\x1f\x8b\x08", "archive"), (b"7z\xbc\xaf\x27\x1c", "archive"), (b"Rar!\x1a\x07", "archive"), (b"BZh", "archive"), (b"\xfd7zXZ\0", "archive"),
+    (b"\x28\xb5\x2f\xfd", "archive"), (b"OggS\0", "media"), (b"fLaC\0", "media"), (b"\x1aE\xdf\xa3", "media"), (b"\xff\xfb", "media"),
+    (b"\x7fELF", "program"), (b"SQLite format 3\0", "program"), (b"\xca\xfe\xba\xbe", "program"), (b"{\\rtf", "rtf"),
+)
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OLE_STREAMS = (("EncryptedPackage", ""), ("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"))
+_HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_HTML_TAGS = re.compile(r"</(?:p|div|td|h[1-6]|li|span|body)>", re.IGNORECASE)
+_MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t\u3000]+\S", re.MULTILINE)
+
+
+def detect(source: Source, limits: ParseLimits) -> Format:
+    """The format of a document. Raises ParseFailed: empty, unsupported, encrypted, broken, bomb, garbled."""
+    data = source.data
+    if not data.strip():
+        raise refusals.empty()
+    head = data[:1024]
+    if head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head and _extension(source) == "pdf"):
+        return "pdf"
+    if data.startswith(b"PK"):
+        found = _zip_format(data, source, limits)
+        if found:
+            return found
+    _refuse_binary(data)
+    return _text_format(source)
+
+
+def _extension(source: Source) -> str:
+    return source.name.rpartition(".")[2].lower()
+
+
+def _refuse(kind: str) -> ParseFailed:
+    return refusals.unsupported(*_REFUSED[kind])
+
+
+def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | None:
+    if data[2:4] not in (b"\x03\x04", b"\x05\x06", b"\x07\x08"):
+        return None
+    names = check_archive(data, _extension(source) or "zip", limits)
+    if "word/document.xml" in names:
+        return "docx"
+    for prefix, kind in (("xl/", "xlsx"), ("ppt/", "pptx"), ("META-INF/container.xml", "epub")):
+        if any(name.startswith(prefix) for name in names):
+            raise _refuse(kind)
+    if "mimetype" in names and "content.xml" in names:
+        raise _refuse("opendocument")
+    if _extension(source) == "docx":
+        raise refusals.broken("docx")
+    raise _refuse("archive")
+
+
+def _refuse_binary(data: bytes) -> None:
+    for signature, kind in _SIGNATURES:
+        if data.startswith(signature):
+            raise _refuse(kind)
+    if data.startswith(_OLE):
+        raise _ole(data)
+    if data[4:8] == b"ftyp" or (data.startswith(b"ID3") and b"\0" in data[:16]):
+        raise _refuse("media")
+    if data.startswith(b"RIFF") and data[8:12] in (b"WEBP", b"WAVE", b"AVI "):
+        raise _refuse("image" if data[8:12] == b"WEBP" else "media")
+    if data.startswith(b"BM") and data[6:10] == b"\0\0\0\0":
+        raise _refuse("image")
+    if data.startswith(b"MZ") and b"\0\0" in data[:64]:
+        raise _refuse("program")
+    if data[257:262] == b"ustar":
+        raise _refuse("archive")
+
+
+def _ole(data: bytes) -> ParseFailed:
+    """Old Office files are told apart by the names of their streams; a modern file with a password is wrapped in the same container."""
+    for stream, kind in _OLE_STREAMS:
+        if stream.encode("utf-16-le") in data:
+            return _refuse(kind) if kind else refusals.encrypted("Office")
+    return _refuse("ole")
+
+
+def _text_format(source: Source) -> Format:
+    sample = source.text[:200_000]
+    extension = _extension(source)
+    if _HTML_START.match(sample) or (extension in ("html", "htm", "xhtml") and len(_HTML_TAGS.findall(sample)) > 0):
+        return "html"
+    if extension in ("md", "markdown", "mdx"):
+        return "markdown"
+    if table_shape(sample, trusted=extension in ("csv", "tsv")):
+        return "csv"
+    levels = [len(marks) for marks in _MARKDOWN_HEADING.findall(sample)]
+    return "markdown" if len(levels) > 1 and max(levels) > 1 else "text"
