@@ -1,0 +1,79 @@
+// What can be done with an answer: copy it with its references, ask again elsewhere, say whether it was right.
+import { ask, questionOf, rate } from "../core/conversation.js";
+import { useWords } from "../core/i18n.js";
+import { baseTitle, chosenBases, chosenModel, knowledgeBases, models } from "../core/lists.js";
+import { useStore } from "../core/store.js";
+import { html, useState } from "../core/ui.js";
+import { IconButton, Menu } from "./controls.js";
+import { Icon } from "./icons.js";
+import { notify, notifyError } from "./toasts.js";
+import { modelName } from "./topbar.js";
+
+export function AnswerTools({ message, onCopy }) {
+  const words = useWords();
+  const [isCommenting, setCommenting] = useState(false);
+  const canRate = message.status === "complete" || message.status === "stopped";
+  const give = async (rating, comment) => {
+    setCommenting(rating === "down" && !comment);
+    try {
+      await rate(message, rating, comment);
+      if (comment) notify(words("feedback.thanks"));
+    } catch (error) {
+      notifyError(error);
+    }
+  };
+  return html`<div class="tools">
+    ${message.text && html`<${IconButton} icon="copy" label=${words("copy")} onClick=${() => copy(onCopy(), words)} />`}
+    <${AgainMenu} message=${message} />
+    ${canRate && html`<${IconButton} icon="up" label=${words("feedback.up")} pressed=${message.rating === "up"} onClick=${() => give("up")} />
+      <${IconButton} icon="down" label=${words("feedback.down")} pressed=${message.rating === "down"} onClick=${() => give("down")} />`}
+  </div>
+  ${isCommenting && html`<${Comment} onSend=${(comment) => give("down", comment)} onClose=${() => setCommenting(false)} />`}`;
+}
+
+async function copy(text, words) {
+  try {
+    await navigator.clipboard.writeText(text);
+    notify(words("copied"));
+  } catch {
+    notify(words("copy.refused"));
+  }
+}
+
+function AgainMenu({ message }) {
+  const words = useWords();
+  const { rows } = useStore(models);
+  const bases = useStore(knowledgeBases).rows;
+  const items = [
+    { key: "same", label: words("again.same") },
+    { heading: words("again.model") },
+    ...rows.map((model) => ({ key: `model:${model.name}`, label: modelName(model.name, words), disabled: model.status !== "ready" })),
+    { heading: words("again.bases") },
+    { key: "base:", label: words("bases.all") },
+    ...bases.map((base) => ({ key: `base:${base.id}`, label: baseTitle(base) })),
+  ];
+  const again = (key) => {
+    const question = questionOf(message.id);
+    if (!question) return;
+    const choice = message.choice || { model: chosenModel.get(), knowledgeBases: chosenBases.get() };
+    const [kind, value] = [key.split(":")[0], key.slice(key.indexOf(":") + 1)];
+    if (kind === "model") ask(question.text, { ...choice, model: value });
+    else if (kind === "base") ask(question.text, { ...choice, knowledgeBases: value ? [value] : [] });
+    else ask(question.text, choice);
+  };
+  return html`<${Menu} label=${words("again")} items=${items} onPick=${again} align="start" className="up-menu"><${Icon} name="refresh" /><//>`;
+}
+
+function Comment({ onSend, onClose }) {
+  const words = useWords();
+  const submit = (event) => {
+    event.preventDefault();
+    const comment = new FormData(event.target).get("comment").trim();
+    if (comment) onSend(comment);
+  };
+  return html`<form class="comment" onSubmit=${submit}>
+    <label class="field">${words("feedback.what")}<input name="comment" maxlength="2000" autocomplete="off" /></label>
+    <button class="button">${words("feedback.send")}</button>
+    <${IconButton} icon="close" label=${words("close")} onClick=${onClose} />
+  </form>`;
+}

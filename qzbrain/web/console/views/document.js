@@ -1,0 +1,48 @@
+// A document at an address of its own: `/documents/ID?start=&end=` shows the passage highlighted in the whole text.
+import { fileAddress, loadDocument } from "../core/documents.js";
+import { dateTime, number, size, useWords } from "../core/i18n.js";
+import { address, link, route } from "../core/router.js";
+import { useStore } from "../core/store.js";
+import { html, useEffect, useState } from "../core/ui.js";
+import { ErrorBox, Skeleton } from "../parts/controls.js";
+import { DocumentText } from "../parts/document_text.js";
+import { Icon } from "../parts/icons.js";
+import { documentState } from "../parts/document_table.js";
+
+const offset = (query, name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(query.get(name)) : -1);
+
+export function DocumentView() {
+  const { id, query } = useStore(route);
+  const [loaded, setLoaded] = useState(null);
+  const [attempt, setAttempt] = useState(0);
+  useEffect(() => {
+    let isCurrent = true;
+    setLoaded(null);
+    loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
+    return () => (isCurrent = false);
+  }, [id, attempt]);
+  const start = offset(query, "start");
+  return html`<main class="work page" id="main" tabindex="-1"><div class="page-column">
+    ${!loaded && html`<${Skeleton} lines=${10} />`}
+    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} />`}
+    ${loaded?.document && html`<${Reading} document=${loaded.document} text=${loaded.text} start=${start} end=${offset(query, "end")} />`}
+  </div></main>`;
+}
+
+function Reading({ document: row, text, start, end }) {
+  const words = useWords();
+  const [find, setFind] = useState("");
+  const home = address.knowledge(row.knowledge_base);
+  return html`<header class="page-head">
+      <p class="path"><a href=${home} onClick=${link(home)}>${row.knowledge_base}</a></p>
+      <h2>${row.title || row.name}</h2>
+      <p class="path">${[row.name, documentState(row, words), size(row.size_bytes), words("document.chars", { n: number(row.chars) }),
+        row.pages && words("document.pages", { n: row.pages }), words("document.chunks", { n: number(row.chunks) }), dateTime(row.created_at)].filter(Boolean).join(" · ")}</p>
+      <div class="page-tools">
+        <label class="find"><${Icon} name="search" /><input type="search" placeholder=${words("document.find")} aria-label=${words("document.find")}
+          onInput=${(event) => setFind(event.target.value.trim())} /></label>
+        <a class="button" href=${fileAddress(row.id)} download><${Icon} name="download" />${words("document.file")}</a>
+      </div>
+    </header>
+    <${DocumentText} text=${text} start=${start} end=${end} find=${find} />`;
+}

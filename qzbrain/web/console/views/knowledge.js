@@ -1,0 +1,110 @@
+// Knowledge bases and their documents: make one, put files in, watch them become ready, try a question.
+import { post, remove } from "../core/api.js";
+import { number, useWords } from "../core/i18n.js";
+import { baseTitle, knowledgeBases, loadKnowledgeBases } from "../core/lists.js";
+import { address, go, link, route } from "../core/router.js";
+import { useStore } from "../core/store.js";
+import { html, useEffect, useState } from "../core/ui.js";
+import { Confirm, Dialog, ErrorBox, Menu, Skeleton } from "../parts/controls.js";
+import { DocumentTable } from "../parts/document_table.js";
+import { Icon } from "../parts/icons.js";
+import { notify, notifyError } from "../parts/toasts.js";
+import { TryQuestion } from "../parts/try_question.js";
+import { chooseFiles } from "../parts/upload.js";
+
+export function KnowledgeView() {
+  const { id } = useStore(route);
+  const { state, rows, error } = useStore(knowledgeBases);
+  const [isMaking, setMaking] = useState(false);
+  useEffect(() => void loadKnowledgeBases(), [id]);
+  const base = rows.find((row) => row.name === id || row.id === id);
+  return html`<main class="work page" id="main" tabindex="-1"><div class="page-wide">
+    ${state === "loading" && html`<${Skeleton} lines=${8} />`}
+    ${state === "error" && html`<${ErrorBox} error=${error} onRetry=${loadKnowledgeBases} />`}
+    ${state === "ready" && !id && html`<${BaseList} rows=${rows} onMake=${() => setMaking(true)} />`}
+    ${state === "ready" && id && (base ? html`<${BasePage} base=${base} key=${base.id} />` : html`<${Unknown} name=${id} />`)}
+    ${isMaking && html`<${MakeBase} onClose=${() => setMaking(false)} />`}
+  </div></main>`;
+}
+
+function Unknown({ name }) {
+  const words = useWords();
+  return html`<div class="empty"><p>${words("base.unknown", { name })}</p><a class="button" href="/knowledge" onClick=${link("/knowledge")}>${words("base.list")}</a></div>`;
+}
+
+function BaseList({ rows, onMake }) {
+  const words = useWords();
+  const make = html`<button type="button" class="button primary" onClick=${onMake}><${Icon} name="add" />${words("base.make")}</button>`;
+  return html`<header class="page-head with-tools"><h2>${words("base.list")}</h2>${make}</header>
+    ${!rows.length && html`<p class="empty">${words("base.none")}</p>`}
+    <ul class="base-list">${rows.map((base) => {
+      const target = address.knowledge(base.name);
+      return html`<li key=${base.id}><a href=${target} onClick=${link(target)}><b>${baseTitle(base)}</b><span class="path">${base.name}</span>
+        ${base.description && html`<p>${base.description}</p>`}<${BaseFigures} base=${base} /></a></li>`;
+    })}</ul>`;
+}
+
+function BaseFigures({ base }) {
+  const words = useWords();
+  const { ready = 0, failed = 0, pending = 0 } = base.documents || {};
+  const parts = [words("bases.count", { n: number(ready) }), words("document.chunks", { n: number(base.chunks) })];
+  return html`<p class="figures">${parts.join(" · ")}
+    ${pending > 0 && html`<span class="state state-running">${words("base.pending", { n: number(pending) })}</span>`}
+    ${failed > 0 && html`<span class="state state-failed">${words("base.failed", { n: number(failed) })}</span>`}</p>`;
+}
+
+function BasePage({ base }) {
+  const words = useWords();
+  const [isDoomed, setDoomed] = useState(false);
+  const erase = async () => {
+    setDoomed(false);
+    try {
+      await remove(`/api/knowledge-bases/${encodeURIComponent(base.id)}`);
+      notify(words("base.deleted", { name: baseTitle(base) }));
+      go("/knowledge", { replace: true });
+    } catch (error) {
+      notifyError(error);
+    }
+    loadKnowledgeBases();
+  };
+  return html`<header class="page-head with-tools">
+      <div><p class="path"><a href="/knowledge" onClick=${link("/knowledge")}>${words("base.list")}</a></p>
+        <h2>${baseTitle(base)}</h2>${base.description && html`<p class="path">${base.description}</p>`}<${BaseFigures} base=${base} /></div>
+      <div class="page-tools">
+        <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
+        <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
+        <${Menu} label=${words("base.more")} items=${[{ key: "delete", label: words("base.delete") }]} onPick=${() => setDoomed(true)}><span aria-hidden="true">⋯</span><//>
+      </div>
+    </header>
+    <div class="with-side"><div class="side-main"><${DocumentTable} base=${base} /></div><${TryQuestion} base=${base} /></div>
+    ${isDoomed && html`<${Confirm} title=${words("base.delete")} text=${words("base.deleteText", { name: baseTitle(base), n: number(base.documents?.total ?? 0) })}
+      action=${words("delete")} onClose=${() => setDoomed(false)} onConfirm=${erase} />`}`;
+}
+
+function MakeBase({ onClose }) {
+  const words = useWords();
+  const [error, setError] = useState(null);
+  const submit = async (event) => {
+    event.preventDefault();
+    const form = new FormData(event.target);
+    const [name, title, description] = ["name", "title", "description"].map((field) => form.get(field).trim());
+    try {
+      await post("/api/knowledge-bases", { name, ...(title && { title }), ...(description && { description }) });
+      await loadKnowledgeBases();
+      onClose();
+      go(address.knowledge(name));
+    } catch (problem) {
+      setError(problem);
+    }
+  };
+  return html`<${Dialog} title=${words("base.make")} onClose=${onClose}>
+    <form onSubmit=${submit}>
+      <label class="field">${words("base.name")}<input name="name" maxlength="64" required autocomplete="off" aria-describedby="base-name-hint" /></label>
+      <p id="base-name-hint" class="path">${words("base.nameHint")}</p>
+      <label class="field">${words("base.title")}<input name="title" maxlength="200" autocomplete="off" /></label>
+      <label class="field">${words("base.description")}<textarea name="description" rows="2" maxlength="2000"></textarea></label>
+      ${error && html`<${ErrorBox} error=${error} />`}
+      <div class="dialog-actions"><button type="button" class="button" onClick=${onClose}>${words("cancel")}</button><button class="button primary">${words("base.make")}</button></div>
+    </form>
+  <//>`;
+}
