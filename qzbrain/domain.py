@@ -269,6 +269,20 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation; `knowledge_bases` are ids, empty for all that its owner may read. `messages` counts them."""
+
+    id: str
+    title: str
+    model: str
+    knowledge_bases: tuple[str, ...]
+    origin: str
+    created_at: str
+    updated_at: str
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, as the engine counted them; 0 when no engine took part."""
 
@@ -298,6 +312,25 @@ class Answer:
     timings: dict[str, float]
     stopped: bool = False
     finish_reason: str = "stop"
+    unsupported: tuple[tuple[int, int], ...] = ()
+    """Spans of sentences in `answer` whose citation does not bear them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message of a conversation. `status`: running, complete, stopped, failed. `answer` is set for the assistant's, `error` when it failed."""
+
+    id: str
+    conversation_id: str
+    role: Literal["user", "assistant"]
+    status: str
+    content: str
+    created_at: str
+    finished_at: str | None
+    rating: str
+    comment: str
+    answer: Answer | None = None
+    error: dict[str, object] | None = None
 
 
 # -- events of one turn, in the order in which a caller sees them
@@ -342,6 +375,7 @@ class Failed:
     en: str
     status: int
     type: str
+    retry_after_s: int | None = None
 
 
 StreamEvent = Queued | SourcesFound | Delta | Done | Failed

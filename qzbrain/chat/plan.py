@@ -61,6 +61,14 @@ def split_model(value: str) -> tuple[str, list[str] | None, bool]:
     return name or AUTO, [x.strip() for x in rest.split(",") if x.strip()], False
 
 
+def checked_model(value: str, models: ModelRegistry) -> str:
+    """The model as it was named, when there is one of this name. Raises NotFound."""
+    name, _, _ = split_model(value)
+    if name not in models.names():
+        raise unknown_model(name)
+    return value or AUTO
+
+
 def checked_question(message: str) -> str:
     """The question without blanks around it. Raises InvalidRequest when it is empty or longer than 20,000 characters."""
     question = message.strip().replace("\x00", "")

@@ -1,0 +1,155 @@
+"""Conversations and their messages: list, change, delete, feedback. Each belongs to one owner; another's answers as if it were not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+
+from qzbrain.auth.access import Access
+from qzbrain.chat.plan import checked_model
+from qzbrain.chat.store import answer_of, new_conversation_row
+from qzbrain.domain import Answer, Caller, Conversation, Page, StoredMessage
+from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.models.registry import AUTO, ModelRegistry
+from qzbrain.storage.database import Database
+from qzbrain.storage.tables import conversations, messages
+
+LONGEST_TITLE = 200
+LONGEST_COMMENT = 4000
+_COUNT = select(func.count()).where(messages.c.conversation_id == conversations.c.id).scalar_subquery().label("messages")
+_CONVERSATION = select(conversations, _COUNT)
+
+
+class Conversations:
+    """Every method takes the caller first and touches only conversations that the caller owns."""
+
+    def __init__(self, db: Database, access: Access, models: ModelRegistry) -> None:
+        self._db, self._access, self._models = db, access, models
+
+    def create(self, caller: Caller, *, title: str = "", knowledge_bases: Sequence[str] | None = None, model: str = AUTO) -> Conversation:
+        """A new, empty conversation. Raises NotFound for an unknown knowledge base or model."""
+        kb_ids = self._kb_ids(caller, knowledge_bases)
+        row = new_conversation_row(owner=caller.id, title=_title(title), model=checked_model(model, self._models), kb_ids=kb_ids, origin="console")
+        with self._db.write() as connection:
+            connection.execute(insert(conversations), row)
+        return self.get(caller, row["id"])
+
+    def page(self, caller: Caller, *, limit: int = 50, after: str | None = None, include_api: bool = False, query: str = "") -> Page[Conversation]:
+        """Latest first. One-off calls over the API are left out unless asked for. `query`: only titles that hold it."""
+        wanted: list[ColumnElement[bool]] = [conversations.c.owner == caller.id]
+        if not include_api:
+            wanted.append(conversations.c.origin == "console")
+        if query:
+            wanted.append(conversations.c.title.contains(query, autoescape=True))
+        if after:
+            when, _, last = after.partition("|")
+            wanted.append(or_(conversations.c.updated_at < when, and_(conversations.c.updated_at == when, conversations.c.id < last)))
+        statement = _CONVERSATION.where(*wanted).order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit + 1)
+        rows = self._db.rows(statement)
+        data = tuple(_conversation(row) for row in rows[:limit])
+        more = len(rows) > limit
+        return Page(data, more, f"{data[-1].updated_at}|{data[-1].id}" if more else None)
+
+    def get(self, caller: Caller, conversation_id: str) -> Conversation:
+        """One of the caller's conversations. Raises NotFound."""
+        rows = self._db.rows(_CONVERSATION.where(conversations.c.id == conversation_id, conversations.c.owner == caller.id)) if _is_id(conversation_id) else ()
+        if not rows:
+            raise _unknown("conversation_not_found", zh="没有这个会话，或它已被删除。", en="There is no such conversation, or it was deleted.")
+        return _conversation(rows[0])
+
+    def update(
+        self, caller: Caller, conversation_id: str, *, title: str | None = None, model: str | None = None, knowledge_bases: Sequence[str] | None = None
+    ) -> Conversation:
+        """Change what is given. Raises NotFound, InvalidRequest."""
+        self.get(caller, conversation_id)
+        values: dict[str, Any] = {}
+        if title is not None:
+            values["title"] = _title(title)
+        if model is not None:
+            values["model"] = checked_model(model, self._models)
+        if knowledge_bases is not None:
+            values["knowledge_bases"] = self._kb_ids(caller, knowledge_bases)
+        if values:
+            with self._db.write() as connection:
+                connection.execute(update(conversations).where(conversations.c.id == conversation_id).values(**values))
+        return self.get(caller, conversation_id)
+
+    def delete(self, caller: Caller, conversation_id: str) -> None:
+        """Forget a conversation with all its messages. Raises NotFound."""
+        self.get(caller, conversation_id)
+        with self._db.write() as connection:
+            connection.execute(delete(messages).where(messages.c.conversation_id == conversation_id))
+            connection.execute(delete(conversations).where(conversations.c.id == conversation_id))
+
+    def messages(self, caller: Caller, conversation_id: str, *, limit: int = 100, after: str | None = None) -> Page[StoredMessage]:
+        """In order, oldest first. Raises NotFound."""
+        self.get(caller, conversation_id)
+        statement = select(messages).where(messages.c.conversation_id == conversation_id)
+        if after:
+            if not after.isdecimal():
+                raise InvalidRequest(zh="after 不是本接口给出的游标。", en="after is not a cursor that this route gave.", param="after")
+            statement = statement.where(messages.c.position > int(after))
+        rows = self._db.rows(statement.order_by(messages.c.position, messages.c.id).limit(limit + 1))
+        more = len(rows) > limit
+        return Page(tuple(_message(row) for row in rows[:limit]), more, str(rows[limit - 1].position) if more else None)
+
+    def message(self, caller: Caller, message_id: str) -> StoredMessage:
+        """One message of the caller's conversations. Raises NotFound."""
+        statement = select(messages).join(conversations, conversations.c.id == messages.c.conversation_id)
+        rows = self._db.rows(statement.where(messages.c.id == message_id, conversations.c.owner == caller.id)) if _is_id(message_id) else ()
+        if not rows:
+            raise _unknown("message_not_found", zh="没有这条消息，或它已被删除。", en="There is no such message, or it was deleted.")
+        return _message(rows[0])
+
+    def feedback(self, caller: Caller, message_id: str, rating: Literal["up", "down"], comment: str = "", *, conversation_id: str | None = None) -> None:
+        """Say whether an answer was good; saying it again replaces it. Raises NotFound, InvalidRequest."""
+        message = self.message(caller, message_id)
+        if message.role != "assistant" or conversation_id not in (None, message.conversation_id):
+            raise _unknown("message_not_found", zh="这个会话里没有这条回答。", en="This conversation has no such answer.")
+        if rating not in ("up", "down"):
+            raise InvalidRequest(zh="rating 只能是 up 或 down。", en="rating is up or down.", param="rating")
+        if len(comment) > LONGEST_COMMENT:
+            raise InvalidRequest(zh=f"评论超过 {LONGEST_COMMENT} 个字符。", en=f"The comment is longer than {LONGEST_COMMENT} characters.", param="comment")
+        with self._db.write() as connection:
+            connection.execute(update(messages).where(messages.c.id == message_id).values(rating=rating, comment=comment))
+
+    def _kb_ids(self, caller: Caller, names: Sequence[str] | None) -> list[str]:
+        return [ref.id for ref in self._access.resolve(caller, names)] if names else []
+
+
+def _conversation(row: Row[Any]) -> Conversation:
+    return Conversation(row.id, row.title, row.model, tuple(row.knowledge_bases), row.origin, row.created_at, row.updated_at, row.messages)
+
+
+def _message(row: Row[Any]) -> StoredMessage:
+    answer: Answer | None = answer_of(row) if row.role == "assistant" and row.status in ("complete", "stopped") else None
+    return StoredMessage(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        role=row.role,
+        status=row.status,
+        content=row.content,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        rating=row.rating,
+        comment=row.comment,
+        answer=answer,
+        error=(row.details or {}).get("error"),
+    )
+
+
+def _title(title: str) -> str:
+    line = " ".join(title.split())
+    if len(line) > LONGEST_TITLE:
+        raise InvalidRequest(zh=f"标题超过 {LONGEST_TITLE} 个字符。", en=f"The title is longer than {LONGEST_TITLE} characters.", param="title")
+    return line
+
+
+def _is_id(value: str) -> bool:
+    return len(value) <= 64 and value.isascii() and value.isprintable()
+
+
+def _unknown(code: str, *, zh: str, en: str) -> NotFound:
+    return NotFound(code, zh=zh, en=en, param="id")

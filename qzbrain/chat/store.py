@@ -1,0 +1,118 @@
+"""Rows of conversations and messages: what a turn writes, and how a row becomes a value again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, bindparam, func, insert, select, update
+
+from qzbrain.domain import Answer, Citation, Degraded, Usage, new_id, utc_now
+from qzbrain.models.base import ChatMessage
+from qzbrain.storage.database import Database, Submitted
+from qzbrain.storage.tables import conversations, messages
+
+HISTORY_MESSAGES = 12
+"""Messages of a conversation that can matter for the next answer."""
+TITLE_CHARS = 40
+
+_NEW_CONVERSATION = insert(conversations)
+_NEW_MESSAGE = insert(messages)
+_TOUCH = update(conversations).where(conversations.c.id == bindparam("b_id")).values(updated_at=bindparam("b_updated_at"), title=bindparam("b_title"))
+_FINISH = (
+    update(messages)
+    .where(messages.c.id == bindparam("b_id"))
+    .values({name: bindparam(f"b_{name}") for name in ("status", "content", "model", "rung", "rung_reason", "confidence", "details", "finished_at")})
+)
+_LAST = (
+    select(messages.c.role, messages.c.content, messages.c.status, messages.c.details, messages.c.position)
+    .where(messages.c.conversation_id == bindparam("id"))
+    .order_by(messages.c.position.desc())
+    .limit(HISTORY_MESSAGES)
+)
+_NEXT_POSITION = select(func.coalesce(func.max(messages.c.position), -1) + 1).where(messages.c.conversation_id == bindparam("id"))
+
+
+def title_of(question: str) -> str:
+    """A conversation's title from its first question: one line, at most 40 characters."""
+    line = " ".join(question.split())
+    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
+
+
+def new_conversation_row(*, owner: str, title: str, model: str, kb_ids: list[str], origin: str) -> dict[str, Any]:
+    """A row of `conversations` that begins now."""
+    now = utc_now()
+    return {
+        "id": new_id(), "owner": owner, "title": title, "model": model, "knowledge_bases": kb_ids, "origin": origin, "created_at": now, "updated_at": now,
+    }  # fmt: skip
+
+
+def add_conversation(db: Database, row: dict[str, Any]) -> Submitted:
+    """Queue the row."""
+    return db.submit(_NEW_CONVERSATION, row)
+
+
+def touch_conversation(db: Database, conversation_id: str, title: str) -> Submitted:
+    """Queue the conversation's new time and title."""
+    return db.submit(_TOUCH, {"b_id": conversation_id, "b_updated_at": utc_now(), "b_title": title})
+
+
+def add_messages(db: Database, *, conversation_id: str, message_id: str, question: str, model: str, position: int) -> list[Submitted]:
+    """Queue the question and the running answer `message_id` after it."""
+    now = utc_now()
+    common = {"conversation_id": conversation_id, "model": model, "details": {}, "created_at": now}
+    asked = {**common, "id": new_id(), "role": "user", "status": "complete", "content": question, "finished_at": now, "position": position}
+    answer = {**common, "id": message_id, "role": "assistant", "status": "running", "content": "", "finished_at": None, "position": position + 1}
+    return [db.submit(_NEW_MESSAGE, asked), db.submit(_NEW_MESSAGE, answer)]
+
+
+def finish_message(db: Database, answer: Answer, *, status: str, error: dict[str, Any] | None = None) -> Submitted:
+    """Queue the end of an answer: complete, stopped or failed, with the text that it has."""
+    details = {
+        "citations": answer.citations, "degraded": answer.degraded, "usage": answer.usage, "timings": answer.timings,
+        "unsupported": answer.unsupported, "finish_reason": answer.finish_reason, "error": error,
+    }  # fmt: skip
+    return db.submit(
+        _FINISH,
+        {
+            "b_id": answer.message_id, "b_status": status, "b_content": answer.answer, "b_model": answer.model, "b_rung": answer.rung,
+            "b_rung_reason": answer.rung_reason, "b_confidence": answer.confidence, "b_details": orjson.loads(orjson.dumps(details)),
+            "b_finished_at": utc_now(),
+        },
+    )  # fmt: skip
+
+
+def history(db: Database, conversation_id: str) -> tuple[list[ChatMessage], list[Row[Any]], int]:
+    """The last messages, oldest first, as engines take them and as rows, and the next free position."""
+    rows = [row for row in reversed(db.rows(_LAST, {"id": conversation_id})) if row.status != "failed" and row.content]
+    position = int(db.rows(_NEXT_POSITION, {"id": conversation_id})[0][0])
+    return [ChatMessage(row.role, row.content) for row in rows], rows, position
+
+
+def answer_of(row: Row[Any]) -> Answer:
+    """The answer object of a stored assistant message."""
+    details: dict[str, Any] = row.details or {}
+    usage = details.get("usage") or {}
+    return Answer(
+        message_id=row.id,
+        conversation_id=row.conversation_id,
+        model=row.model,
+        answer=row.content,
+        rung=row.rung or "refused",
+        rung_reason=row.rung_reason,
+        confidence=row.confidence,
+        citations=tuple(Citation(**{**x, "heading_path": tuple(x["heading_path"])}) for x in details.get("citations") or ()),
+        degraded=tuple(Degraded(**x) for x in details.get("degraded") or ()),
+        usage=Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)),
+        timings=dict(details.get("timings") or {}),
+        stopped=row.status == "stopped",
+        finish_reason=details.get("finish_reason") or "stop",
+        unsupported=tuple((x[0], x[1]) for x in details.get("unsupported") or ()),
+    )
+
+
+def mark_interrupted(db: Database) -> int:
+    """Mark answers that a killed process left running as stopped; called when the web process starts. Returns how many there were."""
+    with db.write() as connection:
+        statement = update(messages).where(messages.c.status == "running").values(status="stopped", finished_at=utc_now())
+        return int(connection.execute(statement).rowcount)
