@@ -19,15 +19,18 @@ from qzbrain.text.numerals import NUMBER, article_label, chinese_number
 _BLANKS = " \t\u3000\u2002\u2003\xa0"
 _MARKS = rf"[{_BLANKS}#>*_]{{0,40}}"
 _LABELLED = re.compile(
-    rf"^(?P<marks>{_MARKS})第[ \u3000]?(?P<number>{NUMBER})[ \u3000]?"
-    rf"(?:(?P<article>[条條])(?:之(?P<sub>{NUMBER}))?|(?P<unit>分编|分編|[编編章节節]))(?P<after>.{{0,80}})",
+    rf"^(?P<marks>{_MARKS})(?:(?P<closing>附[ \u3000]*[则則])[{_BLANKS}*_]*$"
+    rf"|第[ \u3000]?(?P<number>{NUMBER})[ \u3000]?"
+    rf"(?:(?P<article>[条條])(?:之(?P<sub>{NUMBER}))?|(?P<unit>分编|分編|[编編章节節]))(?P<after>.{{0,80}}))",
     re.MULTILINE,
 )
 _LEVELS = {"编": 1, "編": 1, "分编": 2, "分編": 2, "章": 3, "节": 4, "節": 4}
 _CONTENTS_LINE = re.compile(r"(?:[.…·．]{3,}|\s{2,}|\t)\s*\d+\s*$")
 _REFERS_ON = re.compile(r"[、，,]|第|规定|規定|至|到|和|及|或|与|與|中|所|的|之|款|项|有关|关于|以")
-_APPENDIX = re.compile(r"^[ \t\u3000\u2002\xa0]*(?:附[ \u3000]?[件表录錄图圖则則注：:]|附$)[^\n。]{0,60}$", re.MULTILINE)
+_APPENDIX = re.compile(r"^[ \t\u3000\u2002\xa0]*(?:附[ \u3000]?[件表录錄图圖注：:]|附$)[^\n。]{0,60}$", re.MULTILINE)
 _HEADING_CHARS = 60
+_PART_NAME = re.compile(rf"第\s?{NUMBER}\s?(?:分编|分編|[编編章节節条條部篇])|附\s*[则則件录錄表]|目\s*[录錄次]|序\s*言|前\s*言")
+_LAW_NAME = re.compile(r"(?:法|法典|条例|條例|规定|規定|办法|辦法|规则|規則|细则|細則|章程|规范|标准|制度|通则|公约|合同|协议)(?:[（(][^（）()]{1,20}[）)])?$")
 _NUMBERED = (
     (re.compile(rf"第{NUMBER}[章节節篇部]|(?:Chapter|CHAPTER|Part|PART)\s+(?:\d+|[IVXL]+)\b"), 1),
     (re.compile(r"[一二三四五六七八九十]{1,3}、"), 2),
@@ -82,47 +85,55 @@ def sections(parsed: ParsedDocument) -> list[Section]:
     return [trimmed for section in found if (trimmed := _trim(parsed.text, section))]
 
 
-def regulation_title(text: str) -> str:
-    """The first line of a regulation that is neither empty nor a label, '' when `text` is no regulation."""
-    labels = _labels(text)
-    articles = [label for label in labels if label.level == 5]
+def regulation_title(parsed: ParsedDocument) -> str:
+    """The name of a regulation: its heading that ends as names of laws do, else its first top heading or first line; '' for other texts.
+
+    Chapters and appendices are never the title, also where they come first in the file.
+    """
+    articles = [label for label in _labels(parsed.text) if label.level == 5]
     if not _is_regulation(articles):
         return ""
-    for match in re.finditer(r"[^\n]*\S[^\n]*", text[:min(articles[0].start, 4000)]):
-        line = match[0].strip(_BLANKS + "#*_>")
-        if line and len(line) <= _HEADING_CHARS and not line.startswith(("第", "目")) and line[-1] not in _SENTENCE_END:
-            return re.sub(r"\s+", " ", line)
-    return ""
+    tops = [heading.name for heading in _marked_headings(parsed) if heading.level == 1 and not _PART_NAME.match(heading.name)]
+    lines = [" ".join(line.split()).strip("#*_> ") for line in parsed.text[:min(articles[0].start, 4000)].split("\n")]
+    names = tops or [line for line in lines if 1 < len(line) <= _HEADING_CHARS and line[-1] not in _SENTENCE_END and not _PART_NAME.match(line)]
+    return next((name for name in names if _LAW_NAME.search(name)), names[0] if names else "")
+
+
+def is_part_name(name: str) -> bool:
+    """Whether `name` is that of a part of a document (第一编 总则, 附则, 目录), not of a whole one."""
+    return bool(_PART_NAME.match(name))
 
 
 def _labels(text: str) -> list[_Label]:
+    """Lines that begin a part, chapter, section or article, in order; lines of a table of contents with page numbers are none."""
     found: list[_Label] = []
     before = (0, 0)
     for match in _LABELLED.finditer(text):
-        after, line_end = match["after"], text.find("\n", match.end())
+        line_end = text.find("\n", match.end())
         line_end = len(text) if line_end < 0 else line_end
-        if _CONTENTS_LINE.search(text[match.end("number"):line_end][-40:]) and line_end - match.start() < 100:
+        if match["closing"]:
+            found.append(_Label(match.start(), line_end, 1, "附则"))
+        elif line_end - match.start() < 100 and _CONTENTS_LINE.search(text, match.end("number"), line_end):
             continue
-        if match["article"] is None:
-            if label := _chapter(match, text, line_end):
-                found.append(label)
-            continue
-        number = chinese_number(match["number"]), chinese_number(match["sub"]) if match["sub"] else 0
-        if _opens_article(after, bool(match["marks"].strip()), number, before):
-            key = f"{number[0]}-{number[1]}" if number[1] else str(number[0])
-            found.append(_Label(match.start(), line_end, 5, article_label(key), key))
-            before = number
+        elif match["article"] is None:
+            found += _chapter(match, text, line_end)
+        else:
+            number = chinese_number(match["number"]), chinese_number(match["sub"]) if match["sub"] else 0
+            if _opens_article(match["after"], bool(match["marks"].strip()), number, before):
+                key = f"{number[0]}-{number[1]}" if number[1] else str(number[0])
+                found.append(_Label(match.start(), line_end, 5, article_label(key), key))
+                before = number
     return found
 
 
-def _chapter(match: re.Match[str], text: str, line_end: int) -> _Label | None:
-    """A heading line 第二章 …: short, its name set off by a blank or missing, no sentence."""
+def _chapter(match: re.Match[str], text: str, line_end: int) -> list[_Label]:
+    """The heading line 第二章 …, if it is one: short, no sentence, not the middle of a sentence that names a chapter."""
     rest = text[match.end("unit"):line_end]
     name = rest.strip(_BLANKS + "*_#")
     if len(name) > _HEADING_CHARS or (name and (name[-1] in _SENTENCE_END or _REFERS_ON.match(rest))):
-        return None
+        return []
     head = f"第{match['number']}{match['unit']}"
-    return _Label(match.start(), line_end, _LEVELS[match["unit"]], f"{head} {' '.join(name.split())}".strip())
+    return [_Label(match.start(), line_end, _LEVELS[match["unit"]], f"{head} {' '.join(name.split())}".strip())]
 
 
 def _opens_article(after: str, marked: bool, number: tuple[int, int], before: tuple[int, int]) -> bool:

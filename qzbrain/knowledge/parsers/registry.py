@@ -6,6 +6,7 @@ Parsers are imported when they are first needed: the child process that reads do
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.base import ParseLimits, Parser, Source, clean_title
 from qzbrain.knowledge.parsers.plain import read_lines
 from qzbrain.knowledge.parsers.sniff import Format, detect
+from qzbrain.knowledge.structure import is_part_name, regulation_title
 
 _PARSERS: dict[Format, str] = {"text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf", "docx": "word"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -23,8 +25,7 @@ def parse(path: Path, *, name: str, limits: ParseLimits) -> ParsedDocument:
     """Read the file at `path`; `name` is what its owner calls it. Raises ParseFailed with a reason a person can act on, OSError from reading."""
     source = Source(path.read_bytes(), name)
     kind = detect(source, limits)
-    parsed = _parser(kind)(source, limits)
-    return _with_words(parsed, limits)
+    return _with_words(_titled(_parser(kind)(source, limits)), limits)
 
 
 def parse_text(text: str, *, name: str, title: str = "") -> ParsedDocument:
@@ -33,14 +34,22 @@ def parse_text(text: str, *, name: str, title: str = "") -> ParsedDocument:
     Raises ParseFailed `empty` when it holds no word.
     """
     parsed = read_lines(_SURROGATE.sub("\ufffd", text), name=name)
-    if title := clean_title(title):
-        parsed = ParsedDocument(parsed.text, parsed.blocks, title, parsed.mime_type)
+    parsed = replace(parsed, title=clean_title(title)) if title.strip() else _titled(parsed)
     return _with_words(parsed, ParseLimits(max_text_chars=max(len(text), 1)))
 
 
 def _parser(kind: Format) -> Parser:
     parser: Parser = import_module(f"qzbrain.knowledge.parsers.{_PARSERS[kind]}").parse
     return parser
+
+
+def _titled(parsed: ParsedDocument) -> ParsedDocument:
+    """With the regulation's name as title, if it is one and its title is not already its first heading."""
+    heading = next((block for block in parsed.blocks if block.heading_level), None)
+    if heading and not is_part_name(parsed.title) and clean_title(parsed.text[heading.start:heading.end]) == parsed.title:
+        return parsed
+    title = clean_title(regulation_title(parsed))
+    return replace(parsed, title=title) if title else parsed
 
 
 def _with_words(parsed: ParsedDocument, limits: ParseLimits) -> ParsedDocument:
