@@ -133,7 +133,13 @@ def _chapter(match: re.Match[str], text: str, line_end: int) -> list[_Label]:
     if len(name) > _HEADING_CHARS or (name and (name[-1] in _SENTENCE_END or _REFERS_ON.match(rest))):
         return []
     head = f"第{match['number']}{match['unit']}"
-    return [_Label(match.start(), line_end, _LEVELS[match["unit"]], f"{head} {' '.join(name.split())}".strip())]
+    return [_Label(match.start(), line_end, _LEVELS[match["unit"]], f"{head} {_closed_up(name)}".strip())]
+
+
+def _closed_up(name: str) -> str:
+    """Single blanks; none in short names that are spaced out (`总　　则`)."""
+    parts = name.split()
+    return ("" if len(parts) > 1 and all(len(part) == 1 for part in parts) else " ").join(parts)
 
 
 def _opens_article(after: str, marked: bool, number: tuple[int, int], before: tuple[int, int]) -> bool:
