@@ -20,6 +20,8 @@ export function loadDocument(id) {
 
 export const fileAddress = (id) => `/api/documents/${encodeURIComponent(id)}/file`;
 
+export const isMarkdown = (row) => row.mime_type === "text/markdown" || /\.(md|markdown)$/i.test(row.name);
+
 /** Send a document's own file again: the server tries one that failed once more. Throws ApiError. */
 export async function sendAgain(row) {
   const reply = await fetch(fileAddress(row.id));

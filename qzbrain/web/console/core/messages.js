@@ -1,4 +1,5 @@
 // A message as the pages show it, from what the API stores, streams or answers. Pure.
+import { utf16Indices } from "./codepoints.js";
 
 /** From a stored message row. */
 export function fromStored(row) {
@@ -35,8 +36,9 @@ export function withLive(message, turn) {
 const SENTENCE = /[^。！？!?\n]+(?:[。！？!?]+["”’」』）)]*|\n|$)(?:\s?\[\d{1,3}\])*/g;
 const MARK = /\[(\d{1,3})\]/g;
 
-/** Spans (UTF-16) of the sentences all of whose sources were checked and do not support them. */
-export function unsupportedSpans(text, citations) {
+/** Spans (UTF-16) of the sentences that their sources do not support: as the server gives them, else those all of whose citations failed. */
+export function unsupportedSpans(text, citations, given) {
+  if (given) return given.map((span) => utf16Indices(text, span));
   const verdict = new Map(citations.map((citation) => [citation.index, citation.supported]));
   if (![...verdict.values()].includes(false)) return [];
   const spans = [];
@@ -59,3 +61,6 @@ export function sourcePath(citation) {
   const title = citation.title || citation.document;
   return (citation.heading_path || []).filter((heading) => heading !== title);
 }
+
+/** A passage without Markdown's marks, for cards of a few lines. */
+export const plainQuote = (text) => text.replace(/\*\*|^#{1,6}\s+/gm, "").replace(/\s*\n\s*/g, " ").trim();

@@ -5,9 +5,11 @@ import { html, memo, useLayoutEffect, useMemo, useRef, useState } from "../core/
 
 const AROUND = 3000;
 const MORE = 6000;
+const SYNTAX = /(\*\*|^#{1,6}\s+)/;
+const SYNTAX_ONLY = /^(?:\*\*|#{1,6}\s+)$/;
 
-/** `passage`: `{start, end}` in code points, or null. `find`: words to mark beside it. */
-export function DocumentText({ text, start, end, find = "" }) {
+/** `start`, `end`: the passage in code points (none where they are not in the text). `find`: words to mark. `isMarkdown`: marks like ** are not shown. */
+export function DocumentText({ text, start, end, find = "", isMarkdown = false }) {
   const words = useWords();
   const passage = useMemo(() => passageIn(text, start, end), [text, start, end]);
   const [shown, setShown] = useState({ passage: undefined, range: [0, 0] });
@@ -20,7 +22,7 @@ export function DocumentText({ text, start, end, find = "" }) {
   const lines = useMemo(() => linesOf(text, ...range), [text, range[0], range[1]]);
   return html`<div class="document-text" ref=${box}>
     ${range[0] > 0 && html`<button type="button" class="button more" onClick=${() => widen(Math.max(0, range[0] - MORE), range[1])}>${words("document.before")}</button>`}
-    ${lines.map((line) => html`<${Line} key=${line.start} line=${line.text} level=${line.level} isBlank=${line.isBlank} from=${cut(passage, line, 0)} to=${cut(passage, line, 1)} find=${find} />`)}
+    ${lines.map((line) => html`<${Line} key=${line.start} line=${line.text} level=${line.level} isBlank=${line.isBlank} from=${cut(passage, line, 0)} to=${cut(passage, line, 1)} find=${find} isMarkdown=${isMarkdown} />`)}
     ${range[1] < text.length && html`<button type="button" class="button more" onClick=${() => widen(range[0], Math.min(text.length, range[1] + MORE))}>${words("document.after")}</button>`}
   </div>`;
 }
@@ -30,12 +32,24 @@ function cut(passage, line, side) {
   return Math.min(Math.max(passage[side] - line.start, 0), line.text.length);
 }
 
-const Line = memo(({ line, level, isBlank, from, to, find }) => {
+const Line = memo(({ line, level, isBlank, from, to, find, isMarkdown }) => {
   if (isBlank) return html`<div class="line-blank"></div>`;
-  const className = level ? `line heading-${level}` : "line";
-  if (from < 0) return html`<div class=${className}>${found(line, find)}</div>`;
-  return html`<div class=${className}>${found(line.slice(0, from), find)}<mark class="passage">${line.slice(from, to)}</mark>${found(line.slice(to), find)}</div>`;
+  const show = (text) => (isMarkdown ? withoutSyntax(text, find) : found(text, find));
+  const className = level && isMarkdown ? `line heading-${level}` : "line";
+  if (from < 0) return html`<div class=${className}>${show(line)}</div>`;
+  return html`<div class=${className}>${show(line.slice(0, from))}<mark class="passage">${show(line.slice(from, to))}</mark>${show(line.slice(to))}</div>`;
 });
+
+/** Markdown's own marks stay in the text (offsets count them) but out of sight; what they make bold is bold. */
+function withoutSyntax(text, find) {
+  let isBold = false;
+  return text.split(SYNTAX).map((part) => {
+    if (!part) return null;
+    if (part === "**") isBold = !isBold;
+    if (SYNTAX_ONLY.test(part)) return html`<span class="syntax">${part}</span>`;
+    return isBold ? html`<b>${found(part, find)}</b>` : found(part, find);
+  });
+}
 
 function found(text, find) {
   if (!find) return text;

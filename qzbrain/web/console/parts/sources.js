@@ -1,7 +1,7 @@
 // The sources beside the conversation: the numbered cards of an answer, or one passage at its place in the document.
-import { fileAddress, loadDocument } from "../core/documents.js";
+import { fileAddress, isMarkdown, loadDocument } from "../core/documents.js";
 import { useWords } from "../core/i18n.js";
-import { sourcePath } from "../core/messages.js";
+import { plainQuote, sourcePath } from "../core/messages.js";
 import { closeSource, lit, ordered, showSource, stepSource } from "../core/pane.js";
 import { address, link } from "../core/router.js";
 import { useStore } from "../core/store.js";
@@ -51,7 +51,7 @@ function Card({ citation, messageId, isLit }) {
     <span class="card-head"><span class="number">${citation.index}</span><b>${citation.title || citation.document}</b>
       ${citation.supported === false && html`<span class="tag tag-warn">${words("source.unsupported")}</span>`}</span>
     <span class="path">${[...sourcePath(citation), citation.page && words("source.page", { n: citation.page })].filter(Boolean).join(" › ")}</span>
-    <span class="card-quote">${citation.quote}</span>
+    <span class="card-quote">${plainQuote(citation.quote)}</span>
   </button>`;
 }
 
@@ -76,7 +76,7 @@ function Passage({ citation }) {
         <a href=${fileAddress(id)} download><${Icon} name="download" />${words("document.file")}</a></p>
     </div>
     ${!loaded && html`<${Skeleton} lines=${8} />`}
-    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} /><blockquote class="card-quote">${citation.quote}</blockquote>`}
-    ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} start=${citation.start} end=${citation.end} />`}
+    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}
+    ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} start=${citation.start} end=${citation.end} isMarkdown=${isMarkdown(loaded.document)} />`}
   </div>`;
 }

@@ -1,6 +1,7 @@
 // Try a question on one knowledge base: the hits with their scores by source, so that an operator sees why.
 import { post } from "../core/api.js";
 import { useWords } from "../core/i18n.js";
+import { plainQuote } from "../core/messages.js";
 import { address, link } from "../core/router.js";
 import { html, useState } from "../core/ui.js";
 import { ErrorBox, Skeleton } from "./controls.js";
@@ -46,7 +47,7 @@ function Hit({ hit }) {
   return html`<a class="card" href=${target} onClick=${link(target)}>
     <span class="card-head"><span class="number">${hit.rank}</span><b>${hit.title || hit.document}</b><span class="tag">${percent(hit.confidence)}</span></span>
     <span class="path">${[...hit.heading_path.slice(-2), hit.page && words("source.page", { n: hit.page })].filter(Boolean).join(" › ")}</span>
-    <span class="card-quote">${hit.text}</span>
+    <span class="card-quote">${plainQuote(hit.text)}</span>
     <span class="path">${scores.join(" · ")}</span>
   </a>`;
 }

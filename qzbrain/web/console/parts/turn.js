@@ -38,9 +38,9 @@ function Waiting({ message }) {
 
 function Text({ message }) {
   const words = useWords();
-  const { text, citations, id } = message;
+  const { text, citations, unsupported, id } = message;
   const numbers = useMemo(() => new Map(citations.map((citation) => [citation.index, citation])), [citations]);
-  const spans = useMemo(() => unsupportedSpans(text, citations), [text, citations]);
+  const spans = useMemo(() => unsupportedSpans(text, citations, unsupported), [text, citations, unsupported]);
   const cite = useMemo(() => (index) => numbers.has(index) && html`<${Mark} messageId=${id} citation=${numbers.get(index)} />`, [id, numbers]);
   const doubt = useMemo(() => (part) => html`<span class="unsupported" title=${words("answer.unsupported")}>${part}</span>`, [words]);
   return html`<${Markdown} text=${text} spans=${spans} cite=${cite} doubt=${doubt} />`;

@@ -1,5 +1,5 @@
 // A document at an address of its own: `/documents/ID?start=&end=` shows the passage highlighted in the whole text.
-import { fileAddress, loadDocument } from "../core/documents.js";
+import { fileAddress, isMarkdown, loadDocument } from "../core/documents.js";
 import { dateTime, number, size, useWords } from "../core/i18n.js";
 import { address, link, route } from "../core/router.js";
 import { useStore } from "../core/store.js";
@@ -44,5 +44,5 @@ function Reading({ document: row, text, start, end }) {
         <a class="button" href=${fileAddress(row.id)} download><${Icon} name="download" />${words("document.file")}</a>
       </div>
     </header>
-    <${DocumentText} text=${text} start=${start} end=${end} find=${find} />`;
+    <${DocumentText} text=${text} start=${start} end=${end} find=${find} isMarkdown=${isMarkdown(row)} />`;
 }
