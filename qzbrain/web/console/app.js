@@ -15,7 +15,7 @@ import { Toasts } from "./parts/toasts.js";
 import { Topbar } from "./parts/topbar.js";
 import { chooseFiles, UploadLayer } from "./parts/upload.js";
 import { ChatView } from "./views/chat.js";
-import { DocumentView } from "./views/document.js";
+import { documentTitle, DocumentView } from "./views/document.js";
 import { KnowledgeView } from "./views/knowledge.js";
 
 const narrow = window.matchMedia("(max-width: 860px)");
@@ -34,7 +34,8 @@ function useNarrow() {
 function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
-  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: words("document.page"), knowledge: words("rail.knowledge") };
+  const openDocument = useStore(documentTitle);
+  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), knowledge: words("rail.knowledge") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;

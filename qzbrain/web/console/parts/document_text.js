@@ -1,5 +1,5 @@
 // A document's stored text with a passage highlighted in place, and what stands before and after it. Long texts are shown a stretch at a time.
-import { linesOf, passageIn, stretch } from "../core/documents.js";
+import { linesOf, stretch } from "../core/documents.js";
 import { useWords } from "../core/i18n.js";
 import { html, memo, useLayoutEffect, useMemo, useRef, useState } from "../core/ui.js";
 
@@ -8,10 +8,9 @@ const MORE = 6000;
 const SYNTAX = /(\*\*|^#{1,6}\s+)/;
 const SYNTAX_ONLY = /^(?:\*\*|#{1,6}\s+)$/;
 
-/** `start`, `end`: the passage in code points (none where they are not in the text). `find`: words to mark. `isMarkdown`: marks like ** are not shown. */
-export function DocumentText({ text, start, end, find = "", isMarkdown = false }) {
+/** `passage`: `[start, end)` in UTF-16 units, or null. `find`: words to mark. `isMarkdown`: marks like ** are not shown. */
+export function DocumentText({ text, passage, find = "", isMarkdown = false }) {
   const words = useWords();
-  const passage = useMemo(() => passageIn(text, start, end), [text, start, end]);
   const [shown, setShown] = useState({ passage: undefined, range: [0, 0] });
   const range = shown.passage === passage ? shown.range : stretch(text, passage, AROUND);
   const box = useRef(null);

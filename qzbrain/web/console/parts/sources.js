@@ -1,11 +1,11 @@
 // The sources beside the conversation: the numbered cards of an answer, or one passage at its place in the document.
-import { fileAddress, isMarkdown, loadDocument } from "../core/documents.js";
+import { fileAddress, isMarkdown, loadDocument, passageIn } from "../core/documents.js";
 import { useWords } from "../core/i18n.js";
 import { plainQuote, sourcePath } from "../core/messages.js";
 import { closeSource, lit, ordered, showSource, stepSource } from "../core/pane.js";
 import { address, link } from "../core/router.js";
 import { useStore } from "../core/store.js";
-import { html, useEffect, useRef, useState } from "../core/ui.js";
+import { html, useEffect, useMemo, useRef, useState } from "../core/ui.js";
 import { ErrorBox, IconButton, Skeleton } from "./controls.js";
 import { DocumentText } from "./document_text.js";
 import { Icon } from "./icons.js";
@@ -30,8 +30,8 @@ export function SourcesPane({ source }) {
 function Steps({ message, index }) {
   const words = useWords();
   const order = ordered(message.citations).map((citation) => citation.index);
-  return html`<${IconButton} icon="arrowLeft" label=${words("source.previous")} disabled=${order[0] === index} onClick=${() => stepSource(-1)} />
-    <${IconButton} icon="arrowRight" label=${words("source.next")} disabled=${order.at(-1) === index} onClick=${() => stepSource(1)} />`;
+  return html`<${IconButton} icon="chevronUp" label=${words("source.previous")} disabled=${order[0] === index} onClick=${() => stepSource(-1)} />
+    <${IconButton} icon="chevron" label=${words("source.next")} disabled=${order.at(-1) === index} onClick=${() => stepSource(1)} />`;
 }
 
 function Cards({ message }) {
@@ -66,6 +66,7 @@ function Passage({ citation }) {
     loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
     return () => (isCurrent = false);
   }, [id, attempt]);
+  const passage = useMemo(() => (loaded?.text === undefined ? null : passageIn(loaded.text, citation.start, citation.end)), [loaded, citation]);
   const page = address.document(id, citation.start, citation.end);
   return html`<div class="pane-body">
     <div class="passage-head">
@@ -77,6 +78,6 @@ function Passage({ citation }) {
     </div>
     ${!loaded && html`<${Skeleton} lines=${8} />`}
     ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}
-    ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} start=${citation.start} end=${citation.end} isMarkdown=${isMarkdown(loaded.document)} />`}
+    ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} passage=${passage} isMarkdown=${isMarkdown(loaded.document)} />`}
   </div>`;
 }
