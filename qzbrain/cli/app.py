@@ -1,0 +1,47 @@
+"""The command's tree and its edge: every known error becomes a sentence (or, with --json, an error object) and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from qzbrain.cli import asking, configuration, evaluating, knowledge, system
+from qzbrain.cli.terminal import LANG, note, result_json, t
+from qzbrain.errors import BrainError
+
+app = typer.Typer(
+    name="qzbrain",
+    help=t("启智大脑：从你的文档中回答问题，并给出原文出处。", "A knowledge brain that answers from your documents and cites the passage."),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(knowledge.app, name="kb")
+app.add_typer(configuration.app, name="config")
+app.add_typer(system.database, name="db")
+app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
+app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
+app.command(help=t("只启动后台处理进程", "Start the worker alone"))(system.worker)
+app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
+app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
+app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(system.doctor)
+
+
+def main() -> None:
+    """Run the command line and exit. Wrong usage and interruption are typer's own (exit codes 2 and 130)."""
+    try:
+        app(prog_name="qzbrain")
+    except BrainError as exc:
+        sys.exit(_failed(exc))
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failed(exc: BrainError) -> int:
+    if "--json" in sys.argv:
+        result_json(exc.body(LANG))
+    else:
+        note(exc.message(LANG))
+    return 1

@@ -1,0 +1,46 @@
+"""`qzbrain eval`: how well a knowledge base answers a set of questions whose documents are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qzbrain.cli.session import open_brain
+from qzbrain.cli.terminal import Json, progress, result, result_json, t
+
+
+def evaluate(
+    kb: Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))],
+    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS.jsonl", help=t("每行一个问题", "One question a line"))],
+    k: Annotated[str, typer.Option("--k", help=t("计算召回的位置", "Cuts for recall"))] = "1,5,10",
+    json: Json = False,
+) -> None:
+    """用问题集评测检索与回答。 · Measure search and answers with a set of questions.
+
+    Lines: {"id","question","doc_id" or "doc_ids","answers"?}; document ids are external ids.
+    """
+    from qzbrain.ops import evaluation
+
+    cuts = parsed_cuts(k)
+    rows = evaluation.read_questions(questions)
+    with open_brain() as (brain, caller), progress(t("评测", "asking")) as bar:
+        figures = evaluation.evaluate(brain, caller, kb, rows, cuts=cuts, on_progress=bar.update)
+    if json:
+        result_json(figures)
+        return
+    for cut in cuts:
+        result(f"recall@{cut}: {figures['recall'][str(cut)]:.4f}")
+    result(f"MRR: {figures['mrr']:.4f}")
+    if figures["answer_in_shown_sentences"] is not None:
+        result(t("答案出现在所示句子中", "answer in the shown sentences") + f": {figures['answer_in_shown_sentences']:.4f}")
+    result(f"p50 {figures['p50_ms']:.1f} ms, p95 {figures['p95_ms']:.1f} ms, n = {figures['questions']}")
+
+
+def parsed_cuts(text: str) -> list[int]:
+    """`1,5,10` as numbers, ascending. Raises BadParameter (wrong usage) for anything else."""
+    parts = [x.strip() for x in text.split(",")]
+    if not all(x.isascii() and x.isdecimal() and 1 <= int(x) <= 100 for x in parts):
+        raise typer.BadParameter(t("--k 应为 1 到 100 的数字，以逗号分隔", "--k takes numbers from 1 to 100, separated by commas"))
+    return sorted({int(x) for x in parts})

@@ -1,0 +1,138 @@
+"""`qzbrain kb …`: knowledge bases and their documents."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from qzbrain.cli import adding
+from qzbrain.cli.session import open_brain, work_until
+from qzbrain.cli.terminal import Json, note, result, result_json, t, table
+from qzbrain.domain import KnowledgeBase
+from qzbrain.errors import Conflict
+from qzbrain.web import render
+
+app = typer.Typer(help=t("知识库与文档", "Knowledge bases and documents"), no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))]
+
+
+@app.command(help=t("新建知识库。", "Make a knowledge base."))
+def create(
+    name: Annotated[str, typer.Argument(metavar="KB", help=t("名称：1–64 个字母、汉字、数字或 - _ .", "Name: 1-64 letters of any script, digits, - _ ."))],
+    title: Annotated[str, typer.Option(help=t("显示用的标题", "Title to show"))] = "",
+    description: Annotated[str, typer.Option(help=t("说明", "Description"))] = "",
+    chunk_chars: Annotated[int, typer.Option(help=t("每段字符数", "Characters of a chunk"))] = 250,
+    overlap_chars: Annotated[int, typer.Option(help=t("相邻段重叠字符数", "Characters that neighbours share"))] = 50,
+    without_evidence: Annotated[
+        Literal["refuse", "model"],
+        typer.Option(help=t("没有依据时：拒答，或允许模型自行回答", "Without evidence: refuse, or the model answers from itself")),
+    ] = "refuse",
+    json: Json = False,
+) -> None:
+    """Make a knowledge base."""
+    with open_brain() as (brain, caller):
+        made = brain.knowledge.create(
+            caller,
+            name=name,
+            title=title,
+            description=description,
+            chunk_chars=chunk_chars,
+            overlap_chars=overlap_chars,
+            without_evidence=without_evidence,
+        )
+    if json:
+        result_json(render.knowledge_base(made))
+    else:
+        result(t(f"已建立知识库 {made.name}。添加文档：qzbrain kb add {made.name} 路径", f"Made {made.name}. Add documents: qzbrain kb add {made.name} PATH"))
+
+
+@app.command("list", help=t("列出知识库。", "List the knowledge bases."))
+def show(json: Json = False) -> None:
+    """List the knowledge bases."""
+    found = list[KnowledgeBase]()
+    with open_brain() as (brain, caller):
+        page = brain.knowledge.knowledge_bases(caller, limit=100)
+        found.extend(page.data)
+        while page.has_more:
+            page = brain.knowledge.knowledge_bases(caller, limit=100, after=page.next)
+            found.extend(page.data)
+    if json:
+        for one in found:
+            result_json(render.knowledge_base(one))
+    elif found:
+        headings = [t("名称", "name"), t("标题", "title"), t("文档", "documents"), t("就绪", "ready"), t("失败", "failed"), t("段落", "chunks")]
+        table(headings, [[x.name, x.title, str(x.documents.total), str(x.documents.ready), str(x.documents.failed), str(x.chunks)] for x in found])
+    else:
+        note(t("还没有知识库。新建：qzbrain kb create 名称", "There is no knowledge base yet. Make one: qzbrain kb create NAME"))
+
+
+@app.command(help=t("添加文件或目录中的文档。", "Add documents from files or folders."))
+def add(
+    kb: Name,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help=t("文件或目录", "Files or folders"))],
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help=t("包括子目录", "Folders with all that is in them"))] = False,
+    create: Annotated[bool, typer.Option("--create", help=t("知识库不存在时新建", "Make the knowledge base when it is missing"))] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help=t("交给后台处理，不等待", "Queue only, do not wait"))] = False,
+    json: Json = False,
+) -> None:
+    """Add documents from files or folders."""
+    files = adding.files_of(paths, recursive=recursive)
+    with open_brain() as (brain, caller):
+        report = adding.add(brain, caller, kb, files, create=create, wait=not no_wait)
+    if json:
+        result_json(report)
+    else:
+        adding.show(report, waited=not no_wait)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command(help=t("删除知识库，或其中的文档。", "Remove a knowledge base, or documents of it."))
+def rm(
+    kb: Name,
+    documents: Annotated[list[str] | None, typer.Argument(metavar="[DOCUMENT_ID…]", help=t("只删除这些文档", "Remove only these documents"))] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=t("不询问", "Do not ask"))] = False,
+    json: Json = False,
+) -> None:
+    """Remove a knowledge base, or documents of it."""
+    with open_brain() as (brain, caller):
+        found = brain.knowledge.knowledge_base(caller, kb)
+        question = t(
+            f"删除知识库 {found.name} 及其全部 {found.documents.total} 个文档？", f"Remove {found.name} with all its {found.documents.total} documents?"
+        )
+        if not documents and not yes and not json and sys.stdin.isatty():
+            typer.confirm(question, abort=True, err=True)
+        for document_id in documents or ():
+            if brain.knowledge.document(caller, document_id).kb_id != found.id:
+                raise Conflict(
+                    "other_knowledge_base",
+                    zh=f"文档 {document_id} 不在知识库 {found.name} 中，没有删除。",
+                    en=f"The document {document_id} is not in {found.name}; it was not removed.",
+                )
+        for document_id in documents or ():
+            brain.knowledge.delete_document(caller, document_id)
+        if not documents:
+            brain.knowledge.delete(caller, found.id)
+    if json:
+        result_json({"removed": documents or [found.name]})
+    else:
+        result(t("已删除。", "Removed."))
+
+
+@app.command(help=t("由数据库重建检索索引。", "Rebuild the search index from the database."))
+def reindex(kb: Name, json: Json = False) -> None:
+    """Rebuild the search index from the database."""
+    with open_brain() as (brain, caller):
+        job_id = brain.knowledge.reindex(caller, kb)
+        work_until(brain, lambda: brain.knowledge.job(caller, job_id).status not in ("pending", "running"))
+        job = brain.knowledge.job(caller, job_id)
+    if json:
+        result_json({"job_id": job_id, "status": job.status, "reason": t(job.reason_zh or "", job.reason_en or "") or None})
+    else:
+        result(t("索引已重建。", "The index is rebuilt.") if job.status == "done" else t(job.reason_zh or "", job.reason_en or ""))
+    if job.status != "done":
+        raise typer.Exit(1)

@@ -1,0 +1,101 @@
+"""The doctor's look at the data: the database's integrity and revision, the indexes against it, the queue."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+
+from qzbrain.ops.finding import Finding
+from qzbrain.settings import Settings
+from qzbrain.storage.migrate import HEAD
+
+_OLD_JOB = timedelta(minutes=10)
+
+
+def _with_database(check: Callable[[Settings, sqlite3.Connection], Finding], id: str, step: int, zh: str, en: str) -> Callable[[Settings], list[Finding]]:
+    """A check that reads the database; without one it is skipped, and a database that cannot be read fails it."""
+
+    @wraps(check)
+    def run(settings: Settings) -> list[Finding]:
+        if not settings.database_path.exists():
+            return [Finding.skip(id, step, (zh, en), ("还没有数据库", "there is no database yet"), ("首次启动时会创建", "the first start makes it"))]
+        try:
+            with _opened(settings) as connection:
+                return [check(settings, connection)]
+        except sqlite3.DatabaseError as exc:
+            advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
+            return [Finding.fail(id, step, (zh, en), (str(exc), str(exc)), advice)]
+
+    return run
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"file:{settings.database_path}?mode=ro", uri=True, timeout=5)) as connection:
+        yield connection
+
+
+def _integrity(settings: Settings, connection: sqlite3.Connection) -> Finding:
+    title = ("数据库完整性", "database integrity")
+    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    if found != ["ok"]:
+        advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
+        return Finding.fail("database", 1, title, ("; ".join(found), "; ".join(found)), advice)
+    size = f"{settings.database_path.stat().st_size / 1e6:.1f} MB"
+    return Finding.ok("database", 1, title, (f"SQLite {sqlite3.sqlite_version}，{size}", f"SQLite {sqlite3.sqlite_version}, {size}"))
+
+
+def _revision(settings: Settings, connection: sqlite3.Connection) -> Finding:
+    title = ("表结构版本", "schema revision")
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    revision = row[0] if row else "-"
+    if revision != HEAD:
+        shown = (f"{revision}，程序需要 {HEAD}", f"{revision}; the program needs {HEAD}")
+        return Finding.fail("revision", 7, title, shown, ("qzbrain db upgrade", "qzbrain db upgrade"))
+    return Finding.ok("revision", 7, title, (str(revision), str(revision)))
+
+
+def _index(settings: Settings, connection: sqlite3.Connection) -> Finding:
+    from qzbrain.retrieval.embedded.lexical import TantivyIndex
+
+    title, indexes = ("检索索引", "search index"), TantivyIndex(settings.index_path)
+    rows = connection.execute(
+        "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) FROM knowledge_bases k"
+        " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready' GROUP BY k.id ORDER BY k.name"
+    ).fetchall()
+    wrong = [f"{name} {indexes.chunk_count(kb_id)}/{expected}" for kb_id, name, expected in rows if indexes.chunk_count(kb_id) != expected]
+    if not wrong:
+        return Finding.ok("index", 7, title, (f"{len(rows)} 个知识库与数据库一致", f"{len(rows)} knowledge bases agree with the database"))
+    shown = ", ".join(wrong[:5])
+    working = connection.execute("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0]
+    if working:
+        return Finding.warn("index", 7, title, (f"正在更新：{shown}", f"being updated: {shown}"), ("处理完后再检查一次", "look again when the queue is empty"))
+    return Finding.fail("index", 7, title, (f"段落数不一致：{shown}", f"chunk counts differ: {shown}"), ("qzbrain kb reindex 名称", "qzbrain kb reindex KB"))
+
+
+def _queue(settings: Settings, connection: sqlite3.Connection) -> Finding:
+    title = ("任务队列", "queue")
+    counts = dict(connection.execute("SELECT status, COUNT(*) FROM jobs GROUP BY status").fetchall())
+    waiting, failed = counts.get("pending", 0) + counts.get("running", 0), counts.get("failed", 0)
+    shown = (f"等待或运行 {waiting}，失败 {failed}", f"{waiting} waiting or running, {failed} failed")
+    before = (datetime.now(UTC) - _OLD_JOB).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    old = connection.execute("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running') AND updated_at < ?", (before,)).fetchone()[0]
+    if old:
+        more = (f"{shown[0]}；{old} 个任务超过 10 分钟没有进展", f"{shown[1]}; {old} jobs have not moved for 10 minutes")
+        return Finding.warn(
+            "queue", 7, title, more, ("确认后台处理正在运行（./run.sh），并查看 worker.log", "see that the worker runs (./run.sh), and read worker.log")
+        )
+    if failed:
+        return Finding.warn(
+            "queue", 7, title, shown, ("GET /api/jobs?status=failed 查看原因，改正后重试", "GET /api/jobs?status=failed tells why; correct it and retry")
+        )
+    return Finding.ok("queue", 7, title, shown)
+
+
+integrity = _with_database(_integrity, "database", 1, "数据库完整性", "database integrity")
+revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
+index = _with_database(_index, "index", 7, "检索索引", "search index")
+queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

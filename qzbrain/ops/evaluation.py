@@ -1,0 +1,105 @@
+"""Recall, rank and answers of a knowledge base over questions with known documents, through the product's own search and answer paths."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qzbrain.chat.service import Ask
+from qzbrain.domain import Answer, Caller, Done, Hit
+from qzbrain.errors import InvalidRequest
+from qzbrain.retrieval.hybrid import SearchQuery
+
+if TYPE_CHECKING:
+    from qzbrain.brain import Brain
+
+_LEAST_HITS = 20
+"""Hits asked for at least: several chunks of one document count once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question; any of `doc_ids` (external ids) is right. `answers`: strings of which one should be shown."""
+
+    text: str
+    doc_ids: frozenset[str]
+    answers: tuple[str, ...]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Questions from JSON lines. Raises InvalidRequest with the line's number."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidRequest("questions_unreadable", zh=f"无法读取 {path}：{exc}", en=f"{path} cannot be read: {exc}", param="questions") from exc
+    questions = [_question(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not questions:
+        raise InvalidRequest("no_questions", zh=f"{path} 中没有问题。", en=f"{path} holds no question.", param="questions")
+    return questions
+
+
+def _question(path: Path, number: int, line: str) -> Question:
+    try:
+        row = json.loads(line)
+        doc_ids = row.get("doc_ids") or [row["doc_id"]]
+        return Question(str(row["question"]), frozenset(map(str, doc_ids)), tuple(map(str, row.get("answers") or ())))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise InvalidRequest(
+            "bad_question",
+            zh=f'{path} 第 {number} 行不是 {{"question", "doc_id"}} 形式的 JSON。',
+            en=f'Line {number} of {path} is not JSON with "question" and "doc_id".',
+            param="questions",
+        ) from exc
+
+
+def evaluate(
+    brain: Brain, caller: Caller, kb: str, questions: Sequence[Question], *, cuts: Sequence[int], on_progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """The figures as `qzbrain eval` prints them; `answer_in_shown_sentences` is None when no question names its answers."""
+    scope = brain.access.scope(caller, [brain.access.resolve(caller, [kb])[0].id])
+    ranks, took_ms, shown = list[int | None](), list[float](), list[bool]()
+    for done, question in enumerate(questions, 1):
+        started = time.perf_counter()
+        found = brain.retriever.search(SearchQuery(question.text, top_k=max(_LEAST_HITS, *cuts)), scope)
+        took_ms.append((time.perf_counter() - started) * 1000)
+        ranks.append(rank_of(found.hits, question.doc_ids))
+        if question.answers:
+            shown.append(shows(_answered(brain, caller, kb, question), question.answers))
+        on_progress(done, len(questions))
+    return {
+        "questions": len(questions),
+        "recall": {str(cut): round(sum(rank is not None and rank <= cut for rank in ranks) / len(ranks), 4) for cut in cuts},
+        "mrr": round(sum(1 / rank for rank in ranks if rank) / len(ranks), 4),
+        "answer_in_shown_sentences": round(sum(shown) / len(shown), 4) if shown else None,
+        "p50_ms": round(percentile(took_ms, 0.5), 2),
+        "p95_ms": round(percentile(took_ms, 0.95), 2),
+    }
+
+
+def rank_of(hits: Sequence[Hit], right: frozenset[str]) -> int | None:
+    """The rank, from 1, of the first right document; further chunks of a document do not count. A document without external id goes by its name."""
+    order = dict.fromkeys(hit.external_id or hit.document for hit in hits)
+    return next((rank for rank, document in enumerate(order, 1) if document in right), None)
+
+
+def shows(answer: Answer | None, answers: Sequence[str]) -> bool:
+    """Whether one of the answers stands in the reply or in one quote, blanks apart."""
+    if answer is None:
+        return False
+    texts = ["".join(text.split()) for text in (answer.answer, *(x.quote for x in answer.citations))]
+    return any("".join(one.split()) in text for one in answers for text in texts)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie, by nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _answered(brain: Brain, caller: Caller, kb: str, question: Question) -> Answer | None:
+    turn = brain.chat.begin(caller, Ask(message=question.text, model="extractive", knowledge_bases=[kb], origin="api"))
+    return next((event.answer for event in brain.chat.answer(turn) if isinstance(event, Done)), None)
