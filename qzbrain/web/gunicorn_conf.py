@@ -1,0 +1,40 @@
+"""gunicorn's configuration for the web process: one gevent worker, many connections, no access log of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Any
+
+from gevent import monkey
+
+monkey.patch_all()  # before gunicorn's worker class imports ssl and sockets
+
+from qzbrain.settings import load_settings  # noqa: E402
+
+_settings = load_settings()
+_PR_SET_PDEATHSIG = 1
+
+bind = f"{_settings.qzbrain_host if ':' not in _settings.qzbrain_host else f'[{_settings.qzbrain_host}]'}:{_settings.qzbrain_port}"
+workers = _settings.web_workers
+worker_class = "gevent"
+worker_connections = 20_000
+backlog = 4096
+timeout = 60
+graceful_timeout = 900
+keepalive = 75
+http_parser = "auto"
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
+proc_name = "qzbrain-web"
+control_socket_disable = True
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """A worker ends with its master, also when that is killed: otherwise it would keep the port from the next one."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != worker.ppid:  # it died between fork and request
+        os._exit(1)

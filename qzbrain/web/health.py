@@ -1,0 +1,137 @@
+"""/healthz, /readyz and /metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from sqlalchemy import func, select
+
+from qzbrain import logs
+from qzbrain.brain import Brain
+from qzbrain.errors import BrainError
+from qzbrain.metrics import REGISTRY
+from qzbrain.storage.tables import documents, jobs, knowledge_bases
+from qzbrain.web import replies
+from qzbrain.web.responses import reply
+
+log = logs.get(__name__)
+
+SAMPLE = "laws"
+_ANY_BASE = select(knowledge_bases.c.id).limit(1)
+_SAMPLE = (
+    select(documents.c.status, func.count())
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
+    .where(knowledge_bases.c.name == SAMPLE)
+    .group_by(documents.c.status)
+)
+_JOBS = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+_DOCUMENTS = select(documents.c.status, func.count()).group_by(documents.c.status)
+
+
+def routes(brain: Brain) -> APIBlueprint:
+    """The routes of this module over a brain."""
+    api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
+    REGISTRY.register(_AtScrape(brain))
+
+    @api.get("/healthz", responses={"200": {"content": {"application/json": {"schema": {"type": "object"}}}}})
+    def healthz() -> Response:
+        """200 while the process lives."""
+        return reply({"status": "ok"})
+
+    @api.get("/readyz", responses={"200": replies.ReadyReply, "503": replies.ReadyReply})
+    def readyz() -> Response:
+        """200 when the first question can be answered, else 503 with what is missing."""
+        checks = {name: _checked(check, brain) for name, check in _CHECKS.items()}
+        ready = all(result == "ok" for result in checks.values())
+        return reply({"status": "ready" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
+
+    @api.get("/metrics", responses={"200": {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+    def metrics() -> Response:
+        """Counters in Prometheus' form."""
+        return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+
+    return api
+
+
+def _checked(check: Callable[[Brain], str], brain: Brain) -> str:
+    try:
+        return check(brain)
+    except BrainError as exc:
+        return str(exc)
+    except Exception as exc:
+        log.warning("readiness_check_failed", exc_info=exc)
+        return f"{type(exc).__name__}: {exc}"
+
+
+def _database(brain: Brain) -> str:
+    brain.db.rows(_ANY_BASE)
+    return "ok"
+
+
+def _index(brain: Brain) -> str:
+    """Every knowledge base can be searched as far as its index is; one that lags is caught up by the worker meanwhile."""
+    for (kb_id,) in brain.db.rows(_ANY_BASE):
+        brain.index.chunk_count(kb_id)
+    return "ok"
+
+
+def _worker(brain: Brain) -> str:
+    return "ok" if is_locked(brain.settings.data / "worker.lock") else "no worker holds the data folder's lock yet"
+
+
+def _sample(brain: Brain) -> str:
+    """The first start brings documents; until one of them is ready there is nothing to answer from."""
+    counts = dict(tuple(row) for row in brain.db.rows(_SAMPLE))
+    waiting = counts.get("pending", 0) + counts.get("running", 0)
+    return f"reading the sample knowledge base {SAMPLE}: {waiting} documents to go" if waiting and not counts.get("ready") else "ok"
+
+
+_CHECKS: dict[str, Callable[[Brain], str]] = {"database": _database, "index": _index, "worker": _worker, "sample": _sample}
+
+
+def is_locked(path: Path) -> bool:
+    """Whether any process holds a flock on this file. Asks the kernel's list: trying the lock could take it from who is just starting."""
+    try:
+        status = path.stat()
+        held = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any("FLOCK" in line and f" {device} " in line for line in held.splitlines())
+
+
+class _AtScrape:
+    """What is read when /metrics is asked for."""
+
+    def __init__(self, brain: Brain) -> None:
+        self._brain = brain
+
+    def describe(self) -> list[Metric]:
+        """Nothing ahead of time: there may be no database yet."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Jobs and documents by status; answers under way and questions waiting by model."""
+        yield self._by_status("qzbrain_jobs", "Jobs by status.", _JOBS)
+        yield self._by_status("qzbrain_documents", "Documents by status.", _DOCUMENTS)
+        running = GaugeMetricFamily("qzbrain_model_answers_running", "Answers being generated, by model.", labels=["model"])
+        queued = GaugeMetricFamily("qzbrain_model_questions_queued", "Questions waiting for a slot, by model.", labels=["model"])
+        for name in self._brain.models.language_models():
+            in_use, waiting = self._brain.chat.load(name)
+            running.add_metric([name], in_use)
+            queued.add_metric([name], waiting)
+        yield running
+        yield queued
+
+    def _by_status(self, name: str, text: str, statement: Any) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["status"])
+        for status, count in self._brain.db.rows(statement):
+            family.add_metric([status], count)
+        return family

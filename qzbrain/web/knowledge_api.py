@@ -1,0 +1,188 @@
+"""Knowledge bases, documents and search under /api."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from flask import Response, request, send_file
+from flask_openapi3 import APIBlueprint, Tag
+
+from qzbrain import metrics
+from qzbrain.brain import Brain
+from qzbrain.domain import AddedDocument
+from qzbrain.errors import InvalidRequest, UnsupportedMedia
+from qzbrain.retrieval.hybrid import SearchQuery
+from qzbrain.web import render, replies, schemas
+from qzbrain.web.guards import caller
+from qzbrain.web.responses import no_content, reply
+from qzbrain.web.uploads import files
+from qzbrain.web.validation import read_json, validated
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Repeatable."}},
+                }
+            },
+            "application/json": {"schema": schemas.TextDocument.model_json_schema()},
+        },
+    }
+}
+
+
+def routes(brain: Brain) -> APIBlueprint:
+    """The routes of this module over a brain."""
+    api = APIBlueprint("knowledge", __name__, url_prefix="/api", abp_tags=[Tag(name="knowledge")])
+    _knowledge_bases(api, brain)
+    _uploads(api, brain)
+    _documents(api, brain)
+    _search(api, brain)
+    return api
+
+
+def _knowledge_bases(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/knowledge-bases", responses={"201": replies.KnowledgeBaseReply, "409": replies.ErrorReply})
+    @validated
+    def create_knowledge_base(body: schemas.KnowledgeBaseCreate) -> Response:
+        """Make a knowledge base."""
+        return reply(render.knowledge_base(brain.knowledge.create(caller(brain.access), **body.model_dump())), 201)
+
+    @api.get("/knowledge-bases", responses={"200": replies.page_of(replies.KnowledgeBaseReply)})
+    @validated
+    def list_knowledge_bases(query: schemas.ListQuery) -> Response:
+        """Knowledge bases, by name."""
+        return reply(render.page(brain.knowledge.knowledge_bases(caller(brain.access), query.limit, query.after), render.knowledge_base))
+
+    @api.get("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseReply})
+    @validated
+    def get_knowledge_base(path: schemas.KnowledgeBasePath) -> Response:
+        """One knowledge base with its counts."""
+        return reply(render.knowledge_base(brain.knowledge.knowledge_base(caller(brain.access), path.kb)))
+
+    @api.patch("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseReply, "409": replies.ErrorReply})
+    @validated
+    def update_knowledge_base(path: schemas.KnowledgeBasePath, body: schemas.KnowledgeBaseUpdate) -> Response:
+        """Change name, title, description or what happens without evidence."""
+        changes = body.model_dump(exclude_none=True)
+        return reply(render.knowledge_base(brain.knowledge.update(caller(brain.access), path.kb, **changes)))
+
+    @api.delete("/knowledge-bases/<kb>", responses={"204": None})
+    @validated
+    def delete_knowledge_base(path: schemas.KnowledgeBasePath) -> Response:
+        """Delete a knowledge base with everything in it."""
+        brain.knowledge.delete(caller(brain.access), path.kb)
+        return no_content()
+
+
+def _uploads(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/knowledge-bases/<kb>/documents", responses={"202": replies.AddedList, "413": replies.ErrorReply}, openapi_extensions=_UPLOAD)
+    @validated
+    def add_documents(path: schemas.KnowledgeBasePath) -> Response:
+        """Add files (multipart, field `file`, repeatable) or one text (JSON). The reply is sent when they are durable."""
+        kind = request.mimetype
+        if kind == "multipart/form-data":
+            added = brain.knowledge.add_files(caller(brain.access), path.kb, _files())
+        elif kind == "application/json":
+            added = [_add_text(brain, path.kb)]
+        else:
+            raise UnsupportedMedia(
+                zh="请用 multipart/form-data 上传文件（字段 file），或用 application/json 提交一段文本。",
+                en="Send files as multipart/form-data (field file), or one text as application/json.",
+            )
+        for one in added:
+            metrics.UPLOADS.labels(str(one.duplicate).lower()).inc()
+        return reply({"data": [render.added(one) for one in added]}, 202)
+
+
+def _files() -> Iterator[tuple[str, BinaryIO]]:
+    """The files of the request. Raises InvalidRequest when there is none."""
+    found = False
+    for found_name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
+        found = True
+        yield found_name, stream
+    if not found:
+        raise InvalidRequest("no_file", zh="没有收到文件。请把文件放在字段 file 中。", en="No file came. Put files into the field file.", param="file")
+
+
+def _add_text(brain: Brain, kb: str) -> AddedDocument:
+    body = read_json(schemas.TextDocument, limit_bytes=brain.settings.max_upload_mb << 20)
+    return brain.knowledge.add_text(caller(brain.access), kb, body.name, body.text, title=body.title, external_id=body.external_id)
+
+
+def _documents(api: APIBlueprint, brain: Brain) -> None:
+    @api.get("/knowledge-bases/<kb>/documents", responses={"200": replies.page_of(replies.DocumentReply)})
+    @validated
+    def list_documents(path: schemas.KnowledgeBasePath, query: schemas.StatusQuery) -> Response:
+        """Documents of a knowledge base, in the order of their making."""
+        who = caller(brain.access)
+        found = brain.knowledge.documents(who, path.kb, query.status, query.limit, query.after)
+        return reply(render.page(found, lambda one: render.document(one, who.lang)))
+
+    @api.get("/documents/<document_id>", responses={"200": replies.DocumentReply})
+    @validated
+    def get_document(path: schemas.DocumentPath) -> Response:
+        """One document."""
+        who = caller(brain.access)
+        return reply(render.document(brain.knowledge.document(who, path.document_id), who.lang))
+
+    @api.delete("/documents/<document_id>", responses={"204": None})
+    @validated
+    def delete_document(path: schemas.DocumentPath) -> Response:
+        """Delete a document with all its traces."""
+        brain.knowledge.delete_document(caller(brain.access), path.document_id)
+        return no_content()
+
+    @api.get("/documents/<document_id>/content", responses={"200": replies.ContentReply})
+    @validated
+    def get_content(path: schemas.DocumentPath) -> Response:
+        """The stored text; offsets of chunks and citations count its characters (code points)."""
+        return reply({"text": brain.knowledge.content(caller(brain.access), path.document_id)})
+
+    @api.get("/documents/<document_id>/chunks", responses={"200": replies.page_of(replies.ChunkReply)})
+    @validated
+    def list_chunks(path: schemas.DocumentPath, query: schemas.ListQuery) -> Response:
+        """A document's chunks, in order."""
+        return reply(render.page(brain.knowledge.chunks(caller(brain.access), path.document_id, query.limit, query.after), render.chunk))
+
+    @api.get("/documents/<document_id>/file", responses={"200": {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}})
+    @validated
+    def get_file(path: schemas.DocumentPath) -> Response:
+        """The original bytes, as a download."""
+        where, name, _mime = brain.knowledge.file(caller(brain.access), path.document_id)
+        return _download(where, name)
+
+
+def _download(where: Path | bytes, name: str) -> Response:
+    """A file of a stranger: never shown or run in the browser's page, whatever it holds."""
+    response = send_file(BytesIO(where) if isinstance(where, bytes) else where, mimetype="application/octet-stream", etag=False, max_age=0)
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in name)
+    response.headers["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def _search(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/search", responses={"200": replies.SearchReply})
+    @validated
+    def search(body: schemas.SearchBody) -> Response:
+        """Passages for a query, best first."""
+        who = caller(brain.access)
+        kb_ids: list[str] | None = None
+        if body.knowledge_bases is not None:
+            kb_ids = [ref.id for ref in brain.access.resolve(who, body.knowledge_bases)]
+        query = SearchQuery(text=body.query, top_k=body.top_k, mode=body.mode, min_confidence=body.min_confidence)
+        with metrics.SEARCH_SECONDS.time():
+            found = brain.retriever.search(query, brain.access.scope(who, kb_ids, body.document_ids))
+        return reply(render.search_result(found))
+
+

@@ -1,0 +1,308 @@
+"""Shapes of replies, for /openapi.json only: the views build them as plain dicts (`render.py`), and a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, create_model
+
+
+class ErrorDetail(BaseModel):
+    """What happened, why, and what to do; in Chinese or English by Accept-Language."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+
+
+class ErrorReply(BaseModel):
+    """Every error."""
+
+    error: ErrorDetail
+
+
+class Counts(BaseModel):
+    """Documents by state; pending counts running ones too."""
+
+    total: int
+    ready: int
+    failed: int
+    pending: int
+
+
+class KnowledgeBaseReply(BaseModel):
+    """A knowledge base."""
+
+    id: str
+    name: str
+    title: str
+    description: str
+    chunk_chars: int
+    overlap_chars: int
+    without_evidence: Literal["refuse", "model"]
+    documents: Counts
+    chunks: int
+    manifest: dict[str, Any]
+    created_at: str
+
+
+class Reason(BaseModel):
+    """Why something failed."""
+
+    code: str
+    message: str
+
+
+class Progress(BaseModel):
+    """How far a job is."""
+
+    done: int
+    total: int
+    unit: str
+
+
+class AddedReply(BaseModel):
+    """A file or text that was taken in; `id` is null for a corpus, whose `job_id` tells the rest."""
+
+    id: str | None
+    name: str
+    status: Literal["pending", "running", "ready", "failed"]
+    sha256: str
+    size_bytes: int
+    duplicate: bool
+    job_id: str | None
+
+
+class AddedList(BaseModel):
+    """What an upload took in, in its order."""
+
+    data: list[AddedReply]
+
+
+class DocumentReply(BaseModel):
+    """A document."""
+
+    id: str
+    external_id: str | None
+    knowledge_base: str
+    name: str
+    title: str
+    status: Literal["pending", "running", "ready", "failed"]
+    stage: str
+    progress: Progress
+    reason: Reason | None
+    pages: int | None
+    chunks: int
+    chars: int
+    sha256: str
+    size_bytes: int
+    mime_type: str
+    created_at: str
+    ready_at: str | None
+
+
+class ContentReply(BaseModel):
+    """A document's stored text."""
+
+    text: str
+
+
+class ChunkReply(BaseModel):
+    """A chunk: `text == content.text[start:end]`."""
+
+    id: int
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    heading_path: list[str]
+
+
+class SourceReply(BaseModel):
+    """One retriever's view of a hit."""
+
+    rank: int
+    score: float
+
+
+class HitReply(BaseModel):
+    """A passage found."""
+
+    rank: int
+    chunk_id: int
+    document_id: str
+    external_id: str | None
+    document: str
+    title: str
+    knowledge_base: str
+    heading_path: list[str]
+    text: str
+    start: int
+    end: int
+    page: int | None
+    score: float
+    confidence: float
+    sources: dict[str, SourceReply]
+
+
+class DegradedReply(BaseModel):
+    """A part that was configured and did not take part."""
+
+    part: str
+    reason: str
+
+
+class SearchReply(BaseModel):
+    """Hits, best first."""
+
+    hits: list[HitReply]
+    confidence: float
+    answerable: bool
+    degraded: list[DegradedReply]
+    took_ms: float
+
+
+class CitationReply(BaseModel):
+    """A source of an answer: `quote == content.text[start:end]`."""
+
+    index: int
+    document_id: str
+    external_id: str | None
+    document: str
+    title: str
+    heading_path: list[str]
+    page: int | None
+    start: int
+    end: int
+    quote: str
+    url: str
+    cited: bool
+    supported: bool | None
+
+
+class UsageReply(BaseModel):
+    """Tokens, as the engine counted them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class AnswerReply(BaseModel):
+    """An answer, the same on every interface."""
+
+    message_id: str
+    conversation_id: str
+    model: str
+    answer: str
+    rung: Literal["model", "entry", "graph", "extractive", "passages", "refused"]
+    rung_reason: str
+    confidence: float | None
+    citations: list[CitationReply]
+    degraded: list[DegradedReply]
+    usage: UsageReply
+    timings: dict[str, float]
+    stopped: bool
+    finish_reason: str
+
+
+class CompletionReply(BaseModel):
+    """OpenAI's chat completion, with the answer's own fields beside it."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[dict[str, Any]]
+    usage: UsageReply
+    citations: list[CitationReply]
+    rung: str
+    rung_reason: str
+    confidence: float | None
+    degraded: list[DegradedReply]
+    timings: dict[str, float]
+    conversation_id: str
+    message_id: str
+
+
+class ConversationReply(BaseModel):
+    """A conversation."""
+
+    id: str
+    title: str
+    model: str
+    knowledge_bases: list[str]
+    created_at: str
+    updated_at: str
+
+
+class JobReply(BaseModel):
+    """A job."""
+
+    id: str
+    kind: str
+    subject: str
+    status: Literal["pending", "running", "done", "failed", "cancelled"]
+    stage: str
+    progress: Progress
+    attempts: int
+    reason: Reason | None
+    result: dict[str, Any] | None
+    created_at: str
+    updated_at: str
+
+
+class ModelReply(BaseModel):
+    """A model of the configuration."""
+
+    name: str
+    engine: str
+    status: Literal["ready", "starting", "stopped", "failed", "draining"]
+    reason: str
+    devices: str
+    slots: int
+    in_use: int
+    queued: int
+
+
+class ModelList(BaseModel):
+    """The models by name, as OpenAI lists them."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+
+
+class StoppedReply(BaseModel):
+    """How many running answers were stopped."""
+
+    stopped: int
+
+
+class ReadyReply(BaseModel):
+    """Whether the first question can be answered, and each check."""
+
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, Any]
+
+
+class DoctorReply(BaseModel):
+    """Checks of the installation."""
+
+    checks: list[dict[str, Any]]
+
+
+class MessageReply(BaseModel):
+    """A stored message; an assistant's carries its answer's fields."""
+
+    id: str
+    role: Literal["user", "assistant"]
+    status: Literal["running", "complete", "stopped", "failed"]
+    content: str
+    created_at: str
+
+
+def page_of(model: type[BaseModel]) -> type[BaseModel]:
+    """`{"data", "has_more", "next"}` over `model`."""
+    return create_model(model.__name__.replace("Reply", "") + "Page", data=(list[model], ...), has_more=(bool, ...), next=(str | None, ...))  # type: ignore[valid-type]

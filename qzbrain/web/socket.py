@@ -1,0 +1,194 @@
+"""Chat over Socket.IO: `chat`, `chat:stop`, `chat:resume` in; `chat:queued`, `chat:sources`, `chat:delta`, `chat:done`, `chat:error` out.
+
+A turn runs in a greenlet of its own and writes a log; every connection that shows it follows the log from its own place. So the
+acknowledgement comes before any event, two tabs see one turn, and a slow one holds up neither the other nor the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from flask import Flask
+from pydantic import BaseModel, ValidationError
+
+from qzbrain import logs, metrics
+from qzbrain.brain import Brain
+from qzbrain.chat.plan import Ask
+from qzbrain.chat.turns import Turn
+from qzbrain.domain import Caller, Delta, StreamEvent
+from qzbrain.errors import Lang, NotFound
+from qzbrain.web import engine, guards, render, schemas
+from qzbrain.web.follow import Follower
+from qzbrain.web.responses import as_brain_error
+from qzbrain.web.turns import counted, event_payload
+from qzbrain.web.validation import invalid
+from qzbrain.web.websocket import text_frame
+
+log = logs.get(__name__)
+
+GRACE_S = 30.0
+"""How long an answer that nobody follows goes on, so that a lost connection can be taken up again."""
+
+
+class _Client:
+    """One connection: its session, its reader, and the turns that it follows by message id."""
+
+    __slots__ = ("caller", "followed", "session")
+
+    def __init__(self, session: engine.Session, caller: Caller) -> None:
+        self.session, self.caller = session, caller
+        self.followed: dict[str, Follower] = {}
+
+
+class ChatSockets:
+    """The handlers of all connections."""
+
+    def __init__(self, brain: Brain, app: Flask) -> None:
+        self._brain = brain
+        self._clients: dict[str, _Client] = {}
+        self._left_at: dict[str, float] = {}
+        server = engine.install(app, brain.settings.qzbrain_lang)
+        server.on("connect", self.connect)
+        server.on("disconnect", self.disconnect)
+        for event, model, handle in (
+            ("chat", schemas.SocketChat, self._chat),
+            ("chat:stop", schemas.SocketStop, self._stop),
+            ("chat:resume", schemas.SocketResume, self._resume),
+        ):
+            server.on(event, self._edge(event, model, handle))
+
+    def connect(self, sid: str, environ: dict[str, Any], _auth: Any = None) -> None:
+        """A client came."""
+        lang = guards.language(environ, self._brain.settings.qzbrain_lang)
+        self._clients[sid] = _Client(environ[engine.SESSION], self._brain.access.local_caller(lang))
+        metrics.SOCKETS.inc()
+
+    def disconnect(self, sid: str, _reason: str = "") -> None:
+        """A client left: turns that nobody follows any more get 30 s for somebody to come back."""
+        client = self._clients.pop(sid, None)
+        if client is None:
+            return
+        metrics.SOCKETS.dec()
+        for follower in client.followed.values():
+            follower.stop()
+            self._leave(follower.turn)
+
+    def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
+
+        def handler(sid: str, payload: Any = None, *_more: Any) -> dict[str, Any]:
+            client = self._clients[sid]
+            metrics.SOCKET_EVENTS.labels(event).inc()
+            try:
+                return handle(client, model.model_validate(payload))
+            except ValidationError as exc:
+                return invalid(exc).body(client.caller.lang)
+            except Exception as exc:  # noqa: BLE001  # the edge: logged by as_brain_error
+                return as_brain_error(exc).body(client.caller.lang)
+
+        return handler
+
+    def _chat(self, client: _Client, body: schemas.SocketChat) -> dict[str, Any]:
+        options = body.options.model_dump(exclude_none=True) if body.options else {}
+        ask = Ask(body.message, conversation_id=body.conversation_id, model=body.model, knowledge_bases=body.knowledge_bases, options=options)
+        turn = self._brain.chat.begin(client.caller, ask)
+        self._follow(client, turn, after_seq=-1)
+        _spawn(self._run, turn)  # from the next round of the loop on: after the acknowledgement
+        return {"conversation_id": turn.conversation_id, "message_id": turn.message_id}
+
+    def _stop(self, client: _Client, body: schemas.SocketStop) -> dict[str, Any]:
+        return {"stopped": self._brain.chat.stop(client.caller, body.message_id)}
+
+    def _resume(self, client: _Client, body: schemas.SocketResume) -> dict[str, Any]:
+        turn = self._brain.chat.turns.get(body.message_id)
+        if turn is None:
+            frame = self._stored(client, body.message_id)
+            _spawn(client.session.wire.write, frame)
+        elif turn.caller.id != client.caller.id:
+            raise _unknown_message()
+        else:
+            _spawn(self._follow, client, turn, body.after_seq)
+        return {"message_id": body.message_id}
+
+    def _stored(self, client: _Client, message_id: str) -> bytes:
+        """What is left of a turn that this process no longer knows: its end. Raises NotFound."""
+        message = self._brain.chat.conversations.message(client.caller, message_id)
+        if message.answer is not None:
+            return _event("chat:done", render.answer(message.answer))
+        error = message.error or {}
+        text = error.get(client.caller.lang) or error.get("message") or message.status
+        return _event("chat:error", {"message_id": message_id, "code": error.get("code", "interrupted"), "message": text})
+
+    def _follow(self, client: _Client, turn: Turn, after_seq: int) -> None:
+        message_id = turn.message_id
+        if (before := client.followed.pop(message_id, None)) is not None:
+            before.stop()
+
+        def ended() -> None:
+            client.followed.pop(message_id, None)
+
+        follower = Follower(turn, client.session.wire, _renderer(turn, client.caller.lang), after_seq=after_seq, ended=ended)
+        client.followed[message_id] = follower
+        follower.start()
+
+    def _run(self, turn: Turn) -> None:
+        begun = time.perf_counter()
+        logs.bind(conversation_id=turn.conversation_id)
+        metrics.STREAMS.labels("socket").inc()
+        try:
+            for _ in counted(self._brain.chat.answer(turn), "socket"):
+                pass
+        except Exception as exc:
+            log.error("turn_failed", message_id=turn.message_id, exc_info=exc)
+        finally:
+            metrics.STREAMS.labels("socket").dec()
+            log.info("stream", transport="socket", message_id=turn.message_id, took_ms=round((time.perf_counter() - begun) * 1e3, 1))
+
+    def _leave(self, turn: Turn) -> None:
+        if not turn.finished and not turn.followed:
+            self._left_at[turn.message_id] = time.monotonic()
+            _spawn_later(GRACE_S, self._abandon, turn)
+
+    def _abandon(self, turn: Turn) -> None:
+        left_at = self._left_at.get(turn.message_id)
+        if left_at is None or time.monotonic() - left_at < GRACE_S - 1:
+            return  # somebody came back and left again: a later timer decides
+        del self._left_at[turn.message_id]
+        if not turn.finished and not turn.followed:
+            turn.cancellation.cancel()
+
+
+def _renderer(turn: Turn, lang: Lang) -> Callable[[StreamEvent], bytes]:
+    """Events of a turn as websocket frames; a delta's is a fixed prefix, its number, and its text as JSON."""
+    head = b'42["chat:delta",{"message_id":"%b","seq":' % turn.message_id.encode()
+
+    def frame(event: StreamEvent) -> bytes:
+        if type(event) is Delta:
+            return text_frame(b'%b%d,"text":%b}]' % (head, event.seq, orjson.dumps(event.text)))
+        name, payload = event_payload(turn, event, lang)
+        return _event(f"chat:{name}", payload)
+
+    return frame
+
+
+def _event(name: str, payload: dict[str, Any]) -> bytes:
+    return text_frame(b"42" + orjson.dumps([name, payload]))
+
+
+def _unknown_message() -> NotFound:
+    return NotFound("message_not_found", zh="没有这条消息，或它已被删除。", en="There is no such message, or it was deleted.", param="message_id")
+
+
+def _spawn(function: Callable[..., Any], *args: Any) -> None:
+    import gevent
+
+    gevent.spawn(function, *args)
+
+
+def _spawn_later(seconds: float, function: Callable[..., Any], *args: Any) -> None:
+    import gevent
+
+    gevent.spawn_later(seconds, function, *args)
