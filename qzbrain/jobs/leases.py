@@ -66,16 +66,14 @@ class Lease:
 
     def __init__(self, runner: LeaseRunner, job: Job, kind: Kind) -> None:
         self._runner, self._kind = runner, kind
-        self._beat = self._shown = time.monotonic()
+        self._shown = 0.0
         self._stage = ""
         self.job = job
 
     def heartbeat(self) -> None:
         """Extend the leases of this worker, at most twice a second. Raises Cancelled when the job is no longer ours, Stopping."""
         self._runner.check_stop()
-        now = time.monotonic()
-        if now - self._beat >= _BEAT_S:
-            self._beat = now
+        if self._runner.beat_is_due():
             self._runner.extend(self.job.id, {})
 
     def progress(self, stage: str, done: int, total: int, unit: str) -> None:
@@ -84,8 +82,13 @@ class Lease:
         now = time.monotonic()
         if stage == self._stage and now - self._shown < _BEAT_S and done < total:
             return
-        self._stage, self._beat, self._shown = stage, now, now
+        self._stage, self._shown = stage, now
         self._runner.extend(self.job.id, {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit})
+
+    def show(self, connection: Connection, stage: str, done: int, total: int, unit: str) -> None:
+        """As `progress`, in the caller's transaction, each time."""
+        shown = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
+        connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(updated_at=utc_now(), **shown))
 
     def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
         """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
@@ -103,26 +106,29 @@ class LeaseRunner(JobRows):
         super().__init__(database)
         self._lease_s, self._clock = lease_s, clock
         self._stop: Callable[[], bool] = lambda: False
-        self._swept = 0.0
+        self._swept = self._beaten = 0.0
         self.owner = new_owner()
 
     # -- for the worker
 
-    def run(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool], idle: Callable[[], None] | None = None) -> None:
-        """Work until `stop()`. `idle` is called each time that nothing is due, about ten times a second."""
+    def run(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool], idle: Callable[[float], None] | None = None) -> None:
+        """Work until `stop()`. `idle` is called about ten times a second while nothing is due, with the seconds since something was."""
         known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
         self._stop = stop
         self.reclaim(known)
+        busy = time.monotonic()
         while not stop():
             try:
                 worked = self.work(known)
             except (StorageFull, StorageBusy) as exc:
                 log.warning("jobs_wait_for_storage", code=exc.code)
                 worked = False
-            if not worked:
-                if idle is not None:
-                    idle()
-                time.sleep(POLL_S)
+            if worked:
+                busy = time.monotonic()
+                continue
+            if idle is not None:
+                idle(time.monotonic() - busy)
+            time.sleep(POLL_S)
 
     def work(self, kinds: Mapping[str, Kind]) -> bool:
         """Claim and do one batch; False when nothing is due."""
@@ -170,9 +176,14 @@ class LeaseRunner(JobRows):
         if self._stop():
             raise Stopping
 
+    def beat_is_due(self) -> bool:
+        """Whether the leases of this runner were not extended for half a second."""
+        return time.monotonic() - self._beaten >= _BEAT_S
+
     def extend(self, job_id: str, shown: Mapping[str, Any]) -> None:
         """Extend all leases of this runner and show a job's progress. Raises Cancelled when that job is no longer ours."""
         mine = (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
+        self._beaten = time.monotonic()
         with self._db.write() as connection:
             connection.execute(update(jobs).where(mine).values(lease_until=self._clock() + self._lease_s))
             found = connection.execute(update(jobs).where(mine, jobs.c.id == job_id).values(updated_at=utc_now(), **shown)).rowcount
@@ -203,8 +214,10 @@ class LeaseRunner(JobRows):
         logs.bind(job_id=leases[0].job.id if len(leases) == 1 else "")
         try:
             kind.handle(leases)
-        except Stopping:
+        except (Stopping, KeyboardInterrupt) as exc:
             self._give_back(leases)
+            if isinstance(exc, KeyboardInterrupt):
+                raise
         except Exception as exc:  # noqa: BLE001 - the edge of a job
             with self._db.read() as connection:
                 still_open = self.still_held(connection, leases)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.storage.database import Database
+from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox
 
 
@@ -20,10 +22,20 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "delete", "document_id": x} for x in document_ids])
 
 
-def forget_content(connection: Connection, document_ids: Sequence[str]) -> None:
-    """Delete documents' texts and chunks, not the documents."""
+def forget_content(connection: Connection, document_ids: Sequence[str], *, texts: bool = True) -> None:
+    """Delete documents' chunks, and their texts, not the documents."""
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
-    connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+    if texts:
+        connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+
+
+def forget_file(database: Database, files: FileStore, sha256: str) -> None:
+    """Remove a stored file that no document and no open corpus job uses. In a write, so that an upload of the same bytes sees it gone or counted."""
+    with database.write() as connection:
+        by_document = select(documents.c.id).where(documents.c.sha256 == sha256, documents.c.stored == 1).limit(1)
+        by_job = select(jobs.c.id).where(jobs.c.subject == sha256, jobs.c.status != "done").limit(1)
+        if connection.execute(by_document).first() is None and connection.execute(by_job).first() is None:
+            files.remove(sha256)
 
 
 def submit_purge(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:

@@ -8,21 +8,15 @@ from sqlalchemy import update
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, JobRecord, JobStatus, Page
-from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.errors import BrainError, InvalidRequest, NotFound
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
 from qzbrain.knowledge.documents import Documents
-from qzbrain.knowledge.records import STARTING_OVER
+from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import documents
-
-_CANCELLED = {
-    "reason_code": "cancelled",
-    "reason_zh": "处理已被取消。可重试该任务，或重新上传该文件。",
-    "reason_en": "Reading was cancelled. Retry the job, or upload the file again.",
-}
 
 
 class KnowledgeService(KnowledgeBases, Documents):
@@ -66,6 +60,15 @@ class KnowledgeService(KnowledgeBases, Documents):
         with self._db.write(durable=True) as connection:
             self._jobs.cancel_within(connection, job.id)
             if job.kind == "ingest":
-                unread = (documents.c.id == job.subject) & documents.c.status.in_(("pending", "running"))
-                connection.execute(update(documents).where(unread).values(status="failed", stage="", **_CANCELLED))
+                fail_document(connection, job.subject, _cancelled())
+            elif job.kind == "corpus":
+                fail_unread(connection, job.kb_id, _cancelled())
         return self._jobs.get(job.id)
+
+
+def _cancelled() -> BrainError:
+    return BrainError(
+        "cancelled",
+        zh="处理已被取消。可重试该任务，或重新上传该文件。",
+        en="Reading was cancelled. Retry the job, or upload the file again.",
+    )

@@ -1,0 +1,155 @@
+"""From documents to found passages: read in the child, store in one transaction, index, mark as ready; several documents at a time.
+
+Safe to be run twice at every point: storing replaces what was stored, the outbox is applied as SQL stands at that moment, and `ready`
+comes after the index commit that holds the document.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+import orjson
+from sqlalchemy import Connection, bindparam, insert, update
+
+from qzbrain.errors import ParseFailed
+from qzbrain.knowledge.answers import ReadDocument
+from qzbrain.knowledge.reader import Reader, ReadRequest
+from qzbrain.knowledge.records import mark_ready
+from qzbrain.knowledge.removal import forget_content
+from qzbrain.retrieval.feeder import Feeder
+from qzbrain.storage.database import Database
+from qzbrain.storage.tables import chunks, document_texts, documents, outbox
+
+_BATCH_CHUNKS = 4000
+_BATCH_CHARS = 8_000_000
+_BATCH_S = 0.5
+_stored = update(documents).where(documents.c.id == bindparam("document_id"))
+
+
+class Owner(Protocol):
+    """On whose behalf documents are read."""
+
+    def wanted(self, connection: Connection, document_ids: Sequence[str]) -> set[str]:
+        """Those that are still to be stored: not deleted, cancelled or taken over by another worker meanwhile."""
+
+    def ready(self, connection: Connection, document_ids: Sequence[str]) -> None:
+        """They can be found now; called in the transaction that marks them."""
+
+    def failed(self, document_id: str, error: ParseFailed) -> None:
+        """One cannot be read."""
+
+
+class Pipeline:
+    """Reads, stores and indexes. For one thread."""
+
+    def __init__(self, database: Database, feeder: Callable[[], Feeder], reader: Reader) -> None:
+        self._db, self._feeder, self._reader = database, feeder, reader
+
+    def run(self, requests: Iterable[ReadRequest], owner: Owner, *, beat: Callable[[ReadRequest], None]) -> None:
+        """Bring all documents to `ready` or to failure. `beat`: see `Reader.read`."""
+        batch = _Batch()
+
+        def beat_and_store(request: ReadRequest) -> None:
+            beat(request)
+            if batch.is_due():  # a slow document does not hold up those before it
+                self._store(batch.take(), owner)
+
+        for request, outcome in self._reader.read(requests, beat=beat_and_store):
+            if isinstance(outcome, ParseFailed):
+                owner.failed(request.document_id, outcome)
+                continue
+            batch.add(request, outcome)
+            if batch.is_full():
+                self._store(batch.take(), owner)
+        self._store(batch.take(), owner)
+
+    def _store(self, batch: Sequence[tuple[ReadRequest, ReadDocument]], owner: Owner) -> None:
+        for kb_id, group in groupby(sorted(batch, key=lambda x: x[0].kb_id), key=lambda x: x[0].kb_id):
+            of_kb = list(group)
+            with self._db.write() as connection:
+                wanted = owner.wanted(connection, [request.document_id for request, _ in of_kb])
+                kept = [x for x in of_kb if x[0].document_id in wanted]
+                _write(connection, kb_id, kept)
+            if not kept:
+                continue
+            self._feeder().catch_up(kb_id, {request.document_id: read.tokens for request, read in kept})
+            with self._db.write() as connection:
+                still = owner.wanted(connection, [request.document_id for request, _ in kept])
+                mark_ready(connection, [(request.document_id, len(read.chunks)) for request, read in kept if request.document_id in still])
+                owner.ready(connection, sorted(still))
+
+
+class _Batch:
+    """Documents read and not stored yet."""
+
+    def __init__(self) -> None:
+        self._read: list[tuple[ReadRequest, ReadDocument]] = []
+        self._chunks = self._chars = 0
+        self._since = 0.0
+
+    def add(self, request: ReadRequest, read: ReadDocument) -> None:
+        if not self._read:
+            self._since = time.monotonic()
+        self._read.append((request, read))
+        self._chunks += len(read.chunks)
+        self._chars += len(read.text)
+
+    def is_full(self) -> bool:
+        return self._chunks >= _BATCH_CHUNKS or self._chars >= _BATCH_CHARS
+
+    def is_due(self) -> bool:
+        return bool(self._read) and time.monotonic() - self._since >= _BATCH_S
+
+    def take(self) -> list[tuple[ReadRequest, ReadDocument]]:
+        taken, self._read, self._chunks, self._chars = self._read, [], 0, 0
+        return taken
+
+
+def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]]) -> None:
+    if not read:
+        return
+    forget_content(connection, [request.document_id for request, _ in read], texts=False)
+    from_files = [request.document_id for request, _ in read if request.text is None]
+    if from_files:
+        connection.execute(document_texts.delete().where(document_texts.c.document_id.in_(from_files)))
+        texts = [{"document_id": request.document_id, "text": one.text} for request, one in read if request.text is None]
+        connection.execute(insert(document_texts), texts)
+    rows = [row for request, one in read for row in _chunk_rows(kb_id, request.document_id, one)]
+    if rows:
+        connection.execute(insert(chunks), rows)
+    connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
+    values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
+    change = _stored.values({name: bindparam(f"new_{name}") for name in values} | {"stage": "index", "progress_unit": "chunks", "progress_done": 0})
+    connection.execute(change, [_shown(request, one) for request, one in read])
+
+
+def _shown(request: ReadRequest, read: ReadDocument) -> dict[str, Any]:
+    return {
+        "document_id": request.document_id,
+        "new_title": request.title or read.title,
+        "new_mime_type": read.mime_type,
+        "new_pages": read.pages,
+        "new_chunks": len(read.chunks),
+        "new_chars": len(read.text),
+        "new_progress_total": len(read.chunks),
+    }
+
+
+def _chunk_rows(kb_id: str, document_id: str, read: ReadDocument) -> list[dict[str, Any]]:
+    return [
+        {
+            "document_id": document_id,
+            "kb_id": kb_id,
+            "ordinal": x.ordinal,
+            "text": x.text,
+            "start": x.start,
+            "end": x.end,
+            "page": x.page,
+            "heading_path": orjson.dumps(x.heading_path).decode(),
+            "reference": x.reference,
+        }
+        for x in read.chunks
+    ]

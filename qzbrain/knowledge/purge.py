@@ -1,0 +1,100 @@
+"""The jobs `purge` and `index`: take what deleted documents left on the disk; build an index anew.
+
+After a purge no file under the data folder holds a deleted text: not the index (rebuilt without it), not the content store, not the
+quotes in stored answers, not the write-ahead log. SQLite itself overwrites what is deleted (`secure_delete`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import select, text, update
+
+from qzbrain.jobs.leases import Kind, Lease
+from qzbrain.knowledge.removal import forget_file
+from qzbrain.knowledge.scrub import cited_documents, scrubbed
+from qzbrain.retrieval.base import SearchIndex
+from qzbrain.retrieval.feeder import Feeder
+from qzbrain.storage.database import Database
+from qzbrain.storage.files import FileStore
+from qzbrain.storage.tables import documents, knowledge_bases, messages
+
+_MESSAGES = 500
+
+
+class Purge:
+    """Handles jobs whose `kb_id` names where something was deleted; the knowledge base itself may be gone."""
+
+    def __init__(self, database: Database, files: FileStore, feeder: Callable[[], Feeder], index: Callable[[], SearchIndex]) -> None:
+        self._db, self._files, self._feeder, self._index = database, files, feeder, index
+
+    @property
+    def kind(self) -> Kind:
+        """How the runner does `purge` jobs."""
+        return Kind(self.purge)
+
+    @property
+    def index_kind(self) -> Kind:
+        """How the runner does `index` jobs."""
+        return Kind(self.rebuild)
+
+    def purge(self, leases: Sequence[Lease]) -> None:
+        """Remove every trace of what is no longer in the tables. Safe to repeat."""
+        for lease in leases:
+            self._purge_index(lease)
+            self._purge_files(lease)
+            self._purge_quotes(lease)
+        self._checkpoint()
+
+    def rebuild(self, leases: Sequence[Lease]) -> None:
+        """Build a knowledge base's index anew, beside the one in use."""
+        for lease in leases:
+            if self._exists(lease.job.kb_id):
+                self._rebuild(lease)
+
+    def _purge_index(self, lease: Lease) -> None:
+        self._feeder().catch_up(lease.job.kb_id)
+        if self._exists(lease.job.kb_id) and self._index().deleted_share(lease.job.kb_id) > 0:
+            self._rebuild(lease)
+
+    def _rebuild(self, lease: Lease) -> None:
+        self._feeder().rebuild(lease.job.kb_id, lambda done, total: lease.progress("index", done, total, "documents"))
+
+    def _exists(self, kb_id: str) -> bool:
+        return bool(self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)))
+
+    def _purge_files(self, lease: Lease) -> None:
+        used = {row.sha256 for row in self._db.rows(select(documents.c.sha256).where(documents.c.stored == 1).distinct())}
+        for path in self._files.root.glob("??/*"):
+            if path.name not in used:
+                forget_file(self._db, self._files, path.name)
+            lease.heartbeat()
+
+    def _purge_quotes(self, lease: Lease) -> None:
+        last = ""
+        while True:
+            query = select(messages.c.id, messages.c.content, messages.c.details).where(messages.c.id > last, messages.c.role == "assistant")
+            rows = self._db.rows(query.order_by(messages.c.id).limit(_MESSAGES))
+            if not rows:
+                return
+            last = rows[-1].id
+            self._scrub_messages(rows)
+            lease.heartbeat()
+
+    def _scrub_messages(self, rows: Sequence[Any]) -> None:
+        cited = {row.id: cited_documents(row.details) for row in rows}
+        named = sorted(set().union(*cited.values()))
+        there = {row.id for row in self._db.rows(select(documents.c.id).where(documents.c.id.in_(named)))} if named else set()
+        for row in rows:
+            gone = cited[row.id] - there
+            change = scrubbed(row.content, row.details, gone) if gone else None
+            if change is not None:
+                with self._db.write() as connection:
+                    connection.execute(update(messages).where(messages.c.id == row.id).values(content=change[0], details=change[1]))
+
+    def _checkpoint(self) -> None:
+        """Move the write-ahead log into the database and cut it to nothing. Raises RuntimeError while a reader holds it: the job comes again."""
+        row = self._db.rows(text("PRAGMA wal_checkpoint(TRUNCATE)"))[0]
+        if row[0]:
+            raise RuntimeError("the write-ahead log is in use")

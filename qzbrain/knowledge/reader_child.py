@@ -1,0 +1,113 @@
+"""The process that reads documents: parse, chunk, tokenise. Hostile files are met here, and nothing but this process can come to harm.
+
+It holds no database, no settings, no secrets; its memory is bounded, it may write no file, and it dies with its parent.
+Requests come on standard input, answers go to standard output in the same order (see `frames`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from qzbrain.errors import ParseFailed
+from qzbrain.knowledge import frames
+from qzbrain.knowledge.chunking import chunk
+from qzbrain.knowledge.parsers import parse, parse_text
+from qzbrain.knowledge.parsers.base import ParseLimits
+from qzbrain.text.tokenize import index_tokens
+
+_PR_SET_PDEATHSIG = 1
+_NICE = 3
+_FLUSH_BYTES = 1 << 16
+_FLUSH_S = 0.05
+_LONGEST_REQUEST = 1 << 31
+
+
+def main() -> None:
+    """Serve until standard input ends. Arguments: the parent's process id, memory in MiB, longest text in characters."""
+    parent, memory_mb, max_text_chars = (int(x) for x in sys.argv[1:4])
+    _confine(parent, memory_mb)
+    limits = ParseLimits(max_text_chars=max_text_chars)
+    requests = frames.FrameReader(sys.stdin.fileno(), longest=_LONGEST_REQUEST)
+    answers = _Answers(sys.stdout.fileno())
+    answers.add({"ready": True}, now=True)
+    while (request := requests.next()) is not None:
+        if request["text"] is None:
+            answers.flush()  # should this file kill us, those before it are not lost
+        answer = _answer(request, limits)
+        answers.add(answer, now=not requests.at_hand())
+        if "out_of_memory" in answer:
+            answers.flush()
+            return  # what the parser left behind stays in the way of the next one
+
+
+class _Answers:
+    """Gathers small answers to one write, but never sits on them while there is nothing else to do."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting = bytearray()
+        self._flushed = time.monotonic()
+
+    def add(self, answer: dict[str, Any], *, now: bool) -> None:
+        self._waiting += frames.pack(answer)
+        if now or len(self._waiting) >= _FLUSH_BYTES or time.monotonic() - self._flushed > _FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            frames.write_all(self._descriptor, bytes(self._waiting))
+            self._waiting.clear()
+        self._flushed = time.monotonic()
+
+
+def _confine(parent: int, memory_mb: int) -> None:
+    """Bound memory, forbid files, die with the parent, leave the processor to answers, ignore the terminal's Ctrl-C (the parent ends us)."""
+    for limit, value in ((resource.RLIMIT_AS, memory_mb << 20), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit(0)
+
+
+def _answer(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
+    try:
+        return _read(request, limits)
+    except ParseFailed as exc:
+        return {"failed": {"code": exc.code, "zh": exc.zh, "en": exc.en}}
+    except MemoryError:
+        return {"out_of_memory": True}
+    except Exception:  # noqa: BLE001 - the edge of this process: whatever a parser's bug throws is an answer
+        return {"bug": traceback.format_exc()[-2000:]}
+
+
+def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
+    if request["text"] is None:
+        parsed = parse(Path(request["path"]), name=request["name"], limits=limits)
+    else:
+        parsed = parse_text(request["text"], name=request["name"], title=request["title"])
+    drafts = chunk(parsed, chunk_chars=request["chunk_chars"], overlap_chars=request["overlap_chars"])
+    return {
+        "text": parsed.text if request["text"] is None else None,
+        "title": parsed.title,
+        "mime_type": parsed.mime_type,
+        "pages": parsed.pages,
+        "chunks": [[x.start, x.end, x.page, x.heading_path, x.reference] for x in drafts],
+        "tokens": [index_tokens(x.text) for x in drafts],
+    }
+
+
+if __name__ == "__main__":
+    main()
