@@ -151,12 +151,12 @@ def _opens_article(after: str, marked: bool, number: tuple[int, int], before: tu
 
 
 def _is_regulation(articles: Sequence[_Label]) -> bool:
-    """Three articles, or two that begin with the first; their numbers mostly rise."""
+    """Three articles, or two that begin with the first; their numbers fall at most once, or rarely (where a new text begins in the file)."""
     if len(articles) < 2 or (len(articles) == 2 and articles[0].key != "1"):
         return False
     numbers = [int(label.key.partition("-")[0]) for label in articles]
-    rising = sum(later >= earlier for earlier, later in pairwise(numbers))
-    return rising * 10 >= 8 * (len(numbers) - 1)
+    falls = sum(later < earlier for earlier, later in pairwise(numbers))
+    return falls <= (max(1, len(numbers) // 5) if len(numbers) > 2 else 0)
 
 
 def _regulation(parsed: ParsedDocument, labels: Sequence[_Label]) -> Iterator[Section]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,6 +22,7 @@ _EVERYDAY_SHARE = 0.6
 """Least share of everyday characters; measured: real texts .93-1.0, the same bytes under a wrong encoding at most .5, noise .2."""
 _NOISE_SHARE = 0.1
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+_NOISE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ue000-\uf8ff\ufff0-\uffff\U00040000-\U000dffff\U000f0000-\U0010ffff]")
 _WESTERN_MARKS = frozenset("“”‘’‚„–—…•·©®°§«»€£¥ºª¿¡½¼¾×±†‡™")
 _RARE_ENCODINGS = ["shift_jis", "euc_jp", "euc_kr", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "iso2022_jp"]
 
@@ -61,7 +61,7 @@ def garbled() -> ParseFailed:
 
 def _accept(text: str, encoding: str) -> Decoded:
     """Refuse noise, drop stray control characters, make newlines `\\n`."""
-    if len(text) and _noise_share(text) > _NOISE_SHARE:
+    if text and _noise_share(text) > _NOISE_SHARE:
         raise garbled()
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -69,13 +69,10 @@ def _accept(text: str, encoding: str) -> Decoded:
 
 
 def _noise_share(text: str) -> float:
-    """Share of control, private and unassigned characters in a sample from the start and one from the middle."""
+    """Share of control, private and never-assigned characters in a sample from the start and one from the middle."""
     half = _SAMPLE_CHARS // 2
     sample = text if len(text) <= _SAMPLE_CHARS else text[:half] + text[len(text) // 2:len(text) // 2 + half]
-    if sample.isascii():
-        return len(_CONTROLS.findall(sample)) / len(sample)
-    bad = sum(c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Co", "Cn") and c not in "\t\n\r\f\v\x85") for c in sample)
-    return bad / len(sample)
+    return len(_NOISE.findall(sample)) / len(sample)
 
 
 def _strict(data: bytes, encoding: str) -> str | None:

@@ -135,8 +135,14 @@ def _rows(table: LexborNode) -> Iterator[list[Cell]]:
 
 
 def _cell_text(cell: LexborNode) -> str:
-    parts = [node.text_content or "" for node, entering in _events(cell) if entering and node.tag == "-text"]
-    return " ".join(" ".join(parts).split())
+    parts = []
+    for node, entering in _events(cell):
+        tag = node.tag or ""
+        if tag == "-text":
+            parts.append((node.text_content or "") if entering else "")
+        elif tag in _BLOCKS or tag in _HEADINGS or tag == "br":
+            parts.append(" ")
+    return " ".join("".join(parts).split())
 
 
 def _span(cell: LexborNode, name: str) -> int:

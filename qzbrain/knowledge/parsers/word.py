@@ -130,7 +130,7 @@ class _Writer:
 
 
 def _text(element: Any) -> str:
-    """Text of a paragraph: runs, tabs and breaks; not deleted text, nor the second copy of text boxes."""
+    """Text of a paragraph or cell, its paragraphs on lines of their own; not deleted text, nor the second copy of text boxes."""
     parts: list[str] = []
     stack = [iter((element,))]
     while stack:
@@ -146,6 +146,8 @@ def _text(element: Any) -> str:
         elif node.tag == f"{_W}noBreakHyphen":
             parts.append("-")
         elif node.tag not in _SKIPPED:
+            if node.tag == f"{_W}p" and parts:
+                parts.append("\n")
             stack.append(node.iterchildren())
     return "".join(parts)
 
