@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qzbrain.auth.access import Access, KbRef
+from qzbrain.chat.query import Earlier
 from qzbrain.domain import Caller
 from qzbrain.errors import InvalidRequest
 from qzbrain.models.base import ChatMessage
@@ -46,9 +47,9 @@ class Plan:
     kbs: tuple[KbRef, ...]
     options: dict[str, Any]
     history: Sequence[ChatMessage]
+    earlier: Sequence[Earlier]
+    """The questions before this one, oldest first."""
     origin: str
-    stored: bool
-    """Whether the conversation existed before, so that its messages are the history."""
 
 
 def split_model(value: str) -> tuple[str, list[str] | None, bool]:
@@ -84,10 +85,13 @@ def checked_question(message: str) -> str:
     return question.encode("utf-8", "replace").decode("utf-8")
 
 
-def make_plan(ask: Ask, caller: Caller, access: Access, models: ModelRegistry, *, default_kbs: Sequence[str] | None, stored: bool) -> Plan:
-    """Check and resolve. Raises InvalidRequest, NotFound (`model_not_found`, `knowledge_base_not_found`)."""
+def make_plan(ask: Ask, caller: Caller, access: Access, models: ModelRegistry, *, default_model: str = "", default_kbs: Sequence[str] = ()) -> Plan:
+    """Check and resolve; the conversation's model and knowledge bases stand in for those that the question does not name.
+
+    Raises InvalidRequest, NotFound (`model_not_found`, `knowledge_base_not_found`).
+    """
     question = checked_question(ask.message)
-    name, named, bare = split_model(ask.model)
+    name, named, bare = split_model(default_model if ask.model in ("", AUTO) and default_model else ask.model)
     if name not in models.names():
         raise unknown_model(name)
     if bare and name == EXTRACTIVE:
@@ -105,6 +109,6 @@ def make_plan(ask: Ask, caller: Caller, access: Access, models: ModelRegistry, *
         kbs=() if bare else tuple(access.resolve(caller, wanted or None)),
         options={key: ask.options[key] for key in PASSED_THROUGH if ask.options.get(key) is not None},
         history=ask.history,
+        earlier=[Earlier(x.content) for x in ask.history if x.role == "user"],
         origin=ask.origin,
-        stored=stored,
     )

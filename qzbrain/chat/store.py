@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
+from qzbrain.chat.query import Earlier
 from qzbrain.domain import Answer, Citation, Degraded, Usage, new_id, utc_now
 from qzbrain.models.base import ChatMessage
 from qzbrain.storage.database import Database, Submitted
@@ -30,7 +32,6 @@ _LAST = (
     .order_by(messages.c.position.desc())
     .limit(HISTORY_MESSAGES)
 )
-_NEXT_POSITION = select(func.coalesce(func.max(messages.c.position), -1) + 1).where(messages.c.conversation_id == bindparam("id"))
 
 
 def title_of(question: str) -> str:
@@ -82,11 +83,31 @@ def finish_message(db: Database, answer: Answer, *, status: str, error: dict[str
     )  # fmt: skip
 
 
-def history(db: Database, conversation_id: str) -> tuple[list[ChatMessage], list[Row[Any]], int]:
-    """The last messages, oldest first, as engines take them and as rows, and the next free position."""
-    rows = [row for row in reversed(db.rows(_LAST, {"id": conversation_id})) if row.status != "failed" and row.content]
-    position = int(db.rows(_NEXT_POSITION, {"id": conversation_id})[0][0])
-    return [ChatMessage(row.role, row.content) for row in rows], rows, position
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was said in a conversation, oldest first, and the position of the next message."""
+
+    messages: list[ChatMessage]
+    earlier: list[Earlier]
+    position: int
+
+
+def past(db: Database, conversation_id: str) -> Past:
+    """The last messages; failed and empty ones are left out. Questions come with the headings that their answers cited."""
+    rows = db.rows(_LAST, {"id": conversation_id})
+    position = rows[0].position + 1 if rows else 0
+    said: list[ChatMessage] = []
+    earlier: list[Earlier] = []
+    for row in reversed(rows):
+        if row.status == "failed" or not row.content:
+            continue
+        said.append(ChatMessage(row.role, row.content))
+        if row.role == "user":
+            earlier.append(Earlier(row.content))
+        elif earlier:
+            cited = [x for x in row.details.get("citations") or () if x["cited"]]
+            earlier[-1] = Earlier(earlier[-1].question, tuple((x["title"], *x["heading_path"]) for x in cited))
+    return Past(said, earlier, position)
 
 
 def answer_of(row: Row[Any]) -> Answer:

@@ -7,11 +7,12 @@ pace and from its own place, so that a slow reader delays nobody and nothing is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from qzbrain.domain import Caller, StreamEvent
 from qzbrain.models.base import Cancellation
+from qzbrain.storage.database import Submitted
 
 if TYPE_CHECKING:
     from qzbrain.chat.plan import Plan
@@ -23,11 +24,13 @@ KEPT_EVENTS = 200_000
 class Turn:
     """One question and its answer on the way. Made by `ChatService.begin`, run by `ChatService.answer`."""
 
-    __slots__ = ("_subscribers", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "plan")
+    __slots__ = ("_subscribers", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "plan", "started")
 
-    def __init__(self, *, message_id: str, conversation_id: str, caller: Caller, plan: Plan) -> None:
+    def __init__(self, *, message_id: str, conversation_id: str, caller: Caller, plan: Plan, pending: Sequence[Submitted]) -> None:
+        """`pending`: the turn's rows on their way to the database, awaited before the turn ends."""
         self.message_id, self.conversation_id = message_id, conversation_id
-        self.caller, self.plan = caller, plan
+        self.caller, self.plan, self.pending = caller, plan, pending
+        self.started = time.perf_counter()
         self.cancellation = Cancellation()
         self.events: list[StreamEvent] = []
         self.ended_at: float | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qzbrain.errors import EngineUnavailable, NotFound
-from qzbrain.models.base import Cancellation, ChatModel, Generation, Piece
+from qzbrain.models.base import Cancellation, Generation, Piece
 from qzbrain.models.openai_client import OpenAIChatModel
 from qzbrain.settings import ModelSettings, Settings
 
@@ -100,7 +100,7 @@ class ModelRegistry:
         except KeyError:
             raise unknown_model(name) from None
 
-    def first_healthy(self) -> ChatModel | None:
+    def first_healthy(self) -> RegisteredModel | None:
         """What `auto` means now: the first language model whose engine is there; None when there is none."""
         return next((model for model in self._models.values() if model.failure() is None), None)
 

@@ -1,0 +1,79 @@
+"""An answer while it is being given: its text so far, and what is known about it. Becomes the answer object at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from qzbrain.domain import Answer, Citation, Degraded, Delta, Rung, Usage
+from qzbrain.errors import Lang
+
+
+class Draft:
+    """One per turn; used by the greenlet that runs the turn alone."""
+
+    __slots__ = (
+        "_clock", "_parts", "_started", "citations", "confidence", "degraded", "finish_reason", "lang", "model", "reason", "rung", "timings",
+        "unsupported", "usage",
+    )  # fmt: skip
+
+    def __init__(self, *, model: str, lang: Lang, started: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._started = clock, started
+        self._parts: list[str] = []
+        self.lang = lang
+        self.model = model
+        self.rung: Rung = "refused"
+        self.reason = ""
+        self.confidence: float | None = None
+        self.citations: tuple[Citation, ...] = ()
+        self.degraded: tuple[Degraded, ...] = ()
+        self.unsupported: tuple[tuple[int, int], ...] = ()
+        self.usage = Usage()
+        self.timings: dict[str, float] = {}
+        self.finish_reason = "stop"
+
+    def delta(self, text: str) -> Delta:
+        """Append `text`, which is not empty, to the answer."""
+        parts = self._parts
+        if not parts:
+            self.timings["first_token_ms"] = self._elapsed_ms()
+        parts.append(text)
+        return Delta(len(parts) - 1, text)
+
+    def stands_on(self, rung: Rung, wording: dict[Lang, str], **values: object) -> None:
+        """Say which rung gives the answer, and why, in the reader's language."""
+        self.rung = rung
+        self.reason = wording[self.lang].format(**values)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any text."""
+        return bool(self._parts)
+
+    @property
+    def text(self) -> str:
+        """All deltas joined."""
+        return "".join(self._parts)
+
+    def answer(self, *, message_id: str, conversation_id: str, stopped: bool = False) -> Answer:
+        """The answer object as it stands now."""
+        self.timings["total_ms"] = self._elapsed_ms()
+        return Answer(
+            message_id=message_id,
+            conversation_id=conversation_id,
+            model=self.model,
+            answer=self.text,
+            rung=self.rung,
+            rung_reason=self.reason,
+            confidence=self.confidence,
+            citations=self.citations,
+            degraded=self.degraded,
+            usage=self.usage,
+            timings=self.timings,
+            stopped=stopped,
+            finish_reason=self.finish_reason,
+            unsupported=self.unsupported,
+        )
+
+    def _elapsed_ms(self) -> float:
+        return round((self._clock() - self._started) * 1e3, 3)

@@ -1,0 +1,71 @@
+"""What the extractive answer shows: chosen sentences, made readable. Pure.
+
+A sentence that announces a list (种类：) brings the list's items; a sentence of an article brings the whole article when it is short, or
+when the question asks for a list. Extracts of one passage stand in reading order, passages in the order of their best sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qzbrain.chat.context import Passage, is_article
+from qzbrain.models.extractive import MOST_SENTENCES, Selected, Source, select
+from qzbrain.text.sentences import sentences
+
+SHORT_ARTICLE_CHARS = 300
+LONGEST_LIST_CHARS = 600
+_ASKS_LIST = re.compile(
+    r"哪些|种类|有哪几|几种|情形|条件|职责|包括|内容|列举|规定了?什么|第[零〇一二三四五六七八九十百千\d]+条|\b(?:which|list|what are|kinds?|types?)\b", re.I
+)
+_ANNOUNCES = re.compile(r"[：:]\s*\Z")
+_ITEM = re.compile(r"\s*(?:[（(][一二三四五六七八九十\d]{1,3}[）)]|[一二三四五六七八九十]{1,3}、|\d{1,2}[.、)）]|[-*•·])")
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """A stretch to show: `passages[passage].text[start:end]`; citation mark is passage + 1."""
+
+    passage: int
+    start: int
+    end: int
+
+
+def extracts(question: str, passages: Sequence[Passage]) -> list[Extract]:
+    """Two or three sentences as a rule; empty when no sentence holds any of the question's terms."""
+    chosen = select(question, [Source(x.text, x.weight) for x in passages])
+    wants_list = _ASKS_LIST.search(question) is not None
+    shown: list[Extract] = []
+    for one in chosen:
+        stretch = _stretch(one, passages[one.passage], wants_list)
+        if not any(x.passage == stretch.passage and x.start <= stretch.start and stretch.end <= x.end for x in shown):
+            shown = [x for x in shown if not (x.passage == stretch.passage and stretch.start <= x.start and x.end <= stretch.end)]
+            shown.append(stretch)
+    return _readable(shown[:MOST_SENTENCES])
+
+
+def _stretch(one: Selected, passage: Passage, wants_list: bool) -> Extract:
+    if passage.article and (wants_list or len(passage.text) <= SHORT_ARTICLE_CHARS):
+        return Extract(one.passage, 0, len(passage.text))
+    end = one.end
+    if _ANNOUNCES.search(passage.text[one.start : one.end]):
+        end = _list_end(passage.text, one.end)
+    elif is_article(passage.hit.heading_path) and len(passage.text) <= SHORT_ARTICLE_CHARS:
+        return Extract(one.passage, 0, len(passage.text))
+    return Extract(one.passage, one.start, end)
+
+
+def _list_end(text: str, end: int) -> int:
+    """Where the list items that follow `end` are over; `end` when none follows."""
+    over = end
+    for start, stop in sentences(text[end : end + LONGEST_LIST_CHARS]):
+        if not _ITEM.match(text, end + start):
+            break
+        over = end + stop
+    return over
+
+
+def _readable(shown: Sequence[Extract]) -> list[Extract]:
+    order = {x.passage: i for i, x in reversed(list(enumerate(shown)))}
+    return sorted(shown, key=lambda x: (order[x.passage], x.start))

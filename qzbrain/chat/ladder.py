@@ -1,0 +1,224 @@
+"""The rungs of an answer: language model → extractive → passages, or an honest refusal. Yields events; fills the draft.
+
+A rung that fails before it said anything gives way to the next one without a trace in the text; one that breaks off leaves what it
+said, followed by a visible note and the next rung's answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qzbrain.auth.access import Access
+from qzbrain.chat import prompts, wording
+from qzbrain.chat.admission import Admission
+from qzbrain.chat.citations import MarkFilter, check
+from qzbrain.chat.context import Passage, passages, to_citations
+from qzbrain.chat.draft import Draft
+from qzbrain.chat.extracts import extracts
+from qzbrain.chat.query import full_question
+from qzbrain.chat.turns import Turn
+from qzbrain.domain import Degraded, Delta, Queued, SearchResult, SourcesFound, StreamEvent, Usage
+from qzbrain.errors import Cancelled, EngineUnavailable
+from qzbrain.models.base import ChatMessage, Generation
+from qzbrain.models.registry import AUTO, EXTRACTIVE, ModelRegistry, RegisteredModel
+from qzbrain.settings import Settings
+from qzbrain.storage.database import Database
+
+if TYPE_CHECKING:
+    from qzbrain.retrieval.hybrid import Retriever
+
+HITS = 10
+EXTRACTIVE_PASSAGES = 5
+MODEL_PASSAGES = 12
+SHOWN_PASSAGES = 3
+HISTORY_CHARS = 2000
+ANSWER_TOKENS = 1024
+"""Room left for the answer in a model's context when the caller names no max_tokens."""
+
+
+class Ladder:
+    """Answers one turn after another; keeps nothing of them."""
+
+    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings) -> None:
+        self._db, self._access, self._retriever, self._models, self._settings = db, access, retriever, models, settings
+        self.admission = Admission()
+
+    def climb(self, turn: Turn, draft: Draft) -> Iterator[StreamEvent]:
+        """All events but the last one. Raises Cancelled, RateLimited, and EngineUnavailable for the bare model."""
+        plan = turn.plan
+        model = self._model(plan.model)
+        if model is not None:
+            draft.model = model.name
+        if plan.bare:
+            yield from self._bare(turn, draft, model)
+        elif (reply := wording.courtesy(plan.question)) is not None:
+            yield from self._courtesy(turn, draft, model, reply)
+        else:
+            yield from self._from_knowledge(turn, draft, model)
+
+    def _model(self, name: str) -> RegisteredModel | None:
+        if name == EXTRACTIVE:
+            return None
+        return self._models.first_healthy() if name == AUTO else self._models.chat_model(name)
+
+    def _bare(self, turn: Turn, draft: Draft, model: RegisteredModel | None) -> Iterator[StreamEvent]:
+        if model is None:
+            raise EngineUnavailable(zh=wording.NO_MODEL["zh"], en=wording.NO_MODEL["en"], retry_after_s=10)
+        draft.stands_on("model", wording.BARE_MODEL, model=model.name)
+        messages = [*turn.plan.history, ChatMessage("user", turn.plan.question)]
+        yield from self._generate(turn, draft, model, messages)
+
+    def _courtesy(self, turn: Turn, draft: Draft, model: RegisteredModel | None, reply: wording.Wording) -> Iterator[StreamEvent]:
+        lang = prompts.language_of(turn.plan.question)
+        if model is not None:
+            draft.stands_on("model", wording.COURTESY_REASON)
+            try:
+                yield from self._generate(turn, draft, model, prompts.courtesy(turn.plan.question, _recent(turn.plan.history)))
+            except EngineUnavailable as exc:
+                if draft.begun:
+                    raise
+                draft.degraded = (*draft.degraded, _degraded(model.name, exc))
+            if draft.begun:
+                return
+        draft.stands_on("extractive", wording.COURTESY_REASON)
+        yield draft.delta(reply[lang])
+
+    def _from_knowledge(self, turn: Turn, draft: Draft, model: RegisteredModel | None) -> Iterator[StreamEvent]:
+        result = self._search(turn, draft)
+        if turn.cancellation.cancelled:
+            raise Cancelled
+        if not result.answerable:
+            yield from self._without_evidence(turn, draft, model, result)
+            return
+        budget = self._settings.context_chars if model is None else self._room(turn, model)
+        found = passages(self._db, result.hits, limit_chars=budget, most=EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES)
+        draft.citations = to_citations(found)
+        yield SourcesFound(draft.citations)
+        why = wording.EXTRACTIVE_CHOSEN[draft.lang] if turn.plan.model == EXTRACTIVE else wording.EXTRACTIVE_DEFAULT[draft.lang]
+        if model is not None:
+            failure = yield from self._by_model(turn, draft, model)
+            if failure is None:
+                return
+            why = wording.EXTRACTIVE_INSTEAD[draft.lang].format(why=failure)
+        yield from _in_own_words(turn.plan.question, found, draft, why)
+
+    def _search(self, turn: Turn, draft: Draft) -> SearchResult:
+        from qzbrain.retrieval.hybrid import SearchQuery
+
+        plan, started = turn.plan, time.perf_counter()
+        text = full_question(plan.question, plan.earlier)
+        scope = self._access.scope(turn.caller, [kb.id for kb in plan.kbs])
+        result = self._retriever.search(SearchQuery(text=text, top_k=HITS), scope)
+        draft.timings["search_ms"] = round((time.perf_counter() - started) * 1e3, 3)
+        draft.confidence = result.confidence
+        draft.degraded = result.degraded
+        return result
+
+    def _by_model(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Generator[StreamEvent, None, str | None]:
+        """Its return value says why the model did not answer, None when it did."""
+        draft.stands_on("model", wording.BY_MODEL, model=model.name)
+        messages = prompts.from_passages(turn.plan.question, draft.citations, _recent(turn.plan.history))
+        try:
+            yield from self._generate(turn, draft, model, messages, marks=MarkFilter(len(draft.citations)))
+        except EngineUnavailable as exc:
+            draft.degraded = (*draft.degraded, _degraded(model.name, exc))
+            if draft.begun:
+                yield draft.delta(wording.BROKEN_OFF[draft.lang])
+            return exc.message(draft.lang)
+        if not draft.text.strip():
+            return wording.EMPTY_ANSWER[draft.lang].format(model=model.name)
+        checked = check(draft.text, draft.citations, question=turn.plan.question)
+        draft.citations, draft.unsupported = checked.citations, checked.unsupported
+        return None
+
+    def _without_evidence(self, turn: Turn, draft: Draft, model: RegisteredModel | None, result: SearchResult) -> Iterator[StreamEvent]:
+        plan = turn.plan
+        reason = wording.REFUSED_REASON if result.hits else wording.REFUSED_EMPTY
+        draft.stands_on("refused", reason, confidence=result.confidence, threshold=self._settings.answer_threshold)
+        if model is not None and plan.kbs and all(kb.without_evidence == "model" for kb in plan.kbs):
+            try:
+                yield from self._own_knowledge(turn, draft, model)
+            except EngineUnavailable as exc:
+                if draft.begun:
+                    raise
+                draft.degraded = (*draft.degraded, _degraded(model.name, exc))
+                draft.stands_on("refused", wording.REFUSED_NO_MODEL, why=exc.message(draft.lang))
+        if not draft.begun:
+            yield draft.delta(wording.REFUSED[prompts.language_of(plan.question)])
+
+    def _own_knowledge(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Iterator[StreamEvent]:
+        label = wording.OWN_KNOWLEDGE_LABEL[prompts.language_of(turn.plan.question)]
+        for event in self._generate(turn, draft, model, prompts.from_own_knowledge(turn.plan.question, _recent(turn.plan.history)), prefix=label):
+            if isinstance(event, Delta) and event.seq == 0:
+                draft.stands_on("model", wording.OWN_KNOWLEDGE, model=model.name)
+            yield event
+
+    def _generate(
+        self, turn: Turn, draft: Draft, model: RegisteredModel, messages: Sequence[ChatMessage], *, marks: MarkFilter | None = None, prefix: str = ""
+    ) -> Iterator[Queued | Delta]:
+        """The model's text as deltas, behind the model's gate; the slot is given back however this ends."""
+        plan, settings = turn.plan, model.settings
+        gate = self.admission.gate(model.name, slots=settings.slots, queue=settings.queue)
+        ticket = gate.enter(f"{turn.caller.id}/{plan.options.get('user', '')}")
+        try:
+            yield from ticket.wait(turn.cancellation, settings.queue_timeout_s)
+            for piece in model.generate(Generation(messages, plan.options), turn.cancellation):
+                text = piece.text
+                if text:
+                    if marks is not None:
+                        text = marks.push(text)
+                    if prefix:
+                        text, prefix = prefix + text, ""
+                    if text:
+                        yield draft.delta(text)
+                if piece.finish_reason is not None:
+                    draft.finish_reason = piece.finish_reason
+                    draft.usage = piece.usage or Usage()
+            if marks is not None and (rest := marks.finish()):
+                yield draft.delta(rest)
+        finally:
+            ticket.release()
+
+    def _room(self, turn: Turn, model: RegisteredModel) -> int:
+        """Characters of passages that fit the model: a Chinese character is about one token, and the prompt around them is short."""
+        answer_tokens = turn.plan.options.get("max_tokens") or ANSWER_TOKENS
+        taken = ANSWER_TOKENS // 2 + len(turn.plan.question) + sum(len(x.content) for x in _recent(turn.plan.history))
+        return max(500, min(self._settings.context_chars, model.settings.context - int(answer_tokens) - taken))
+
+
+def _in_own_words(question: str, found: Sequence[Passage], draft: Draft, why: str) -> Iterator[Delta]:
+    """The documents' own sentences, each with its mark; whole passages when no sentence fits."""
+    shown = extracts(question, found)
+    draft.rung, draft.reason = "extractive", why
+    if not shown:
+        draft.rung, draft.reason = "passages", f"{why}{wording.PASSAGES[draft.lang]}"
+    used = {one.passage for one in shown} if shown else set(range(min(SHOWN_PASSAGES, len(found))))
+    draft.citations = tuple(replace(x, cited=True, supported=True) if x.index - 1 in used else x for x in draft.citations)
+    parts = [(x.passage, found[x.passage].text[x.start : x.end]) for x in shown] or [(i, found[i].text) for i in sorted(used)]
+    before = -1
+    for passage, text in parts:
+        gap = "" if before < 0 else "\n" if passage == before else "\n\n"
+        before = passage
+        yield draft.delta(f"{gap}{text}[{passage + 1}]")
+
+
+def _recent(history: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """The last messages that fit, without citation marks, whose numbers mean other passages now."""
+    kept: list[ChatMessage] = []
+    room = HISTORY_CHARS
+    for message in reversed(history):
+        if message.role == "system":
+            continue
+        content = MarkFilter(0).push(message.content)
+        room -= len(content)
+        if room < 0:
+            break
+        kept.append(ChatMessage(message.role, content))
+    return kept[::-1]
+
+
+def _degraded(model: str, exc: EngineUnavailable) -> Degraded:
+    return Degraded(f"model {model}", exc.en)
