@@ -44,9 +44,8 @@ export function ask(text, choice) {
   const answer = { id: localId(), role: "assistant", status: "sending", text: "", citations: [], queue: null, createdAt: question.createdAt, choice };
   const place = conversation.get();
   conversation.set({ ...place, messages: [...place.messages, question, answer] });
-  const payload = { message: text, model: choice.model };
+  const payload = { message: text, model: choice.model, knowledge_bases: choice.knowledgeBases }; // none named = all, also where the conversation began with some
   if (place.id) payload.conversation_id = place.id;
-  if (choice.knowledgeBases.length) payload.knowledge_bases = choice.knowledgeBases;
   stream.ask(payload, {
     onStart: (ids) => started(ids, answer.id),
     onRefused: (error) => change(answer.id, (m) => ({ ...m, status: "failed", error: { ...error, message: error.message || t("error.network") } })),

@@ -153,7 +153,7 @@ export default {
   "source.list": "Sources",
   "source.more": "{n} more",
   "source.next": "Next source",
-  "source.one": "Source {n} of {m}",
+  "source.at": "Source {n} of {m}",
   "source.open": "Source {n}: {name}",
   "source.others": "Found, not cited",
   "source.page": "Page {n}",

@@ -146,7 +146,7 @@ export default {
   "source.list": "来源",
   "source.more": "另有 {n} 处",
   "source.next": "下一处来源",
-  "source.one": "来源 {n} / {m}",
+  "source.at": "来源 {n} / {m}",
   "source.open": "来源 {n}：{name}",
   "source.others": "找到但未引用的",
   "source.page": "第 {n} 页",

@@ -19,7 +19,7 @@ export function SourcesPane({ source }) {
   return html`<aside class="pane" aria-label=${words("source.pane")} tabindex="-1" ref=${box}>
     <header class="pane-head">
       ${citation && html`<${IconButton} icon="arrowLeft" label=${words("source.back")} onClick=${() => showSource(message.id, 0)} />`}
-      <h2>${citation ? words("source.one", { n: index, m: message.citations.length }) : words("source.all", { n: message.citations.length })}</h2>
+      <h2>${citation ? words("source.at", { n: index, m: message.citations.length }) : words("source.all", { n: message.citations.length })}</h2>
       ${citation && html`<${Steps} message=${message} index=${index} />`}
       <${IconButton} icon="close" label=${words("source.close")} onClick=${closeSource} />
     </header>
