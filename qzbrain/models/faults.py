@@ -22,4 +22,4 @@ def shortened(text: str) -> str:
 
 def quoted(data: bytes) -> str:
     """The beginning of some bytes, readable."""
-    return repr(shortened(data[:400].decode("utf-8", "replace")))
+    return repr(shortened(data[:80].decode("utf-8", "replace")))
