@@ -55,6 +55,11 @@ class Turn:
         """Call no more; one that is not subscribed is no error."""
         self._subscribers = tuple(x for x in self._subscribers if x != callback)
 
+    @property
+    def followed(self) -> bool:
+        """Whether anybody reads this turn now."""
+        return bool(self._subscribers)
+
     def close(self, now: float) -> None:
         """Mark the end, before Done or Failed is published."""
         self.ended_at = now
