@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from flask import Response
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
+from qzbrain.ops.doctor import examine
 from qzbrain.web import render, replies, schemas
 from qzbrain.web.guards import caller
 from qzbrain.web.responses import reply
@@ -41,7 +45,12 @@ def routes(brain: Brain) -> APIBlueprint:
     def list_models() -> Response:
         """The models of the configuration with their state."""
         who = caller(brain.access)
-        models = [render.model(state, brain.chat.load(state.name), who.lang) for state in brain.models.describe()]
+        models = [render.model(state, in_use, queued, who.lang) for state, in_use, queued in brain.chat.model_states()]
         return reply({"data": models, "has_more": False, "next": None})
+
+    @api.get("/system/doctor", responses={"200": replies.DoctorReply})
+    def doctor() -> Response:
+        """Each step of the deployment manual, checked: what was seen, and what to do next."""
+        return reply({"checks": [asdict(check) for check in examine(brain.settings, caller(brain.access).lang)]})
 
     return api

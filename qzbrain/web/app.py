@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from flask import Flask, Response, g, request
-from flask_openapi3 import Info, OpenAPI
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 from werkzeug.exceptions import HTTPException
 
 from qzbrain import __version__, logs, metrics

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 from flask import Response, request
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
 from qzbrain.chat.plan import Ask
@@ -79,7 +80,7 @@ def _messages(api: APIBlueprint, brain: Brain) -> None:
     def ask(path: schemas.ConversationPath, body: schemas.MessageCreate) -> Response:
         """Ask within a conversation: the answer object, or with `Accept: text/event-stream` the events as they come."""
         who = caller(brain.access)
-        question = Ask(body.content, conversation_id=path.conversation_id, model=body.model, knowledge_bases=body.knowledge_bases, options=body.options)
+        question = Ask(body.content, conversation_id=path.conversation_id, model=body.model or "", knowledge_bases=body.knowledge_bases, options=body.options)
         turn = brain.chat.begin(who, question)
         if "text/event-stream" in request.headers.get("Accept", ""):
             events = counted(brain.chat.answer(turn), "sse")
@@ -92,9 +93,7 @@ def _messages(api: APIBlueprint, brain: Brain) -> None:
     def stop(path: schemas.ConversationPath) -> Response:
         """Stop the answers of a conversation that are under way."""
         who = caller(brain.access)
-        brain.chat.conversations.get(who, path.conversation_id)
-        running = [turn for turn in brain.chat.turns.running() if turn.conversation_id == path.conversation_id]
-        return reply({"stopped": sum(brain.chat.stop(who, turn.message_id) for turn in running)})
+        return reply({"stopped": brain.chat.stop_conversation(who, path.conversation_id)})
 
     @api.post("/conversations/<conversation_id>/messages/<message_id>/feedback", responses={"204": None})
     @validated

@@ -8,7 +8,8 @@ from html import escape
 from typing import Any
 
 from flask import Response, current_app
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
 from qzbrain.web.responses import reply

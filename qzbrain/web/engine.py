@@ -89,7 +89,8 @@ def install(app: Flask, default_lang: Lang) -> Any:
 
     def wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(_PATH):
-            return flask_app(environ, start_response)
+            plain: Iterable[bytes] = flask_app(environ, start_response)
+            return plain
         try:
             guards.require_same_origin(environ)
         except BrainError as exc:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import Response
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import func, select
@@ -88,7 +89,7 @@ def _worker(brain: Brain) -> str:
 
 def _sample(brain: Brain) -> str:
     """The first start brings documents; until one of them is ready there is nothing to answer from."""
-    counts = dict(tuple(row) for row in brain.db.rows(_SAMPLE))
+    counts = {row[0]: row[1] for row in brain.db.rows(_SAMPLE)}
     waiting = counts.get("pending", 0) + counts.get("running", 0)
     return f"reading the sample knowledge base {SAMPLE}: {waiting} documents to go" if waiting and not counts.get("ready") else "ok"
 
@@ -123,15 +124,14 @@ class _AtScrape:
         yield self._by_status("qzbrain_documents", "Documents by status.", _DOCUMENTS)
         running = GaugeMetricFamily("qzbrain_model_answers_running", "Answers being generated, by model.", labels=["model"])
         queued = GaugeMetricFamily("qzbrain_model_questions_queued", "Questions waiting for a slot, by model.", labels=["model"])
-        for name in self._brain.models.language_models():
-            in_use, waiting = self._brain.chat.load(name)
-            running.add_metric([name], in_use)
-            queued.add_metric([name], waiting)
+        for state, in_use, waiting in self._brain.chat.model_states():
+            running.add_metric([state.name], in_use)
+            queued.add_metric([state.name], waiting)
         yield running
         yield queued
 
     def _by_status(self, name: str, text: str, statement: Any) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])
-        for status, count in self._brain.db.rows(statement):
-            family.add_metric([status], count)
+        for row in self._brain.db.rows(statement):
+            family.add_metric([row[0]], row[1])
         return family

@@ -9,7 +9,8 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from flask import Response, request, send_file
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain import metrics
 from qzbrain.brain import Brain

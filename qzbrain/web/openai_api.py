@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 from flask import Response, request
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
 from qzbrain.chat.plan import PASSED_THROUGH, Ask
@@ -33,10 +34,8 @@ def routes(brain: Brain) -> APIBlueprint:
     @api.get("/models", responses={"200": replies.ModelList})
     def list_models() -> Response:
         """What `model` may be: names, `NAME@KB` and `NAME@none`."""
-        bases = [ref.name for ref in brain.access.resolve(caller(brain.access))]
-        names = [f"{name}{at}" for name in brain.models.names() for at in ("", *(f"@{kb}" for kb in bases))]
-        bare = [f"{name}@none" for name in ("auto", *brain.models.language_models())]
-        return reply({"object": "list", "data": [{"id": name, "object": "model", "created": _STARTED, "owned_by": "qzbrain"} for name in names + bare]})
+        names = brain.chat.model_names(caller(brain.access))
+        return reply({"object": "list", "data": [{"id": name, "object": "model", "created": _STARTED, "owned_by": "qzbrain"} for name in names]})
 
     @api.post("/chat/completions", responses={"200": replies.CompletionReply, "429": replies.ErrorReply, "503": replies.ErrorReply})
     @validated
@@ -80,7 +79,7 @@ def _text(content: str | list[schemas.ContentPart] | None) -> str:
 
 
 def _completion(answer: Answer, model: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.answer, "annotations": render.annotations(answer)}
+    message = {"role": "assistant", "content": answer.answer, "annotations": render.url_citations(answer)}
     return {
         "id": f"chatcmpl-{answer.message_id}",
         "object": "chat.completion",
@@ -122,7 +121,7 @@ class CompletionFrames:
         return b""
 
     def _end(self, answer: Answer) -> bytes:
-        delta = {"annotations": render.annotations(answer)} if answer.citations else {}
+        delta = {"annotations": render.url_citations(answer)} if answer.citations else {}
         last = {**self._chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": answer.finish_reason}], **_own_fields(answer)}
         frames = [last]
         if self._with_usage:

@@ -12,9 +12,11 @@ import mimetypes
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from flask import Response, request
-from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
 from qzbrain.errors import NotFound
@@ -26,7 +28,7 @@ POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-_PAGE = {"200": {"content": {"text/html": {"schema": {"type": "string"}}}}}
+_PAGE: Any = {"200": {"content": {"text/html": {"schema": {"type": "string"}}}}}
 _VIEWS = ("/", "/conversations/<path:path>", "/documents/<path:path>", "/knowledge", "/knowledge/<path:path>")
 _TEXT = ("text/", "application/javascript", "image/svg+xml", "application/json")
 

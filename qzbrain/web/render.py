@@ -159,7 +159,7 @@ def citation(one: Citation) -> Json:
     }
 
 
-def annotations(given: Answer) -> list[Json]:
+def url_citations(given: Answer) -> list[Json]:
     """OpenAI's `url_citation` for each mark `[n]` in the answer that stands for a citation, in the order of the text."""
     found: list[tuple[int, Json]] = []
     for one in given.citations:
@@ -189,8 +189,8 @@ def job(one: JobRecord, lang: Lang) -> Json:
     }
 
 
-def model(state: ModelState, load: tuple[int, int], lang: Lang) -> Json:
-    """A model; `load`: answers under way, and questions waiting."""
+def model(state: ModelState, in_use: int, queued: int, lang: Lang) -> Json:
+    """A model, with its answers under way and the questions waiting for it."""
     return {
         "name": state.name,
         "engine": state.engine,
@@ -198,8 +198,8 @@ def model(state: ModelState, load: tuple[int, int], lang: Lang) -> Json:
         "reason": state.reason_zh if lang == "zh" else state.reason_en,
         "devices": state.devices,
         "slots": state.slots,
-        "in_use": load[0],
-        "queued": load[1],
+        "in_use": in_use,
+        "queued": queued,
     }
 
 

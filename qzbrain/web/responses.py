@@ -46,7 +46,7 @@ def error_reply(error: BrainError, lang: Lang) -> Response:
 
 def failed_error(event: Failed) -> BrainError:
     """A turn's failure as the error that a plain reply shows."""
-    error = BrainError(event.code, zh=event.zh, en=event.en, retry_after_s=5 if event.status in (429, 503) else None)
+    error = BrainError(event.code, zh=event.zh, en=event.en, retry_after_s=event.retry_after_s)
     error.status, error.type = event.status, event.type
     return error
 

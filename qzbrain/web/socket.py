@@ -93,7 +93,7 @@ class ChatSockets:
 
     def _chat(self, client: _Client, body: schemas.SocketChat) -> dict[str, Any]:
         options = body.options.model_dump(exclude_none=True) if body.options else {}
-        ask = Ask(body.message, conversation_id=body.conversation_id, model=body.model, knowledge_bases=body.knowledge_bases, options=options)
+        ask = Ask(body.message, conversation_id=body.conversation_id, model=body.model or "", knowledge_bases=body.knowledge_bases, options=options)
         turn = self._brain.chat.begin(client.caller, ask)
         self._follow(client, turn, after_seq=-1)
         _spawn(self._run, turn)  # from the next round of the loop on: after the acknowledgement
