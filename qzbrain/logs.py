@@ -14,13 +14,12 @@ import logging
 import os
 import traceback
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger
-
-from qzbrain.domain import utc_now
 
 _STDERR = 2
 _NO_IDS: dict[str, str] = {}
@@ -32,7 +31,7 @@ def configure(level: str = "info", process: str = "") -> None:
     """Set the least level that is written, and the name of this process on every line. Call once, at the start."""
 
     def render(_logger: Any, method: str, event: EventDict) -> bytes:
-        line: dict[str, Any] = {"time": utc_now(), "level": method, "event": event.pop("event", "")}
+        line: dict[str, Any] = {"time": datetime.now(UTC).isoformat(), "level": method, "event": event.pop("event", "")}
         if process:
             line["process"] = process
         line.update(_ids.get())

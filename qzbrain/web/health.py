@@ -12,7 +12,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from qzbrain import logs
 from qzbrain.brain import Brain
@@ -26,14 +26,14 @@ log = logs.get(__name__)
 
 SAMPLE = "laws"
 _ANY_BASE = select(knowledge_bases.c.id).limit(1)
-_SAMPLE = (
+_SAMPLE: Select[Any] = (
     select(documents.c.status, func.count())
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
     .where(knowledge_bases.c.name == SAMPLE)
     .group_by(documents.c.status)
 )
-_JOBS = select(jobs.c.status, func.count()).group_by(jobs.c.status)
-_DOCUMENTS = select(documents.c.status, func.count()).group_by(documents.c.status)
+_JOBS: Select[Any] = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+_DOCUMENTS: Select[Any] = select(documents.c.status, func.count()).group_by(documents.c.status)
 
 
 def routes(brain: Brain) -> APIBlueprint:
@@ -130,7 +130,7 @@ class _AtScrape:
         yield running
         yield queued
 
-    def _by_status(self, name: str, text: str, statement: Any) -> GaugeMetricFamily:
+    def _by_status(self, name: str, text: str, statement: Select[Any]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])
         for row in self._brain.db.rows(statement):
             family.add_metric([row[0]], row[1])
