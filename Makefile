@@ -12,7 +12,6 @@ test:             ## everything
 
 docs:             ## pages that are generated from the code
 	$(BIN)/qzbrain config docs > docs/settings.md
-	$(BIN)/python -m qzbrain.ops.routes > docs/routes.md
 
 bench:            ## footprint; the others need data: docs/benchmarks.md
 	$(BIN)/python bench/footprint.py

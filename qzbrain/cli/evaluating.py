@@ -17,7 +17,7 @@ def evaluate(
     k: Annotated[str, typer.Option("--k", help=t("计算召回的位置", "Cuts for recall"))] = "1,5,10",
     json: Json = False,
 ) -> None:
-    """用问题集评测检索与回答。 · Measure search and answers with a set of questions.
+    """Measure search and answers with a set of questions.
 
     Lines: {"id","question","doc_id" or "doc_ids","answers"?}; document ids are external ids.
     """

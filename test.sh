@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Sets everything up and runs all tests and checks.
+#
+#   ./test.sh                        ruff, mypy, import-linter, pytest
+#   ./test.sh tests/docs -k readme   pytest alone, with these arguments
+#   ./test.sh --checks-only          without pytest
+#   ./test.sh --setup-only           only make .venv-test
+#
+# The tests have an environment of their own, .venv-test: what users run (.venv) stays what requirements.txt says.
+# Browser tests need Chromium and a Chinese font. As root on Debian or Ubuntu they are installed; elsewhere, when they are missing,
+# browser tests are skipped with a notice, or, with CI=true, the run fails.
+set -euo pipefail
+
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
+cd "$ROOT"
+
+has_browser() {
+    { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1
+}
+
+has_chinese_font() {
+    command -v fc-list >/dev/null 2>&1 && [ -n "$(fc-list :lang=zh family 2>/dev/null)" ]
+}
+
+ensure_browser() {
+    if ! { has_browser && has_chinese_font; } && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "正在安装 Chromium 与中文字体（约 1 分钟）…" "installing Chromium and a Chinese font (about a minute) …"
+        LOG=$TOOLS/browser.log
+        mkdir -p "$TOOLS"
+        : >"$LOG"
+        export DEBIAN_FRONTEND=noninteractive
+        step apt-get update -q && step apt-get install -y -q --no-install-recommends chromium fontconfig fonts-noto-cjk || tail -n 5 "$LOG" >&2
+    fi
+    has_browser && return 0
+    if [ "${CI:-}" = true ]; then
+        die "没有 Chromium，浏览器测试无法运行；CI 中不允许跳过。" "There is no Chromium, so browser tests cannot run; in CI they must not be skipped."
+    fi
+    say "注意：没有 Chromium，浏览器测试将被跳过（安装：apt-get install chromium fonts-noto-cjk）" \
+        "NOTICE: there is no Chromium, browser tests will be skipped (to install: apt-get install chromium fonts-noto-cjk)"
+}
+
+checks() {
+    "$BIN/ruff" check .
+    "$BIN/mypy"
+    "$BIN/lint-imports"
+}
+
+ensure_environment "$ROOT/.venv-test" "$ROOT/requirements-test.txt"
+BIN=$ROOT/.venv-test/bin
+export PATH=$BIN:$PATH
+
+case "${1:-}" in
+    --setup-only) exit 0 ;;
+    --checks-only) checks; exit 0 ;;
+    "")
+        checks
+        ensure_browser
+        exec "$BIN/python" -m pytest -q -n 2 --dist loadfile
+        ;;
+    *)
+        has_browser || ensure_browser
+        exec "$BIN/python" -m pytest "$@"
+        ;;
+esac
