@@ -17,7 +17,7 @@ from qzbrain.text.sentences import sentences
 Span = tuple[int, int]
 
 _SOFT_CUT = re.compile(r"[，、；：,;:]+[”’」』）)\"']*|[ \t\u3000]+")
-_WORD = re.compile(r"\w")
+_WORD = re.compile(r"[^\W_]")
 
 
 def chunk(parsed: ParsedDocument, *, chunk_chars: int, overlap_chars: int) -> list[ChunkDraft]:
@@ -65,7 +65,7 @@ def _units(text: str, section: Section, rows: list[Span], chunk_chars: int) -> I
             break
         yield from _sentence_units(text, position, start, chunk_chars)
         if end - start <= chunk_chars:
-            yield start, end
+            yield _stripped(text, start, end)
         else:
             yield from _sentence_units(text, start, end, chunk_chars)
         position = end
@@ -96,21 +96,36 @@ def _cut(text: str, start: int, end: int, chunk_chars: int) -> Iterator[Span]:
 
 
 def _with_words(text: str, units: list[Span], chunk_chars: int) -> list[Span]:
-    """Units with a word in them: one without joins the unit before it, else the one after it, where both fit into a chunk."""
+    """Units that have a word in them: one without joins its neighbour; where both are too long for a chunk, their sum is halved."""
     kept: list[Span] = []
-    lead: Span | None = None
+    waiting: Span | None = None
     for unit in units:
-        if not _WORD.search(text, *unit):
-            if kept and unit[1] - kept[-1][0] <= chunk_chars:
-                kept[-1] = kept[-1][0], unit[1]
-            else:
-                lead = lead if lead and unit[1] - lead[0] <= chunk_chars else unit
-            continue
-        if lead and unit[1] - lead[0] <= chunk_chars:
-            unit = lead[0], unit[1]
-        lead = None
-        kept.append(unit)
+        if _WORD.search(text, *unit):
+            kept += (_joined(text, waiting, unit, chunk_chars) if waiting else None) or [unit]
+            waiting = None
+        elif kept and not waiting and (joined := _joined(text, kept[-1], unit, chunk_chars)):
+            kept[-1:] = joined
+        else:
+            waiting = (waiting[0], unit[1]) if waiting and unit[1] - waiting[0] <= chunk_chars else unit
     return kept
+
+
+def _joined(text: str, left: Span, right: Span, chunk_chars: int) -> list[Span] | None:
+    """The two as one span, else as two of about the same length with a word in each; None when that cannot be."""
+    start, end = left[0], right[1]
+    if end - start <= chunk_chars:
+        return [(start, end)]
+    middle = (start + end) // 2
+    halves = [_stripped(text, start, middle), _stripped(text, middle, end)]
+    if all(last - first <= chunk_chars and _WORD.search(text, first, last) for first, last in halves):
+        return halves
+    return None
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(piece.strip())
 
 
 def _pack(units: list[Span], chunk_chars: int, overlap_chars: int) -> list[Span]:

@@ -19,15 +19,17 @@ from qzbrain.text.numerals import NUMBER, article_label, chinese_number
 _BLANKS = " \t\u3000\u2002\u2003\xa0"
 _MARKS = rf"[{_BLANKS}#>*_]{{0,40}}"
 _LABELLED = re.compile(
-    rf"^(?P<marks>{_MARKS})(?:(?P<closing>附[ \u3000]*[则則])[{_BLANKS}*_]*$"
+    rf"^(?P<marks>{_MARKS})(?:(?P<closing>附[{_BLANKS}]*[则則])[{_BLANKS}*_\r]*$"
     rf"|第[ \u3000]?(?P<number>{NUMBER})[ \u3000]?"
     rf"(?:(?P<article>[条條])(?:之(?P<sub>{NUMBER}))?|(?P<unit>分编|分編|[编編章节節]))(?P<after>.{{0,80}}))",
     re.MULTILINE,
 )
 _LEVELS = {"编": 1, "編": 1, "分编": 2, "分編": 2, "章": 3, "节": 4, "節": 4}
-_CONTENTS_LINE = re.compile(r"(?:[.…·．]{3,}|\s{2,}|\t)\s*\d+\s*$")
+_CLOSING, _CLOSING_LEVEL = "附则", 4
+"""A bare 附则 closes every part and chapter, and any chapter line ends it."""
+_CONTENTS_LINE = re.compile(r"(?:[.·．]{3,}|…+|\s{2,}|\t)\s*\d+\s*$")
 _REFERS_ON = re.compile(r"[、，,]|第|规定|規定|至|到|和|及|或|与|與|中|所|的|之|款|项|有关|关于|以")
-_APPENDIX = re.compile(r"^[ \t\u3000\u2002\xa0]*(?:附[ \u3000]?[件表录錄图圖注：:]|附$)[^\n。]{0,60}$", re.MULTILINE)
+_APPENDIX = re.compile(r"^[ \t\u3000\u2002\xa0]*(?:附[ \u3000]?[件表录錄图圖注：:]|附\r?$)[^\n。]{0,60}$", re.MULTILINE)
 _HEADING_CHARS = 60
 _PART_NAME = re.compile(rf"第\s?{NUMBER}\s?(?:分编|分編|[编編章节節条條部篇])|附\s*[则則件录錄表]|目\s*[录錄次]|序\s*言|前\s*言")
 _LAW_NAME = re.compile(r"(?:法|法典|条例|條例|规定|規定|办法|辦法|规则|規則|细则|細則|章程|规范|标准|制度|通则|公约|合同|协议)(?:[（(][^（）()]{1,20}[）)])?$")
@@ -112,7 +114,7 @@ def _labels(text: str) -> list[_Label]:
         line_end = text.find("\n", match.end())
         line_end = len(text) if line_end < 0 else line_end
         if match["closing"]:
-            found.append(_Label(match.start(), line_end, 1, "附则"))
+            found.append(_Label(match.start(), line_end, _CLOSING_LEVEL, _CLOSING))
         elif line_end - match.start() < 100 and _CONTENTS_LINE.search(text, match.end("number"), line_end):
             continue
         elif match["article"] is None:
@@ -167,7 +169,7 @@ def _regulation(parsed: ParsedDocument, labels: Sequence[_Label]) -> Iterator[Se
     position = 0
     for index, label in enumerate(labels):
         if label.level < 5:
-            while open_levels and open_levels[-1].level >= label.level:
+            while open_levels and (open_levels[-1].level >= label.level or label.name == _CLOSING):
                 open_levels.pop()
             open_levels.append(label)
             continue
