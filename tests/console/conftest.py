@@ -8,13 +8,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from engine import Engine
 from playwright.sync_api import Browser, Page, sync_playwright
+from server import LAWS, Line, Server
 
-CONSOLE = Path(__file__).parents[2] / "qzbrain" / "web" / "console"
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage"
-).split()
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
 WIDE = (1366, 768)
 
 OpenPage = Callable[..., Page]
@@ -29,6 +31,34 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The scripted language model behind `scripted`."""
+    with Engine() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[Server]:
+    """A running brain with two laws in `laws`; `auto` is the scripted model, which answers one question at a time."""
+    config = f'[models.scripted]\nengine = "external"\nbase_url = "{engine.base_url}"\nslots = 1\n'
+    started = Server(tmp_path_factory.mktemp("console"), config)
+    try:
+        names = ("中华人民共和国行政处罚法.md", "中华人民共和国劳动合同法.md")
+        started.make_base("laws", "常用法律", {name: (LAWS / name).read_text(encoding="utf-8") for name in names})
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[Line]:
+    """A line to the server that can be cut."""
+    made = Line(server.port)
+    yield made
+    made.close()
 
 
 class Watch:
@@ -59,13 +89,14 @@ class Watch:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """`open_page(url, size=, lang=, dark=, expect=)` → a page in a browser context of its own."""
+    """`open_page(url, size=, lang=, dark=, model=, expect=)` → a page in a browser context of its own."""
     opened: list[tuple[Any, Watch]] = []
 
-    def open_one(url: str, *, size: tuple[int, int] = WIDE, lang: str = "zh-CN", dark: bool = False, expect: tuple[str, ...] = (), **context: Any) -> Page:
-        made = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, locale=lang, color_scheme="dark" if dark else "light", **context
-        )
+    def open_one(
+        url: str, *, size: tuple[int, int] = WIDE, lang: str = "zh-CN", dark: bool = False, model: str = "auto", expect: tuple[str, ...] = (), **more: Any
+    ) -> Page:
+        made = browser.new_context(viewport={"width": size[0], "height": size[1]}, locale=lang, color_scheme="dark" if dark else "light", **more)
+        made.add_init_script(f"localStorage.getItem('qzbrain.model') ?? localStorage.setItem('qzbrain.model', '\"{model}\"')")
         made.grant_permissions(["clipboard-read", "clipboard-write"])
         page = made.new_page()
         page.set_default_timeout(15_000)

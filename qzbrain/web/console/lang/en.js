@@ -134,7 +134,7 @@ export default {
   "rail.untitled": "Untitled conversation",
   "retry": "Try again",
   "rung.entry": "Answered by a curated entry",
-  "rung.extractive": "Sentences taken from the originals, not rewritten by a language model",
+  "rung.extractive": "Sentences from the originals",
   "rung.graph": "Answered from the knowledge graph",
   "rung.model": "Answered by the language model {model}",
   "rung.passages": "No answer could be put together; these are the passages found",

@@ -127,7 +127,7 @@ export default {
   "rail.untitled": "未命名对话",
   "retry": "重试",
   "rung.entry": "由人工核定的词条直接回答",
-  "rung.extractive": "以下句子摘自原文，未经语言模型改写",
+  "rung.extractive": "原文摘录",
   "rung.graph": "由知识图谱回答",
   "rung.model": "由语言模型 {model} 回答",
   "rung.passages": "未能组织成回答，以下为找到的原文段落",

@@ -126,7 +126,7 @@ const Row = memo(({ row, onDelete, onRetry }) => {
   const target = address.document(row.id);
   return html`<tr>
     <td class="cell-name">${row.status === "ready" ? html`<a href=${target} onClick=${link(target)}>${row.name}</a>` : row.name}
-      ${row.title && row.title !== row.name && html`<small>${row.title}</small>`}</td>
+      ${row.title && !row.name.startsWith(row.title) && html`<small>${row.title}</small>`}</td>
     <td class="cell-state"><span class="state state-${row.status}">${documentState(row, words)}</span>
       ${row.status === "running" && row.progress?.total > 0 && html`<progress max=${row.progress.total} value=${row.progress.done} aria-label=${row.name}></progress>`}
       ${row.reason && html`<p class="reason"><${Icon} name="warning" />${row.reason.message}</p>`}</td>
