@@ -16,7 +16,7 @@ from qzbrain.domain import Usage
 from qzbrain.models.base import Piece
 from qzbrain.models.faults import EngineFault, quoted, shortened
 
-LONGEST_EVENT_BYTES = 8 << 20
+LONGEST_EVENT_BYTES = 2 << 20
 _NOTHING: dict[str, Any] = {}
 
 
@@ -38,6 +38,8 @@ class StreamDecoder:
 
     def feed(self, body: bytes) -> str:
         """The text that these bytes bring, perhaps ''. Raises EngineFault."""
+        if not body:
+            return ""
         if self._form == "events" and not self._tail and body[:7] == b'data: {' and body[-2:] == b"\n\n" and body.find(b"\n", 7) == len(body) - 2:
             text = self._event(body[6:])
         else:
