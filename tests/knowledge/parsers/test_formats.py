@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import docx
 import pytest
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 
 from qzbrain.domain import ParsedDocument
+from qzbrain.knowledge.chunking import chunk
 from qzbrain.knowledge.parsers import parse_text
 
 Read = Callable[..., ParsedDocument]
@@ -129,6 +132,25 @@ def test_docx_regulation_without_styles(read: Read, make_docx: Callable[..., byt
     parsed = read(make_docx(lambda document: [document.add_paragraph(line) for line in lines] and None), "某法.docx")
     assert parsed.text == "\n\n".join(lines)
     assert parsed.title == "某法"
+
+
+def test_docx_automatic_numbers_are_part_of_the_text(read: Read, make_docx: Callable[..., bytes]) -> None:
+    def build(document: docx.document.Document) -> None:
+        numbering = document.part.numbering_part.element
+        levels = [("第%1章", "chineseCounting"), ("第%2条", "chineseCountingThousand"), ("（%3）", "chineseCounting")]
+        rules = [f'<w:start w:val="1"/><w:numFmt w:val="{kind}"/><w:lvlText w:val="{text}"/>' for text, kind in levels]
+        body = "".join(f'<w:lvl w:ilvl="{depth}">{rule}</w:lvl>' for depth, rule in enumerate(rules))
+        numbering.insert(0, parse_xml(f'<w:abstractNum {nsdecls("w")} w:abstractNumId="77">{body}</w:abstractNum>'))
+        numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="77"><w:abstractNumId w:val="77"/></w:num>'))
+        for level, text in [(0, "总则"), (1, "为了规范，制定本办法。"), (1, "有下列情形的："), (2, "甲；"), (2, "乙。")]:
+            properties = f'<w:numPr {nsdecls("w")}><w:ilvl w:val="{level}"/><w:numId w:val="77"/></w:numPr>'
+            document.add_paragraph(text)._p.get_or_add_pPr().append(parse_xml(properties))
+
+    parsed = read(make_docx(build), "办法.docx")
+    assert parsed.text.split() == ["第一章", "总则", "第一条", "为了规范，制定本办法。", "第二条", "有下列情形的：", "（一）甲；", "（二）乙。"]
+    assert [draft.heading_path for draft in chunk(parsed, chunk_chars=250, overlap_chars=50)] == [
+        ("办法", "第一章 总则", "第一条"), ("办法", "第一章 总则", "第二条"),
+    ]
 
 
 def test_pdf(read: Read, make_pdf: Callable[..., bytes]) -> None:
