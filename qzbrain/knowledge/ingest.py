@@ -17,7 +17,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import document_texts, documents, knowledge_bases
 
-_BATCH = 64
+_BATCH = 512
 _to_read = select(
     documents.c.id,
     documents.c.kb_id,
