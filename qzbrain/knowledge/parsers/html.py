@@ -147,4 +147,4 @@ def _cell_text(cell: LexborNode) -> str:
 
 def _span(cell: LexborNode, name: str) -> int:
     value = (cell.attributes.get(name) or "1").strip()
-    return min(max(int(value), 1), 1000) if value.isdecimal() and len(value) < 5 else 1
+    return min(max(int(value), 1), 100) if value.isdecimal() and len(value) < 5 else 1

@@ -21,7 +21,7 @@ def filled_rows(rows: Iterable[list[Cell]]) -> Iterator[list[str]]:
     for cells in rows:
         texts: list[str] = []
         below: dict[int, tuple[Cell, int]] = {}
-        column = 0
+        column, last = 0, max(reaching, default=-1)
         waiting = iter(cells)
         while True:
             if column in reaching:
@@ -29,7 +29,7 @@ def filled_rows(rows: Iterable[list[Cell]]) -> Iterator[list[str]]:
             else:
                 following = next(waiting, None)
                 if following is None:
-                    if not any(later > column for later in reaching):
+                    if column >= last:
                         break
                     column += 1
                     continue
