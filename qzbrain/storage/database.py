@@ -33,6 +33,7 @@ class Database:
         event.listen(self.engine, "begin", _begin)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._writer = self.engine.execution_options(qz_write=True)
+        self._group_writer = self.engine.execution_options(qz_write=True, qz_deferred=True)
         self._durable_writer = self.engine.execution_options(qz_write=True, qz_durable=True)
         self._lock = threading.Lock()
         self._rows_lock = threading.Lock()
@@ -59,6 +60,12 @@ class Database:
         `durable`: the commit survives power loss too. Keep the block short: other writers wait. Raises StorageFull, StorageBusy.
         """
         with translated(), self._lock, (self._durable_writer if durable else self._writer).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write_blindly(self) -> Iterator[Connection]:
+        """As `write`, for statements whose outcome nobody looks at: they run together at the end, in one trip to the native pool."""
+        with translated(), self._lock, self._group_writer.begin() as connection:
             yield connection
 
     def submit(self, statement: Executable, row: dict[str, Any]) -> Submitted:
@@ -127,7 +134,7 @@ class GroupCommit:
 
     def _commit(self, batch: Sequence[Submitted]) -> None:
         try:
-            with self._database.write() as connection:
+            with self._database.write_blindly() as connection:
                 for statement, rows in groupby(batch, key=lambda x: x.statement):
                     connection.execute(statement, [x.row for x in rows])
         except BaseException as exc:
@@ -146,6 +153,9 @@ def _begin(connection: Connection) -> None:
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
     if options.get("qz_write"):
+        if options.get("qz_deferred"):
+            driver: sqlite.OffloadConnection = connection.connection.driver_connection  # type: ignore[assignment]
+            driver.deferred = []
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('qz_durable') else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:

@@ -43,17 +43,24 @@ def _reads(sql: str) -> bool:
 class OffloadCursor(sqlite3.Cursor):
     """A cursor whose writing statements run in the native pool."""
 
+    connection: OffloadConnection
+
     def execute(self, sql: str, parameters: Any = ()) -> OffloadCursor:
         """As sqlite3's; reads inline, everything else in the pool."""
         if _reads(sql):
             super().execute(sql, parameters)
+        elif self.connection.deferred is not None:
+            self.connection.defer(sqlite3.Cursor.execute, sql, parameters)
         else:
-            self.connection.offload(sqlite3.Cursor.execute, self, sql, parameters)  # type: ignore[attr-defined]
+            self.connection.offload(sqlite3.Cursor.execute, self, sql, parameters)
         return self
 
     def executemany(self, sql: str, parameters: Any) -> OffloadCursor:
         """As sqlite3's, in the pool."""
-        self.connection.offload(sqlite3.Cursor.executemany, self, sql, list(parameters))  # type: ignore[attr-defined]
+        if self.connection.deferred is not None:
+            self.connection.defer(sqlite3.Cursor.executemany, sql, list(parameters))
+        else:
+            self.connection.offload(sqlite3.Cursor.executemany, self, sql, list(parameters))
         return self
 
 
@@ -61,18 +68,36 @@ class OffloadConnection(sqlite3.Connection):
     """A connection whose commits and writing statements run in the native pool."""
 
     offload: Callable[..., Any] = staticmethod(_inline)
+    deferred: list[Any] | None = None
+    """While it is a list, writing statements wait in it and run together with the commit: one trip to the pool for a transaction."""
+
+    def defer(self, function: Callable[..., Any], sql: str, parameters: Any) -> None:
+        """Let a statement wait for the commit, with a cursor of its own: the caller closes his at once."""
+        if self.deferred is not None:
+            self.deferred.append((function, sqlite3.Connection.cursor(self), sql, parameters))
 
     def cursor(self, factory: Any = OffloadCursor) -> Any:
         """A cursor that knows this connection's pool."""
         return super().cursor(factory)
 
     def commit(self) -> None:
-        """As sqlite3's, in the pool."""
-        self.offload(sqlite3.Connection.commit, self)
+        """As sqlite3's, in the pool; what was deferred runs first."""
+        calls, self.deferred = self.deferred, None
+        if calls is not None:
+            self.offload(_run, [*calls, (sqlite3.Connection.commit, self)])
+        else:
+            self.offload(sqlite3.Connection.commit, self)
 
     def rollback(self) -> None:
-        """As sqlite3's, in the pool."""
-        self.offload(sqlite3.Connection.rollback, self)
+        """As sqlite3's, in the pool; nothing to do when there is no transaction (a connection that is given back asks always)."""
+        self.deferred = None
+        if self.in_transaction:
+            self.offload(sqlite3.Connection.rollback, self)
+
+
+def _run(calls: list[tuple[Any, ...]]) -> None:
+    for function, *args in calls:
+        function(*args)
 
 
 def connect(path: Path) -> OffloadConnection:
