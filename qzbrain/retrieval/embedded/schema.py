@@ -9,9 +9,9 @@ from typing import Any
 from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
-BODY, CONTEXT, CHUNK, DOCUMENT, SEQ, MARKER = "body", "context", "chunk", "document", "seq", "marker"
+BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH, SEQ, MARKER = "body", "context", "chunk", "document", "length", "seq", "marker"
 
-SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 1".encode()).hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 2".encode()).hexdigest()[:12]
 """Names what an index was built with; raise the number behind `fields` whenever `schema()` changes."""
 
 
@@ -21,6 +21,7 @@ def schema() -> Any:
 
     `seq` is the watermark under which a chunk was committed, so that the highest one is the index's own: a separate document
     for it would be deleted and added with every commit and skew the statistics. A batch that adds nothing adds a marker instead.
+    `length` counts the body's terms.
     """
     from tantivy import SchemaBuilder
 
@@ -29,6 +30,7 @@ def schema() -> Any:
     fields.add_text_field(CONTEXT, tokenizer_name="whitespace", index_option="freq")
     fields.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic", stored=True)
     fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
+    fields.add_unsigned_field(LENGTH, fast=True)
     fields.add_unsigned_field(SEQ, fast=True)
     fields.add_unsigned_field(MARKER, indexed=True)
     return fields.build()
@@ -39,7 +41,9 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
     from tantivy import Document
 
     document = Document()
-    document.add_text(BODY, chunk.tokens or index_tokens(chunk.text))
+    tokens = chunk.tokens or index_tokens(chunk.text)
+    document.add_text(BODY, tokens)
+    document.add_unsigned(LENGTH, tokens.count(" ") + 1)
     document.add_text(CONTEXT, " ".join(map(_context_tokens, chunk.context.split("\n"))))
     document.add_text(DOCUMENT, chunk.document_id)
     document.add_unsigned(CHUNK, chunk.chunk_id)
