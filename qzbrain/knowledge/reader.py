@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ log = logs.get(__name__)
 _AHEAD = 400
 _WAIT_S = 0.2
 _DEATHS = 2
+CHILD = (sys.executable, "-m", "qzbrain.knowledge.reader_child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,13 @@ class ReadRequest:
 
 
 class Reader:
-    """A reading child and the conversation with it. For one thread; `read` must be finished or closed before it is called again."""
+    """A reading child and the conversation with it. For one thread; `read` must be finished or closed before it is called again.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    `program`: the child's command line, to which its bounds are added.
+    """
+
+    def __init__(self, settings: Settings, program: Sequence[str] = CHILD) -> None:
+        self._settings, self._program = settings, program
         self._child: _Child | None = None
 
     def read(self, requests: Iterable[ReadRequest], *, beat: Callable[[ReadRequest], None]) -> Iterator[tuple[ReadRequest, ReadDocument | ParseFailed]]:
@@ -88,7 +92,7 @@ class Reader:
     def child(self) -> _Child:
         """The child, started when there is none."""
         if self._child is None:
-            self._child = _Child(self._settings)
+            self._child = _Child(self._settings, self._program)
         return self._child
 
 
@@ -190,10 +194,10 @@ class _Conversation:
 class _Child:
     """The process and its pipes; a thread takes its answers, so that it never waits for us while we write to the index."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, program: Sequence[str]) -> None:
         arguments = [os.getpid(), settings.parse_memory_mb, settings.max_text_chars]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "qzbrain.knowledge.reader_child", *(str(x) for x in arguments)],
+            [*program, *(str(x) for x in arguments)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
