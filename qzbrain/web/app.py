@@ -54,6 +54,7 @@ def create_app(brain: Brain) -> Flask:
     for blueprint in (knowledge_api, chat_api, openai_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app)
+    _ = brain.chat  # imported now, not while the first questioner waits
     return app
 
 
