@@ -10,6 +10,7 @@ import pytest
 from qzbrain.brain import Brain, build
 from qzbrain.domain import Caller
 from qzbrain.settings import Settings
+from tests.running import RunningBrain
 
 MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
 
@@ -46,3 +47,11 @@ def brain(make_settings: Callable[..., Settings]) -> Iterator[Brain]:
 def caller(brain: Brain) -> Caller:
     """The local user."""
     return brain.access.local_caller("zh")
+
+
+@pytest.fixture(scope="session")
+def running_brain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBrain]:
+    """A brain started as users start it, with its sample laws; shared by tests that leave it as they found it."""
+    running = RunningBrain(tmp_path_factory.mktemp("running") / "data").start()
+    yield running
+    running.stop()

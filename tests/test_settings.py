@@ -1,0 +1,178 @@
+"""Precedence, places and errors of the settings; the manual's names; what this version refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qzbrain.errors import SettingsInvalid
+from qzbrain.settings import ROOT, Settings, config_path, environment_language, load_settings, origin_of
+
+MANUAL = {
+    "MYSQL_PORT": "23306", "MYSQL_USER": "qiyuan", "MYSQL_PASSWORD": "p@ss:/word", "MYSQL_DB": "chatglm", "REDIS_PORT": "16379",
+    "REDIS_PASSWORD": "x", "REDIS_DB": "0", "CELERY_DB": "1", "QIZHIBRAIN_INDEX": "a", "KGINSERT_INDEX": "b", "QIZHIBRAIN_INDEX_TEST": "c",
+    "KGINSERT_INDEX_TEST": "d", "QIZHIBRAIN_ES_SCORE": "1", "EMBEDDING_INDEX": "knowledge_pool/m3elarge-bookqas_tiaoling-250-50",
+    "EMBEDDING_MODEL": "embedding_models", "MODEL_PATH": "pretrained_models/x", "CUDA_VISIBLE_DEVICES": "0,1,2,3",
+}  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty config.toml in force."""
+    path = tmp_path / "config.toml"
+    path.touch()
+    monkeypatch.setenv("QZBRAIN_CONFIG", str(path))
+    return path
+
+
+def test_environment_wins_over_file_and_file_over_default(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("qzbrain_port = 7001\nlog_level = 'debug'\n")
+    monkeypatch.setenv("QZBRAIN_PORT", "7002")
+    settings = load_settings()
+    assert (settings.qzbrain_port, settings.log_level, settings.qzbrain_lang) == (7002, "debug", "zh")
+    assert (origin_of("qzbrain_port"), origin_of("log_level"), origin_of("qzbrain_lang")) == ("environment", str(config), "default")
+
+
+def test_an_empty_variable_counts_as_not_set(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("qzbrain_port = 7001\n")
+    monkeypatch.setenv("QZBRAIN_PORT", "")
+    assert load_settings().qzbrain_port == 7001
+    assert origin_of("qzbrain_port") == str(config)
+
+
+def test_the_manuals_names_work_in_the_environment(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in MANUAL.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert {name: str(getattr(settings, name.lower())).removesuffix(".0") for name in MANUAL} == MANUAL
+
+
+def test_the_manuals_names_work_in_the_file(config: Path) -> None:
+    config.write_text("".join(f"{name.lower()} = {value if value.isdigit() else repr(value)}\n" for name, value in MANUAL.items()))
+    assert load_settings().mysql_password == "p@ss:/word"
+
+
+@pytest.mark.parametrize("name", ["MYSQL_HOST", "REDIS_HOST", "ES_URL_ADD", "GRAPH_URL", "NEO4J_URL"])
+def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "127.0.0.1:1")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert name in refused.value.zh
+    assert name in refused.value.en
+
+
+@pytest.mark.parametrize(("name", "value"), [("QZBRAIN_HOST", "0.0.0.0"), ("QZBRAIN_ACCOUNTS", "on")])
+def test_without_accounts_only_loopback_is_served(name: str, value: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match="accounts"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("QZBRAIN_PORT", "abc"), ("QZBRAIN_PORT", "70000"), ("WEB_WORKERS", "0"), ("QZBRAIN_LANG", "fr"), ("ANSWER_THRESHOLD", "2")]
+)
+def test_a_bad_value_is_named_with_its_setting(name: str, value: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert refused.value.param == name.lower()
+    assert name.lower() in refused.value.zh
+    assert value in refused.value.en
+
+
+def test_a_bad_secret_is_not_shown(config: Path) -> None:
+    config.write_text("mysql_password = ['hunter2']\n")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert "hunter2" not in refused.value.zh + refused.value.en + str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("qzbrain_prot = 1", "qzbrain_prot"),
+        ("= nonsense", "TOML"),
+        ("[models.x]\nengine = 'external'", "base_url"),
+        ("[models.auto]\nengine = 'extractive'", "auto"),
+        ("[models.x]\nengine = 'external'\nbase_url = 'http://h/v1'\nslot = 3", "slot"),
+        ("[models.x]\nengine = 'magic'", "engine"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_is_wrong(text: str, said: str, config: Path) -> None:
+    config.write_text(text)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert said in refused.value.en
+    assert said in refused.value.zh
+
+
+def test_a_file_with_a_byte_order_mark_is_read(config: Path) -> None:
+    config.write_bytes(b"\xef\xbb\xbfqzbrain_port = 7003\n")
+    assert load_settings().qzbrain_port == 7003
+
+
+def test_a_config_that_is_named_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_CONFIG", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(SettingsInvalid, match="does not exist"):
+        load_settings()
+
+
+def test_config_is_looked_for_in_the_data_folder_then_in_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CURRENT_DIR", str(tmp_path))
+    monkeypatch.setenv("QZBRAIN_DATA", "here")
+    assert config_path() is None
+    (tmp_path / "config.toml").touch()
+    assert config_path() == tmp_path / "config.toml"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.toml").touch()
+    assert config_path() == tmp_path / "here" / "config.toml"
+
+
+def test_relative_places_do_not_depend_on_where_a_process_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_DATA", "some/data")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().data == ROOT / "some" / "data"
+    monkeypatch.setenv("CURRENT_DIR", str(tmp_path / "root"))
+    assert load_settings().data == tmp_path / "root" / "some" / "data"
+
+
+def test_the_test_environment_has_its_own_database_and_index(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    production = load_settings()
+    monkeypatch.setenv("QZBRAIN_ENV", "TEST")
+    test = load_settings()
+    assert test.database_path != production.database_path
+    assert "test_database" in test.database_path.name
+    assert test.index_path != production.index_path
+
+
+def test_models_come_from_the_file_only(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("[models.qwen]\nengine = 'external'\nbase_url = 'http://127.0.0.1:1/v1'\napi_key_env = 'QWEN_KEY'\n")
+    monkeypatch.setenv("MODELS", "somebody else's")
+    monkeypatch.setenv("QWEN_KEY", "k-123")
+    settings = load_settings()
+    assert list(settings.models) == ["qwen"]
+    assert settings.models["qwen"].key() == "k-123"
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    settings = Settings(mysql_password="hunter2", models={"a": {"engine": "external", "base_url": "http://x/v1", "api_key": "hunter3"}})
+    assert "hunter" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({}, "zh"),
+        ({"LANG": "C.UTF-8"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "en_US", "LC_ALL": "zh_CN"}, "zh"),
+        ({"LANG": "zh_CN", "QZBRAIN_LANG": "en"}, "en"),
+    ],
+)
+def test_the_language_of_messages(environment: dict[str, str], language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LANG", "LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert environment_language() == language
