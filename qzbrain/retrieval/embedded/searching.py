@@ -19,6 +19,10 @@ LENGTH_POWER = 0.2
 """Rounded, and chosen on one half of the development questions and confirmed on the other (docs/benchmarks.md)."""
 SHORTEST, TYPICAL = 40, 200
 """Terms: a chunk shorter than this gains nothing more (a bare heading answers nothing); the length at which nothing changes."""
+BACKGROUND = 1000
+ENOUGH_TERMS = 10
+"""Confidence is the share of the question's weight that a chunk covers, but no question weighs more than this many absent terms: nobody
+expects one passage to cover a told case of ten sentences."""
 CANDIDATES = 100
 TIES = 16
 MOST_TERMS = 256
@@ -41,7 +45,7 @@ class OpenIndex:
         self._deleted, self._held = _deletions(generation / "meta.json")
         self._markers = len(self._searcher.search(self._term(MARKER, 1), 10, count=False).hits)
         self._idf: dict[str, float] = {}
-        self._absent = _idf(max(1, self._searcher.num_docs), 0)
+        self._absent = self.idf("")
         self.watermark = self._highest_seq()
 
     def _term(self, field: str, value: Any) -> Any:
@@ -75,14 +79,17 @@ class OpenIndex:
         return numbers
 
     def idf(self, term: str) -> float:
-        """BM25's inverse document frequency of a term over text and context: the field that has it more often counts, absent terms get the maximum."""
+        """How much a term tells: BM25's inverse document frequency, as if BACKGROUND more chunks without it stood around these.
+
+        Without them, in a knowledge base of three chunks a word that stands in two would tell nothing.
+        """
         known = self._idf.get(term)
         if known is None:
             if len(self._idf) > KNOWN_TERMS:
                 self._idf.clear()
-            count = max(1, self._searcher.num_docs)
-            frequency = min(count, max(self._searcher.doc_freq(BODY, term), self._searcher.doc_freq(CONTEXT, term)))
-            known = self._idf[term] = _idf(count, frequency)
+            frequency = max(self._searcher.doc_freq(BODY, term), self._searcher.doc_freq(CONTEXT, term))
+            others = max(0, self._searcher.num_docs - frequency) + BACKGROUND
+            known = self._idf[term] = math.log(1 + (others + 0.5) / (frequency + 0.5))
         return known
 
     def search(self, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
@@ -96,10 +103,10 @@ class OpenIndex:
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
         covered = self._coverage(present, ids)
         scores = [_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
-        share = self._mass(present) / self._mass(weights)
+        share = self._mass(present) / min(self._mass(weights), ENOUGH_TERMS * self._absent)
         best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
         return [
-            LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], round(covered.get(ids[n], 0.0) * share, 4))
+            LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], min(1.0, round(covered.get(ids[n], 0.0) * share, 4)))
             for n in best
         ]
 
@@ -139,13 +146,10 @@ class OpenIndex:
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 
 
-def _idf(count: int, frequency: int) -> float:
-    return math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
-
-
 def _score(bm25: float, coverage: float, length: int) -> float:
     """BM25 damped where little of the question is covered, and a little more than BM25 does where the chunk is long."""
-    return round(bm25 * coverage**COVERAGE_POWER * (max(length, SHORTEST) / TYPICAL) ** -LENGTH_POWER, SCORE_DIGITS)
+    damping: float = coverage**COVERAGE_POWER * (max(length, SHORTEST) / TYPICAL) ** -LENGTH_POWER
+    return round(bm25 * damping, SCORE_DIGITS)
 
 
 def _deletions(meta: Path) -> tuple[int, int]:
