@@ -27,8 +27,7 @@ from qzbrain.worker import work_inline
 
 def rows(path: Path) -> list[dict[str, Any]]:
     """Lines of a .jsonl or .jsonl.gz."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.strip()]
 
 

@@ -88,10 +88,12 @@ class Engine:
 
     def close(self) -> None:
         """Stop: nothing listens at the port any more."""
+        with _Quiet():
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts, which would hold the port otherwise
         self._listener.close()
         with self._lock:
             for sock in self._open:
-                with _quiet():
+                with _Quiet():
                     sock.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Engine:
@@ -238,7 +240,8 @@ class _Answer:
     def _whole(self) -> dict[str, Any]:
         text = "".join(self.script.texts)
         usage = {"prompt_tokens": 8, "completion_tokens": len(self.script.texts)}
-        return {"object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}], "usage": usage}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return {"object": "chat.completion", "choices": [choice], "usage": usage}
 
     def _plain(self, body: dict[str, Any], status: int = 200) -> bool:
         return self._raw(json.dumps(body, ensure_ascii=False).encode(), "application/json", status)
@@ -269,7 +272,7 @@ class _Answer:
             self.sock.settimeout(None)
 
 
-class _quiet:
+class _Quiet:
     def __enter__(self) -> None:
         return None
 
