@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
 from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, Page
-from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge
+from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, StorageBusy
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import lock_knowledge_base, page_size
 from qzbrain.knowledge.corpus import looks_like_corpus
@@ -72,13 +72,18 @@ class Documents:
         A corpus (see `corpus`) gives an `AddedDocument` without id. Raises NotFound, PayloadTooLarge, StorageFull.
         """
         ref = self._writable(caller, kb)
-        given = list(files)
-        kept = [self._keep(name, stream) for name, stream in given]
+        given: list[tuple[str, BinaryIO]] = []
+        kept: list[_Kept] = []
+        for name, stream in files:  # one after the other: an upload's next file is found only when this one has been read
+            kept.append(self._keep(name, stream))
+            given.append((name, stream))
         while True:
             try:
                 return self._register(ref, kept, lang=caller.lang)
             except _Vanished as gone:
                 name, stream = given[gone.position]
+                if not stream.seekable():
+                    raise StorageBusy from gone
                 stream.seek(0)
                 kept[gone.position] = self._keep(name, stream)
 
@@ -182,9 +187,9 @@ class Documents:
         return rows[0]
 
     def _keep(self, name: str, stream: BinaryIO) -> _Kept:
-        stored = self._files.put(stream, limit_bytes=self._settings.max_upload_mb << 20)
-        with self._files.open(stored.sha256) as opened:
-            corpus = looks_like_corpus(name, opened.read(_HEAD_BYTES))
+        noting = _Noting(stream)
+        stored = self._files.put(noting, limit_bytes=self._settings.max_upload_mb << 20)
+        corpus = looks_like_corpus(name, noting.head)
         return _Kept(display_name(name, default="unnamed"), stored.sha256, stored.size_bytes, corpus=corpus)
 
     def _register(self, ref: KbRef, kept: Sequence[_Kept], *, lang: str) -> list[AddedDocument]:
@@ -233,6 +238,19 @@ class Documents:
         connection.execute(update(documents).where(documents.c.id == document_id).values(values))
         if one.text is not None:
             connection.execute(insert(document_texts).values(document_id=document_id, text=one.text))
+
+
+class _Noting:
+    """A stream that remembers how it began."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.head = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._stream.read(size)
+        self.head += piece[: max(0, _HEAD_BYTES - len(self.head))]
+        return piece
 
 
 class _Vanished(Exception):

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from qzbrain.errors import PayloadTooLarge, StorageFull
 
@@ -27,6 +27,13 @@ class StoredFile:
     size_bytes: int
 
 
+class ByteSource(Protocol):
+    """What can be read like a file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
 class FileStore:
     """Files under `root`, by content. Safe for several processes: a file appears whole or not at all."""
 
@@ -39,7 +46,7 @@ class FileStore:
         """Where the content with this address lies (whether or not it is there)."""
         return self.root / sha256[:2] / sha256
 
-    def put(self, stream: BinaryIO, *, limit_bytes: int) -> StoredFile:
+    def put(self, stream: ByteSource, *, limit_bytes: int) -> StoredFile:
         """Keep a stream's bytes; returns when they are on the disk (fsync of file and folder).
 
         Raises PayloadTooLarge over `limit_bytes`, StorageFull; leaves nothing behind then.
