@@ -187,9 +187,8 @@ class _Answer:
         self._send(self._event({}, finish_reason=s.finish_reason))
         if s.fault != "no_usage":
             self._send(b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage}).encode() + b"\n\n")
-        if s.fault != "no_done":
-            self._send(b"data: [DONE]\n\n")
-        self.sock.sendall(b"0\r\n\r\n")
+        last = b"" if s.fault == "no_done" else b"e\r\ndata: [DONE]\n\n\r\n"
+        self.sock.sendall(last + b"0\r\n\r\n")
 
     def _misbehave(self) -> bool:
         """Do the fault; returns whether the stream goes on."""

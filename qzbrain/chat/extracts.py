@@ -21,6 +21,8 @@ _ASKS_LIST = re.compile(
 )
 _ANNOUNCES = re.compile(r"[：:]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[（(][一二三四五六七八九十\d]{1,3}[）)]|[一二三四五六七八九十]{1,3}、|\d{1,2}[.、)）]|[-*•·])")
+_HEADING = re.compile(r"#{1,6}\s|[=\-*_]{3,}\Z")
+_EMPHASIS = re.compile(r"\*\*(.+?)\*\*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,14 @@ def extracts(question: str, passages: Sequence[Passage]) -> list[Extract]:
         if not any(x.passage == stretch.passage and x.start <= stretch.start and stretch.end <= x.end for x in shown):
             shown = [x for x in shown if not (x.passage == stretch.passage and stretch.start <= x.start and x.end <= stretch.end)]
             shown.append(stretch)
-    return _readable(shown[:MOST_SENTENCES])
+    return _in_order(shown[:MOST_SENTENCES])
+
+
+def readable(text: str) -> str:
+    """The stretch as an answer shows it: without heading lines and emphasis of Markdown, and without empty lines."""
+    lines = (line.strip() for line in _EMPHASIS.sub(r"\1", text).splitlines())
+    kept = [line for line in lines if line and not _HEADING.match(line)]
+    return "\n".join(kept) or text.strip()
 
 
 def _stretch(one: Selected, passage: Passage, wants_list: bool) -> Extract:
@@ -66,6 +75,6 @@ def _list_end(text: str, end: int) -> int:
     return over
 
 
-def _readable(shown: Sequence[Extract]) -> list[Extract]:
+def _in_order(shown: Sequence[Extract]) -> list[Extract]:
     order = {x.passage: i for i, x in reversed(list(enumerate(shown)))}
     return sorted(shown, key=lambda x: (order[x.passage], x.start))

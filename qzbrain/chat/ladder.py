@@ -17,7 +17,7 @@ from qzbrain.chat.admission import Admission
 from qzbrain.chat.citations import MarkFilter, check
 from qzbrain.chat.context import Passage, passages, to_citations
 from qzbrain.chat.draft import Draft
-from qzbrain.chat.extracts import extracts
+from qzbrain.chat.extracts import extracts, readable
 from qzbrain.chat.query import full_question
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Degraded, Delta, Queued, SearchResult, SourcesFound, StreamEvent, Usage
@@ -202,7 +202,7 @@ def _in_own_words(question: str, found: Sequence[Passage], draft: Draft, why: st
     for passage, text in parts:
         gap = "" if before < 0 else "\n" if passage == before else "\n\n"
         before = passage
-        yield draft.delta(f"{gap}{text}[{passage + 1}]")
+        yield draft.delta(f"{gap}{readable(text)}[{passage + 1}]")
 
 
 def _recent(history: Sequence[ChatMessage]) -> list[ChatMessage]:

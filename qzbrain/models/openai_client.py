@@ -35,10 +35,11 @@ class OpenAIChatModel:
 
     def generate(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
         """See ChatModel. The last piece carries the finish_reason and, when the engine tells it, the usage."""
-        decoder, started, reply = StreamDecoder(), time.monotonic(), None
+        decoder, started, reply, answered = StreamDecoder(), time.monotonic(), None, False
         try:
             reply = self._request(generation, cancellation, started + self._settings.first_token_timeout_s)
             yield from self._pieces(reply, decoder, started + self._settings.total_timeout_s)
+            answered = decoder.done
         except (EngineFault, TimeoutError) as exc:
             if cancellation.cancelled:
                 raise Cancelled from exc
@@ -46,7 +47,7 @@ class OpenAIChatModel:
             raise self._unavailable(fault, decoder.sent_chars) from exc
         finally:
             if reply is not None:
-                self._transport.release(reply, finished=decoder.done)
+                self._transport.release(reply, finished=answered)
 
     def probe(self, timeout_s: float) -> None:
         """Connect, and keep the connection for the next question. Raises EngineUnavailable."""

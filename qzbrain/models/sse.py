@@ -21,9 +21,9 @@ _NOTHING: dict[str, Any] = {}
 
 
 class StreamDecoder:
-    """State of one reply. `feed` each body part, then `finish` at its end; `done` tells that nothing more is needed."""
+    """State of one reply. `feed` each body part, then `finish` at its end or when `done` tells that nothing more is needed."""
 
-    __slots__ = ("_chunks", "_form", "_half", "_split_characters", "_tail", "done", "finish_reason", "sent_chars", "usage")
+    __slots__ = ("_chunks", "_fault", "_form", "_half", "_split_characters", "_tail", "done", "finish_reason", "sent_chars", "usage")
 
     def __init__(self) -> None:
         self._tail = b""
@@ -31,6 +31,7 @@ class StreamDecoder:
         self._half = ""  # the first half of a character that the engine escaped in two deltas
         self._split_characters = False
         self._chunks = 0
+        self._fault: EngineFault | None = None
         self.done = False
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
@@ -50,6 +51,8 @@ class StreamDecoder:
     def finish(self) -> Piece:
         """The last piece, when the reply is over. Raises EngineFault when it broke off."""
         text = ""
+        if self._fault is not None:
+            raise self._fault
         if self._form == "json" and not self.done:
             text = self._whole()
         elif self._tail:
@@ -73,10 +76,18 @@ class StreamDecoder:
             self._tail = _bounded(data)
             return ""
         lines = data.split(b"\n")
-        self._tail = _bounded(lines.pop())
-        if len(lines) == 1:
-            return self._line(lines[0])
-        return "".join([self._line(line) for line in lines])
+        self._tail = lines.pop()
+        text = ""
+        for line in lines:
+            try:
+                text += self._line(line)
+            except EngineFault as fault:
+                if not text:
+                    raise
+                self._fault, self.done = fault, True  # what came before it is shown first
+                return text
+        self._tail = _bounded(self._tail)
+        return text
 
     def _recognise(self, data: bytes) -> bool:
         start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:8]

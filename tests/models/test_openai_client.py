@@ -110,7 +110,7 @@ def test_an_error_status_carries_the_engines_own_words(engine: Engine, status: i
 
 def test_a_reset_connection_is_a_failure(engine: Engine) -> None:
     engine.script(["x"] * 50, fault="reset", after=40, delay_s=0.001)
-    with pytest.raises(EngineUnavailable, match="lost|broke off"):
+    with pytest.raises(EngineUnavailable, match=r"lost|broke off"):
         ask(model_of(engine))
 
 
@@ -137,7 +137,7 @@ def test_silence_is_cut_off_and_frees_the_engine(engine: Engine, fault: str, lim
 
 def test_an_endless_answer_is_cut_off(engine: Engine) -> None:
     engine.script(["x"] * 1000, delay_s=0.02)
-    with pytest.raises(EngineUnavailable, match="longer than 0.3 s"):
+    with pytest.raises(EngineUnavailable, match=r"longer than 0\.3 s"):
         ask(model_of(engine, total_timeout_s=0.3))
 
 
