@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -19,6 +20,9 @@ from sqlalchemy.sql import Executable
 
 from qzbrain.errors import BrainError, StorageBusy, StorageFull
 from qzbrain.storage import sqlite
+
+PACE_S = 0.008
+"""Group commits begin at least this far apart: a lone row is committed at once, the rows of a rush together."""
 
 
 class Database:
@@ -110,6 +114,7 @@ class GroupCommit:
         self._database = database
         self._waiting: list[Submitted] = []
         self._running = False
+        self._committed_at = 0.0
         self._greenlets = sqlite.offloader() is not sqlite._inline
 
     def submit(self, statement: Executable, row: dict[str, Any]) -> Submitted:
@@ -128,6 +133,10 @@ class GroupCommit:
 
     def _drain(self) -> None:
         while self._waiting:
+            early_s = self._committed_at + PACE_S - time.monotonic()
+            if early_s > 0:
+                time.sleep(early_s)
+            self._committed_at = time.monotonic()
             batch, self._waiting = self._waiting, []
             self._commit(batch)
         self._running = False
