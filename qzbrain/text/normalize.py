@@ -22,7 +22,7 @@ def searchable(text: str) -> str:
     """NFKC, simplified characters, 著 as 着, lower case. The length may change; idempotent."""
     if text.isascii():
         return text.lower()
-    folded = unicodedata.normalize("NFKC", text).replace("\0", " ")
+    folded = unicodedata.normalize("NFKC", text)
     try:
         simplified: str = _converter().convert(folded)
     except UnicodeEncodeError:  # a lone surrogate, as a broken JSON escape gives it

@@ -33,7 +33,7 @@ _HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00
 _HAN_RUN = re.compile(f"[{_HAN}]+")
 _WORD = re.compile(rf"[^\W_{_HAN}]+(?:[./:_+@&'-][^\W_{_HAN}]+)*[%‰+#]*")
 _PART = re.compile(r"[^\W\d_]+|\d+")
-_SPACED_CODE = re.compile(r"([a-z]+(?:/[a-z]+)?) (\d+(?:[.-]\d+)+|\d+(?=\b))")
+_SPACED_CODE = re.compile(r"(?<![a-z/])([a-z]++(?:/[a-z]++)?) (\d++(?:[.-]\d++)*+)")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 

@@ -3,6 +3,7 @@
     ROOT/<kb id>/current           name of the generation in use; replaced by rename
     ROOT/<kb id>/writer.lock       flock of the one writer
     ROOT/<kb id>/<schema>-<id>/    a generation; <schema> is the hash of tokeniser and fields
+                     watermark     the watermark of batches that added no chunk (those that did carry it in their chunks)
 
 A generation of another schema does not count. What a killed rebuild left behind is removed by the next one.
 """
@@ -21,6 +22,7 @@ from qzbrain.errors import Unavailable
 
 POINTER = "current"
 LOCK = "writer.lock"
+WATERMARK = "watermark"
 
 Stamp = tuple[int, int, int]
 """Inode, modification time and size: differs whenever a file has been replaced."""
@@ -33,6 +35,28 @@ def stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def read_watermark(generation: Path) -> int:
+    """The watermark written beside the index, -1 when none is."""
+    try:
+        return int((generation / WATERMARK).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return -1
+
+
+def write_watermark(generation: Path, watermark: int) -> None:
+    """Put the watermark beside the index. After the commit: deletions may be done twice, so a kill in between does no harm."""
+    _replace(generation / WATERMARK, str(watermark))
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 class IndexFolder:
@@ -59,12 +83,7 @@ class IndexFolder:
 
     def use(self, generation: Path) -> None:
         """Point to a finished generation and remove all others. Readers that hold an old one open go on until they look again."""
-        temporary = self.path / f".{POINTER}"
-        with temporary.open("w", encoding="ascii") as file:
-            file.write(generation.name)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.pointer)
+        _replace(self.pointer, generation.name)
         self.sweep()
 
     def sweep(self) -> None:

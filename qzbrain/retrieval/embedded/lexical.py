@@ -16,8 +16,8 @@ from typing import Any
 
 from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
-from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, stamp
-from qzbrain.retrieval.embedded.schema import DOCUMENT, MARKER, SCHEMA_HASH, chunk_document, marker_document, schema
+from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
+from qzbrain.retrieval.embedded.schema import DOCUMENT, SCHEMA_HASH, chunk_document, schema
 from qzbrain.retrieval.embedded.searching import OpenIndex
 
 WRITER_HEAP_BYTES = 24_000_000
@@ -46,7 +46,7 @@ class TantivyIndex:
                     zh="该知识库的索引不存在或已损坏，需要重建。请运行 qzbrain kb reindex。",
                     en="This knowledge base has no usable index; it must be rebuilt. Run: qzbrain kb reindex.",
                 )
-            if watermark > present.watermark:
+            if watermark > _watermark(generation, present):
                 _write(generation, changes, watermark=watermark, present=present)
 
     def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
@@ -71,8 +71,8 @@ class TantivyIndex:
 
     def watermark(self, kb_id: str) -> int:
         """See `SearchIndex.watermark`; -1 also for an index that cannot be opened."""
-        reader = self._reader(kb_id)
-        return -1 if reader is None else reader.watermark
+        generation, reader = self._folder(kb_id).current(), self._reader(kb_id)
+        return -1 if reader is None or generation is None else _watermark(generation, reader)
 
     def chunk_count(self, kb_id: str) -> int:
         """See `SearchIndex.chunk_count`."""
@@ -125,6 +125,10 @@ class TantivyIndex:
         return None
 
 
+def _watermark(generation: Path, reader: OpenIndex) -> int:
+    return max(reader.highest_seq, read_watermark(generation))
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -143,17 +147,17 @@ def _write(generation: Path, changes: Iterable[IndexChange], *, watermark: int, 
         index = Index(schema(), path=str(generation)) if present is None else Index.open(str(generation))
         writer = index.writer(WRITER_HEAP_BYTES, 1)
         try:
-            if not _add(writer, changes, watermark, present):
-                writer.delete_documents_by_term(MARKER, 1)
-                writer.add_document(marker_document(watermark))
+            added = _add(writer, changes, watermark, present)
             writer.commit()
             writer.garbage_collect_files()
         finally:
             writer.wait_merging_threads()
+        if not added:
+            write_watermark(generation, watermark)
 
 
 def _add(writer: Any, changes: Iterable[IndexChange], watermark: int, present: OpenIndex | None) -> int:
-    """Write the changes in order; returns the number of chunks added.
+    """Write the changes in order; returns the number of chunks added, which carry the watermark.
 
     A document that the index does not hold is not deleted first, and one that it holds with the same chunks is left alone
     (chunk ids are never used twice): deleted chunks would count in the statistics until they are merged away.
@@ -169,6 +173,7 @@ def _add(writer: Any, changes: Iterable[IndexChange], watermark: int, present: O
             continue
         if held or not fresh:
             writer.delete_documents_by_term(DOCUMENT, change.document_id)
+            added = 0  # what carried the watermark may be gone with it
         for chunk in chunks:
             writer.add_document(chunk_document(chunk, watermark))
         added += len(chunks)

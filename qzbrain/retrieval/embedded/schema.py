@@ -9,9 +9,9 @@ from typing import Any
 from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
-BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH, SEQ, MARKER = "body", "context", "chunk", "document", "length", "seq", "marker"
+BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH, SEQ = "body", "context", "chunk", "document", "length", "seq"
 
-SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 2".encode()).hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 3".encode()).hexdigest()[:12]
 """Names what an index was built with; raise the number behind `fields` whenever `schema()` changes."""
 
 
@@ -19,9 +19,7 @@ SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 2".encode()).h
 def schema() -> Any:
     """Terms come blank-separated from text.tokenize, so tantivy only splits them; positions are not kept.
 
-    `seq` is the watermark under which a chunk was committed, so that the highest one is the index's own: a separate document
-    for it would be deleted and added with every commit and skew the statistics. A batch that adds nothing adds a marker instead.
-    `length` counts the body's terms.
+    `seq` is the watermark under which a chunk was committed, `length` counts the body's terms.
     """
     from tantivy import SchemaBuilder
 
@@ -32,7 +30,6 @@ def schema() -> Any:
     fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
     fields.add_unsigned_field(LENGTH, fast=True)
     fields.add_unsigned_field(SEQ, fast=True)
-    fields.add_unsigned_field(MARKER, indexed=True)
     return fields.build()
 
 
@@ -48,16 +45,6 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
     document.add_text(DOCUMENT, chunk.document_id)
     document.add_unsigned(CHUNK, chunk.chunk_id)
     document.add_unsigned(SEQ, watermark)
-    return document
-
-
-def marker_document(watermark: int) -> Any:
-    """Carries the watermark of a batch that added no chunk."""
-    from tantivy import Document
-
-    document = Document()
-    document.add_unsigned(SEQ, watermark)
-    document.add_unsigned(MARKER, 1)
     return document
 
 

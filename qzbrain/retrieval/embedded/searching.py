@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from qzbrain.retrieval.base import LexicalHit
-from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, MARKER, SEQ, schema
+from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, schema
 from qzbrain.retrieval.question import asked_terms
 
 CONTEXT_BOOST = 0.4
@@ -43,10 +43,9 @@ class OpenIndex:
         self._searcher = self._index.searcher()
         self._schema = schema()
         self._deleted, self._held = _deletions(generation / "meta.json")
-        self._markers = len(self._searcher.search(self._term(MARKER, 1), 10, count=False).hits)
         self._idf: dict[str, float] = {}
         self._absent = self.idf("")
-        self.watermark = self._highest_seq()
+        self.highest_seq = self._highest_seq()
 
     def _term(self, field: str, value: Any) -> Any:
         from tantivy import Query
@@ -62,7 +61,7 @@ class OpenIndex:
     @property
     def chunk_count(self) -> int:
         """Chunks that a search can find."""
-        return int(self._searcher.num_docs) - self._markers
+        return int(self._searcher.num_docs)
 
     @property
     def deleted_share(self) -> float:

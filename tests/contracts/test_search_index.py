@@ -1,0 +1,218 @@
+"""What every search backend promises (see qzbrain/retrieval/base.py). A new backend adds its maker to BACKENDS; the tests stay as they are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from qzbrain.errors import Unavailable
+from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+
+TEXTS = {
+    "a": ["行政处罚的种类包括警告和罚款。", "没收违法所得，没收非法财物。"],
+    "b": ["劳动合同应当以书面形式订立。"],
+    "c": ["采购金额超过五十万元的，须经董事会批准。", "验收合格后付款。"],
+}
+
+
+def embedded(root: Path) -> Callable[[], SearchIndex]:
+    """Makers give the view of one more process over the same data."""
+    from qzbrain.retrieval.embedded.lexical import TantivyIndex
+
+    return lambda: TantivyIndex(root / "index")
+
+
+BACKENDS = {"embedded": embedded}
+
+
+def put(document_id: str, *texts: str, first: int | None = None, context: str = "") -> PutDocument:
+    start = first if first is not None else ord(document_id[0]) * 100
+    return PutDocument(document_id, [IndexedChunk(start + n, document_id, text, context) for n, text in enumerate(texts)])
+
+
+def puts() -> list[IndexChange]:
+    return [put(name, *texts) for name, texts in TEXTS.items()]
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+class TestSearchIndex:
+    @pytest.fixture
+    def make(self, backend: str, tmp_path: Path) -> Callable[[], SearchIndex]:
+        return BACKENDS[backend](tmp_path)
+
+    @pytest.fixture
+    def index(self, make: Callable[[], SearchIndex]) -> Iterator[SearchIndex]:
+        index = make()
+        index.rebuild("kb", puts(), watermark=3)
+        yield index
+        index.drop("kb")
+
+    def test_unknown_knowledge_base_is_empty(self, index: SearchIndex) -> None:
+        assert index.watermark("nowhere") == -1
+        assert index.chunk_count("nowhere") == 0
+        assert index.search("nowhere", "罚款", top_k=5) == []
+        index.drop("nowhere")
+
+    def test_changes_need_an_index(self, index: SearchIndex) -> None:
+        with pytest.raises(Unavailable):
+            index.apply("nowhere", puts(), watermark=1)
+
+    def test_rebuild_holds_what_it_was_given(self, index: SearchIndex) -> None:
+        assert (index.watermark("kb"), index.chunk_count("kb"), index.deleted_share("kb")) == (3, 5, 0.0)
+        hits = index.search("kb", "行政处罚有哪些种类", top_k=5)
+        assert (hits[0].chunk_id, hits[0].document_id) == (ord("a") * 100, "a")
+        assert 0.5 < hits[0].confidence <= 1.0
+        index.rebuild("kb", [put("z", "全新内容")], watermark=9)
+        assert (index.watermark("kb"), index.chunk_count("kb")) == (9, 1)
+        assert index.search("kb", "行政处罚", top_k=5) == []
+
+    def test_an_empty_knowledge_base_has_a_watermark(self, index: SearchIndex) -> None:
+        index.rebuild("kb", [], watermark=0)
+        assert (index.watermark("kb"), index.chunk_count("kb"), index.search("kb", "罚款", top_k=5)) == (0, 0, [])
+        index.apply("kb", puts(), watermark=4)
+        assert (index.watermark("kb"), index.chunk_count("kb")) == (4, 5)
+
+    def test_put_replaces_all_chunks(self, index: SearchIndex) -> None:
+        index.apply("kb", [put("a", "海洋环境保护。", first=77)], watermark=4)
+        assert index.search("kb", "没收违法所得", top_k=5) == []
+        assert [hit.chunk_id for hit in index.search("kb", "海洋环境", top_k=5)] == [77]
+        assert (index.watermark("kb"), index.chunk_count("kb")) == (4, 4)
+
+    def test_delete_forgets_and_unknown_documents_do_not_mind(self, index: SearchIndex) -> None:
+        index.apply("kb", [DeleteDocument("b"), DeleteDocument("unknown")], watermark=4)
+        assert index.search("kb", "劳动合同", top_k=5) == []
+        assert (index.watermark("kb"), index.chunk_count("kb")) == (4, 4)
+
+    def test_changes_apply_in_order(self, index: SearchIndex) -> None:
+        index.apply("kb", [put("d", "第一版", first=1), DeleteDocument("d"), put("d", "第二版本", first=2), put("d", "第三版本", first=3)], watermark=4)
+        assert [hit.chunk_id for hit in index.search("kb", "版本", top_k=5)] == [3]
+
+    def test_a_replay_changes_nothing(self, index: SearchIndex) -> None:
+        index.apply("kb", [put("d", "新的办法", first=1), DeleteDocument("a")], watermark=5)
+        seen = index.search("kb", "办法 处罚 合同 采购", top_k=9)
+        for changes, watermark in ((puts(), 3), ([put("d", "新的办法", first=1), DeleteDocument("a")], 5)):
+            index.apply("kb", changes, watermark=watermark)
+            assert index.watermark("kb") == 5
+            assert index.search("kb", "办法 处罚 合同 采购", top_k=9) == seen
+
+    def test_applied_equals_rebuilt(self, index: SearchIndex) -> None:
+        index.rebuild("one", [], watermark=0)
+        for seq, change in enumerate(puts(), 1):
+            index.apply("one", [change], watermark=seq)
+        for question in ("处罚", "采购金额 付款", "书面劳动合同"):
+            assert index.search("one", question, top_k=9) == index.search("kb", question, top_k=9)
+
+    def test_a_document_put_again_with_the_same_chunks_leaves_the_statistics_alone(self, index: SearchIndex) -> None:
+        before = index.search("kb", "罚款 没收", top_k=5)
+        index.apply("kb", puts(), watermark=8)
+        assert (index.search("kb", "罚款 没收", top_k=5), index.watermark("kb"), index.deleted_share("kb")) == (before, 8, 0.0)
+
+    def test_deleted_share_tells_when_to_rebuild(self, index: SearchIndex) -> None:
+        index.apply("kb", [put("a", "甲", "乙", first=500)], watermark=4)
+        assert 0.0 <= index.deleted_share("kb") < 1.0
+        index.rebuild("kb", puts(), watermark=5)
+        assert index.deleted_share("kb") == 0.0
+
+    def test_top_k_and_ties_by_chunk_id(self, index: SearchIndex) -> None:
+        index.rebuild("kb", [put(name, "完全相同的一句话", first=n) for n, name in ((30, "x"), (10, "y"), (20, "z"))], watermark=1)
+        assert [hit.chunk_id for hit in index.search("kb", "相同", top_k=3)] == [10, 20, 30]
+        assert [hit.chunk_id for hit in index.search("kb", "相同", top_k=2)] == [10, 20]
+        assert index.search("kb", "相同", top_k=0) == []
+
+    def test_the_filter_applies_before_the_cut(self, index: SearchIndex) -> None:
+        crowd = [put(f"n{n}", "消防检查 消防检查 消防", first=1000 + n) for n in range(300)]
+        index.rebuild("kb", [*crowd, put("wanted", "关于消防的一处提及，在很长的说明文字之中。", first=1)], watermark=1)
+        assert [hit.document_id for hit in index.search("kb", "消防检查", top_k=1, document_ids=["wanted", "absent"])] == ["wanted"]
+        assert index.search("kb", "消防检查", top_k=5, document_ids=[]) == []
+
+    def test_context_is_searched_and_weighs_less(self, index: SearchIndex) -> None:
+        index.rebuild(
+            "kb", [put("x", "应当及时办理。", first=1, context="退休规定\n第一章"), put("y", "退休规定应当及时办理。", first=2, context="第二章")], watermark=1
+        )
+        hits = index.search("kb", "退休规定", top_k=5)
+        assert [hit.chunk_id for hit in hits] == [2, 1]
+        assert hits[1].confidence == hits[0].confidence == 1.0
+
+    @pytest.mark.parametrize("question", ["", " \n", "的是什么？", "！@#", "\x00\x01", "\ud800", "a" * 20_000, '"罚款" AND (NOT *:* ~^[', "不存在的词语"])
+    def test_odd_questions_are_no_error(self, index: SearchIndex, question: str) -> None:
+        assert isinstance(index.search("kb", question, top_k=5), list)
+
+    def test_a_very_long_question_finds_what_it_asks(self, index: SearchIndex) -> None:
+        assert index.search("kb", "采购金额超过五十万元" * 1500, top_k=1)[0].document_id == "c"
+
+    def test_confidence_falls_with_what_is_not_covered(self, index: SearchIndex) -> None:
+        whole = index.search("kb", "采购金额", top_k=1)[0].confidence
+        part = index.search("kb", "采购金额与火箭发射场", top_k=1)[0].confidence
+        assert 0.0 < part < whole <= 1.0
+
+    def test_statistics_never_mix(self, index: SearchIndex) -> None:
+        before = index.search("kb", "行政处罚 罚款", top_k=9)
+        index.rebuild("other", [put(f"n{n}", "行政处罚 罚款 罚款", first=5000 + n) for n in range(200)], watermark=1)
+        assert index.search("kb", "行政处罚 罚款", top_k=9) == before
+
+    def test_other_processes_see_a_commit_at_once(self, index: SearchIndex, make: Callable[[], SearchIndex]) -> None:
+        other = make()
+        assert other.search("kb", "海洋", top_k=5) == []
+        index.apply("kb", [put("d", "海洋环境", first=1)], watermark=4)
+        assert [hit.chunk_id for hit in other.search("kb", "海洋", top_k=5)] == [1]
+        index.rebuild("kb", [put("e", "海洋生物", first=2)], watermark=5)
+        assert [hit.chunk_id for hit in other.search("kb", "海洋", top_k=5)] == [2]
+        index.drop("kb")
+        assert (other.search("kb", "海洋", top_k=5), other.watermark("kb")) == ([], -1)
+
+    def test_a_second_writer_is_refused_and_readers_go_on(self, index: SearchIndex, make: Callable[[], SearchIndex]) -> None:
+        inside, go_on = threading.Event(), threading.Event()
+
+        def slow() -> Iterator[IndexChange]:
+            yield put("d", "慢慢写入", first=1)
+            inside.set()
+            assert go_on.wait(30)
+
+        writer = threading.Thread(target=lambda: index.rebuild("kb", slow(), watermark=9))
+        writer.start()
+        assert inside.wait(30)
+        try:
+            with pytest.raises(Unavailable):
+                make().apply("kb", [DeleteDocument("a")], watermark=9)
+            assert index.search("kb", "罚款", top_k=1)[0].document_id == "a"
+        finally:
+            go_on.set()
+            writer.join(30)
+        assert index.watermark("kb") == 9
+
+    def test_a_change_that_fails_half_way_leaves_the_index_as_it_was(self, index: SearchIndex) -> None:
+        def broken() -> Iterator[IndexChange]:
+            yield put("d", "没有写完", first=1)
+            raise RuntimeError("half way")
+
+        for write in (index.apply, index.rebuild):
+            with pytest.raises(RuntimeError, match="half way"):
+                write("kb", broken(), watermark=9)
+            assert (index.watermark("kb"), index.chunk_count("kb")) == (3, 5)
+        index.apply("kb", [put("d", "写完了", first=1)], watermark=4)
+        assert index.chunk_count("kb") == 6
+
+    def test_threads_search_while_another_writes(self, index: SearchIndex) -> None:
+        failures: list[BaseException] = []
+        stop = threading.Event()
+
+        def search() -> None:
+            try:
+                while not stop.is_set():
+                    assert index.search("kb", "劳动合同", top_k=3)[0].document_id == "b"
+            except BaseException as exc:
+                failures.append(exc)
+
+        readers = [threading.Thread(target=search) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for seq in range(4, 16):
+            index.apply("kb", [put("d", f"第{seq}次写入", first=seq)], watermark=seq)
+        index.rebuild("kb", puts(), watermark=20)
+        stop.set()
+        for reader in readers:
+            reader.join(30)
+        assert failures == []
