@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -111,26 +111,19 @@ def _failure(name: str, exc: BrainError | OSError) -> dict[str, str]:
 
 def _follow(brain: Brain, caller: Caller, job_ids: Sequence[str]) -> dict[str, JobRecord]:
     """Wait for the jobs; their last state by id. A job whose row has gone (its document was deleted meanwhile) is left out."""
-    waiting, ended = dict.fromkeys(job_ids), dict[str, JobRecord]()
+    waiting, ended = set(job_ids), dict[str, JobRecord]()
     with progress(t("处理", "reading")) as bar:
 
         def look() -> bool:
-            for job_id in list(waiting):
-                try:
-                    job = brain.knowledge.job(caller, job_id)
-                except NotFound:
-                    del waiting[job_id]
-                    continue
-                if job.status in ("pending", "running"):
-                    if job.status == "pending":
-                        break  # jobs begin in their order: those behind it wait too
-                    continue
-                ended[job_id] = job
-                del waiting[job_id]
+            unfinished = brain.knowledge.unfinished_jobs(caller, waiting)
+            waiting.intersection_update(unfinished)
             bar.update(len(job_ids) - len(waiting), len(job_ids))
             return not waiting
 
         work_until(brain, _at_most_every(0.1, look))
+    for job_id in job_ids:
+        with suppress(NotFound):
+            ended[job_id] = brain.knowledge.job(caller, job_id)
     return ended
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from qzbrain.domain import JobRecord, JobStatus, Page, new_id, utc_now
 from qzbrain.errors import Conflict, NotFound
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import jobs
+
+_ASKED_AT_ONCE = 500
 
 
 class JobRows:
@@ -71,9 +73,13 @@ class JobRows:
         more = len(rows) > limit
         return Page(tuple(rows[:limit]), more, rows[limit - 1].id if more else None)
 
-    def forget(self, connection: Connection, *, subject: str) -> None:
-        """Remove all jobs of a subject that is being deleted; one that runs finds its lease gone."""
-        connection.execute(delete(jobs).where(jobs.c.subject == subject))
+    def unfinished(self, job_ids: Collection[str]) -> set[str]:
+        """Those of these jobs that wait or run, by one look-up."""
+        found = set[str]()
+        for some in _slices(list(job_ids), _ASKED_AT_ONCE):
+            query = select(jobs.c.id).where(jobs.c.id.in_(some), jobs.c.status.in_(("pending", "running")))
+            found.update(row.id for row in self._db.rows(query))
+        return found
 
     def _change(self, connection: Connection, job_id: str, allowed: tuple[JobStatus, ...], values: Mapping[str, Any]) -> JobRecord:
         row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
@@ -91,6 +97,11 @@ class JobRows:
 
 def _record(row: Row[Any]) -> JobRecord:
     return JobRecord(**{name: getattr(row, name) for name in JobRecord.__dataclass_fields__})
+
+
+def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _no_such_job() -> NotFound:

@@ -25,6 +25,7 @@ _to_read = select(
     documents.c.title,
     documents.c.sha256,
     documents.c.stored,
+    documents.c.size_bytes,
     knowledge_bases.c.chunk_chars,
     knowledge_bases.c.overlap_chars,
 ).join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
@@ -70,6 +71,7 @@ class Ingest:
                 path=self._files.path(row.sha256) if row.stored else None,
                 text=text,
                 title="" if row.stored else row.title,
+                size_bytes=row.size_bytes if row.stored else 0,
             )
 
 

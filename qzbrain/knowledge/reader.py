@@ -28,6 +28,7 @@ from qzbrain.settings import ROOT, Settings
 
 log = logs.get(__name__)
 _AHEAD = 400
+_AHEAD_BYTES = 2 << 20
 _WAIT_S = 0.2
 _DEATHS = 2
 CHILD = (sys.executable, "-m", "qzbrain.knowledge.reader_child")
@@ -35,7 +36,7 @@ CHILD = (sys.executable, "-m", "qzbrain.knowledge.reader_child")
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """A document to read: a file by `path`, or a `text` given directly with its `title`."""
+    """A document to read: a file by `path`, of about `size_bytes`, or a `text` given directly with its `title`."""
 
     document_id: str
     kb_id: str
@@ -45,6 +46,7 @@ class ReadRequest:
     path: Path | None = None
     text: str | None = None
     title: str = ""
+    size_bytes: int = 0
 
     def frame(self) -> bytes:
         """As the child gets it."""
@@ -102,9 +104,9 @@ class _Conversation:
     def __init__(self, reader: Reader, source: Iterator[ReadRequest], settings: Settings) -> None:
         self._reader, self._source, self._settings = reader, source, settings
         self._again: deque[ReadRequest] = deque()  # to be asked once more, one at a time
-        self._waiting: deque[tuple[ReadRequest, int]] = deque()
+        self._waiting: deque[tuple[ReadRequest, bytes]] = deque()
         self._held: tuple[ReadRequest, bytes] | None = None
-        self._in_flight = 0
+        self._pipe_bytes = self._ahead_bytes = 0
         self._begun = time.monotonic()
         self._deaths: dict[str, int] = {}
 
@@ -112,17 +114,18 @@ class _Conversation:
         """Ask as much as may be under way; False when everything is answered.
 
         No more than the pipe holds is ever under way (but one request, when the child waits for it), so that writing never blocks on a
-        child that hangs.
+        child that hangs; and not much more than the caller can use at once, so that answers do not pile up in memory.
         """
         while (one := self._next_to_ask()) is not None:
             request, frame = one
-            if self._waiting and (self._in_flight + len(frame) > self._reader.child().capacity or len(self._waiting) >= _AHEAD):
+            if self._waiting and not self._has_room(request, frame):
                 self._held = one
                 break
             if not self._waiting:
                 self._begun = time.monotonic()
-            self._waiting.append((request, len(frame)))
-            self._in_flight += len(frame)
+            self._waiting.append(one)
+            self._pipe_bytes += len(frame)
+            self._ahead_bytes += request.size_bytes
             self._reader.child().ask(frame)
         return bool(self._waiting)
 
@@ -155,9 +158,14 @@ class _Conversation:
         request = next(self._source, None)
         return None if request is None else (request, request.frame())
 
+    def _has_room(self, request: ReadRequest, frame: bytes) -> bool:
+        fits = self._pipe_bytes + len(frame) <= self._reader.child().capacity
+        return fits and self._ahead_bytes + request.size_bytes <= _AHEAD_BYTES and len(self._waiting) < _AHEAD
+
     def _answered(self) -> None:
-        _, size = self._waiting.popleft()
-        self._in_flight -= size
+        request, frame = self._waiting.popleft()
+        self._pipe_bytes -= len(frame)
+        self._ahead_bytes -= request.size_bytes
         self._begun = time.monotonic()
 
     def _child_died(self) -> tuple[ReadRequest, ParseFailed] | None:
@@ -188,7 +196,7 @@ class _Conversation:
             self._held = None
         self._again.extendleft(reversed(unanswered))
         self._waiting.clear()
-        self._in_flight = 0
+        self._pipe_bytes = self._ahead_bytes = 0
 
 
 class _Child:

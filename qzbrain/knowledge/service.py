@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import get_args
 
 from sqlalchemy import update
@@ -42,6 +43,11 @@ class KnowledgeService(KnowledgeBases, Documents):
         if not self._access.allows(caller, "read", job.kb_id):
             raise NotFound("job_not_found", zh="没有这个任务。", en="There is no such job.")
         return job
+
+    def unfinished_jobs(self, caller: Caller, job_ids: Collection[str]) -> set[str]:
+        """Those of these jobs that wait or run; for following many at once."""
+        self._access.require(caller, "read")
+        return self._jobs.unfinished(job_ids)
 
     def retry_job(self, caller: Caller, job_id: str) -> JobRecord:
         """Run a failed or cancelled job again from the start. Raises NotFound, Conflict, PermissionRefused."""
