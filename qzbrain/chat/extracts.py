@@ -35,7 +35,10 @@ class Extract:
 
 
 def extracts(question: str, passages: Sequence[Passage]) -> list[Extract]:
-    """Two or three sentences as a rule; empty when no sentence holds any of the question's terms."""
+    """Two or three sentences as a rule; articles that the question names are shown alone. Empty when no sentence holds any of its terms."""
+    named = [i for i, passage in enumerate(passages) if "reference" in passage.hit.sources]
+    if named:
+        return [Extract(i, 0, len(passages[i].text)) for i in named[:MOST_SENTENCES]]
     chosen = select(question, [Source(x.text, x.weight) for x in passages])
     wants_list = _ASKS_LIST.search(question) is not None
     shown: list[Extract] = []

@@ -87,7 +87,8 @@ class Ladder:
         yield draft.delta(reply[lang])
 
     def _from_knowledge(self, turn: Turn, draft: Draft, model: RegisteredModel | None) -> Iterator[StreamEvent]:
-        result = self._search(turn, draft)
+        question = full_question(turn.plan.question, turn.plan.earlier)
+        result = self._search(turn, draft, question)
         if turn.cancellation.cancelled:
             raise Cancelled
         if not result.answerable:
@@ -103,15 +104,14 @@ class Ladder:
             if failure is None:
                 return
             why = wording.EXTRACTIVE_INSTEAD[draft.lang].format(why=failure)
-        yield from _in_own_words(turn.plan.question, found, draft, why)
+        yield from _in_own_words(question, found, draft, why)
 
-    def _search(self, turn: Turn, draft: Draft) -> SearchResult:
+    def _search(self, turn: Turn, draft: Draft, question: str) -> SearchResult:
         from qzbrain.retrieval.hybrid import SearchQuery
 
-        plan, started = turn.plan, time.perf_counter()
-        text = full_question(plan.question, plan.earlier)
-        scope = self._access.scope(turn.caller, [kb.id for kb in plan.kbs])
-        result = self._retriever.search(SearchQuery(text=text, top_k=HITS), scope)
+        started = time.perf_counter()
+        scope = self._access.scope(turn.caller, [kb.id for kb in turn.plan.kbs])
+        result = self._retriever.search(SearchQuery(text=question, top_k=HITS), scope)
         draft.timings["search_ms"] = round((time.perf_counter() - started) * 1e3, 3)
         draft.confidence = result.confidence
         draft.degraded = result.degraded

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from qzbrain.text.tokenize import query_terms
 
 LONGEST_FOLLOW_UP = 40
-_FEW_HAN = 6
+_OWN_HAN = 1
+"""A question that asks for a relation (由谁决定) has a subject of its own when it holds more content characters than this besides."""
 _ZH_POINTS_BACK = re.compile(
     r"^(?:那么?|那|还有|另外|其中|然后|再|接着|如果是|要是|它|他|她|它们|他们|其|这|此|该|上述|前者|后者|具体|详细|为什么呢|为何呢|比如|例如|除此|除了这)"
     r"|[它他她](?:们)?(?:的|是|由|在|有|和|需|要|会|能|可|怎|何|什)|这(?:个|种|些|条|部|项|类)|那(?:个|种|些|条|部|项|类)|该(?:法|条|款|项|规定|机关|行为|决定)|上述|前述|前者|后者|呢[？?]?$"
@@ -31,6 +32,9 @@ _EN_POINTS_BACK = re.compile(
     re.I,
 )
 _PUNCTUATION = re.compile(r"[？?。.!！，,\s]+$")
+_ZH_RELATIONS = re.compile(
+    r"条件|期限|期间|时间|程序|流程|后果|例外|依据|处罚|标准|申请|决定|负责|批准|审批|设定|规定|延长|需要|要求|费用|金额|比例|范围|内容|对象|责任|办理|提交|材料|生效|施行|实施|执行|适用|作用|原因|区别|好处"
+)
 _SAYS = re.compile(r"规定|内容|说|讲|写")
 _LAW = re.compile(r"《[^》]{2,40}》")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -55,7 +59,8 @@ def is_follow_up(question: str) -> bool:
         return True
     if _ZH_ARTICLE.search(bare):
         return not query_terms(_SAYS.sub("", _ZH_ARTICLE.sub("", bare)))
-    return _ZH_ELLIPTICAL.match(bare) is not None and len("".join(query_terms(bare))) <= 2 * _FEW_HAN and len(bare) <= 14
+    elliptical = _ZH_ELLIPTICAL.match(bare)
+    return elliptical is not None and len(set("".join(query_terms(_ZH_RELATIONS.sub(" ", bare[elliptical.end() :]))))) <= _OWN_HAN
 
 
 def full_question(question: str, earlier: Sequence[Earlier]) -> str:

@@ -135,7 +135,8 @@ def test_reasons_are_in_the_readers_language(asking: Asking, knowing: Brain) -> 
 
 def test_the_bare_model_is_passed_through_unchanged(asking: Asking, engine: Engine) -> None:
     engine.script(["[1]", "【2】", " [99] ", "[1,2]"], finish_reason="length")
-    events = asking("说点什么", "m@none", history=[ChatMessage("system", "你是诗人"), ChatMessage("user", "早"), ChatMessage("assistant", "早")], options={"max_tokens": 9, "odd": 1})
+    said = [ChatMessage("system", "你是诗人"), ChatMessage("user", "早"), ChatMessage("assistant", "早")]
+    events = asking("说点什么", "m@none", history=said, options={"max_tokens": 9, "odd": 1})
     answer = answer_of(events)
     assert answer.answer == "[1]【2】 [99] [1,2]"
     assert (answer.rung, answer.confidence, answer.citations, answer.finish_reason) == ("model", None, (), "length")
