@@ -7,6 +7,7 @@ its process id and its lock, once it has had nothing to do for a while.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ _RENEW_S = 30.0
 _RENEW_ABOVE_MB = 90
 _LOCK_POLL_S = 0.1
 _ASK_S = 0.05
+_M_ARENA_MAX = -8
 
 Stop = Callable[[], bool]
 
@@ -43,6 +45,7 @@ class Workplace:
     """Everything that jobs are done with, for one thread."""
 
     def __init__(self, brain: Brain) -> None:
+        _use_one_heap()
         self._brain = brain
         self._reader = Reader(brain.settings)
         pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader)
@@ -130,6 +133,13 @@ def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float) -> None:
         return
     brain.close()
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", "--lock", str(lock.hand_on())])
+
+
+def _use_one_heap() -> None:
+    """Have glibc's malloc share one arena between threads: with one for each, an ingest of 27,000 chunks peaked at 225 instead of 161 MB (2026-11-24)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _resident_mb() -> float:

@@ -28,7 +28,7 @@ from qzbrain.settings import ROOT, Settings
 
 log = logs.get(__name__)
 _AHEAD = 400
-_AHEAD_BYTES = 2 << 20
+_AHEAD_BYTES = 1 << 20
 _WAIT_S = 0.2
 _DEATHS = 2
 CHILD = (sys.executable, "-m", "qzbrain.knowledge.reader_child")
