@@ -25,6 +25,7 @@ def answered(page: Page, nth: int = -1) -> str:
     """The text of an answer, when it is complete."""
     answer = page.locator(".answer").nth(nth)
     expect(answer).to_have_attribute("aria-busy", "false", timeout=20_000)
+    assert answer.locator(".prose").count() == 1, answer.inner_text()
     return answer.locator(".prose").inner_text()
 
 
@@ -157,12 +158,21 @@ def test_a_second_tab_and_a_reload_see_the_running_answer(server: Server, engine
 
 
 def test_hostile_answers_and_long_lines_do_no_harm(server: Server, engine: Engine, open_page) -> None:
-    engine.script(["<img src=http://evil.test/x onerror=document.title='hit'>", "<script>document.title='hit'</script>", "[甲](javascript:document.title='hit')", "长" * 2000])
+    engine.script(
+        [
+            "<img src=http://evil.test/x onerror=document.title='hit'>",
+            "<script>document.title='hit'</script>",
+            "[甲](javascript:document.title='hit')",
+            "长" * 2000,
+        ]
+    )
     page = open_page(server.url + "/")
     ask(page)
     assert "<script>" in answered(page)
-    assert "hit" != page.title()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.querySelector('.thread').scrollWidth <= document.querySelector('.thread').clientWidth")
+    assert page.title() != "hit"
+    assert page.evaluate(
+        "document.documentElement.scrollWidth <= innerWidth && document.querySelector('.thread').scrollWidth <= document.querySelector('.thread').clientWidth"
+    )
 
 
 def test_an_engine_that_fails_gives_a_labelled_lower_rung(server: Server, engine: Engine, open_page) -> None:
@@ -184,10 +194,8 @@ def test_errors_say_what_happened_and_the_request_id_and_can_be_retried(server: 
     page = open_page(server.url + "/", model="extractive", expect=("500",))
     ask(page)
     answered(page)
-    failing = lambda route: route.fulfill(  # noqa: E731
-        status=500, headers={"X-Request-Id": "abc123"}, body=json.dumps({"error": {"message": "数据库暂时不可用，请稍后重试。", "type": "server_error", "code": "x", "param": None}})
-    )
-    page.route("**/messages?**", failing)
+    body = json.dumps({"error": {"message": "数据库暂时不可用，请稍后重试。", "type": "server_error", "code": "x", "param": None}})
+    page.route("**/messages?**", lambda route: route.fulfill(status=500, headers={"X-Request-Id": "abc123"}, body=body))
     page.reload()
     alert = page.get_by_role("alert")
     expect(alert).to_contain_text("数据库暂时不可用")

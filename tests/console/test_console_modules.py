@@ -114,9 +114,7 @@ def test_hostile_markdown_stays_text(module_page: Page, text: str) -> None:
 
 def test_citations_stand_in_text_but_not_in_code(module_page: Page) -> None:
     made = render(module_page, "甲[1]，**乙[2]**，丙[9]，`丁[1]`。")
-    assert made == (
-        '<p>甲<button class="mark">1</button>，<strong>乙<button class="mark">2</button></strong>，丙[9]，<code>丁[1]</code>。</p>'
-    )
+    assert made == ('<p>甲<button class="mark">1</button>，<strong>乙<button class="mark">2</button></strong>，丙[9]，<code>丁[1]</code>。</p>')
 
 
 def test_unsupported_sentences_are_underlined_across_emphasis_and_in_lists(module_page: Page) -> None:
@@ -192,10 +190,12 @@ def test_sizes_days_and_durations_follow_the_language(module_page: Page) -> None
     shown = module_page.evaluate(
         """async () => {
             const words = await import("/core/i18n.js");
-            const at = (lang) => { words.lang.set(lang); return [words.size(1_234_567), words.duration(3), words.number(24072), words.t("bases.count", { n: 1 })]; };
+            const at = (lang) => {
+                words.lang.set(lang);
+                return [words.size(1_234_567), words.duration(3), words.number(24072), words.t("bases.count", { n: 1 })];
+            };
             return [at("zh"), at("en")];
         }"""
     )
     assert shown[0][0].startswith("1.2") and "秒" in shown[0][1] and shown[0][2] == "24,072" and shown[0][3] == "1 个文档"
     assert shown[1][0].startswith("1.2") and shown[1][1].startswith("3 sec") and shown[1][3] == "1 document"
-
