@@ -36,7 +36,7 @@ fail() {
     if [ "$(free_kb)" -lt 20000 ]; then
         die "磁盘已满（$ROOT）。请清理后再运行一次。" "The disk of $ROOT is full. Free some space and run this again."
     fi
-    if grep -qiE 'network|connection|resolve|timed out|dns error|unreachable|name resolution|getaddrinfo' "$LOG" 2>/dev/null; then
+    if grep -qiE 'network|connection|resolve|timed out|dns error|unreachable|getaddrinfo|from versions: none' "$LOG" 2>/dev/null; then
         die "$1 无法访问软件包索引。请检查网络；内网请设置 PIP_INDEX_URL（或 UV_DEFAULT_INDEX）指向可用的镜像，然后再运行一次。" \
             "$2 The package index cannot be reached. Check the network, or point PIP_INDEX_URL (or UV_DEFAULT_INDEX) at a mirror, and run this again."
     fi
@@ -45,8 +45,9 @@ fail() {
 
 free_kb() { df -Pk "$ROOT" | awk 'NR == 2 { print $4 }'; }
 
+# Distributions split the standard library: what the brain needs of it must be there.
 supported_python() {
-    "$1" -c 'import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
+    "$1" -c 'import ctypes, http.client, sqlite3, ssl, sys, zlib; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null
 }
 
 # Prints the path of the first supported Python; behind a shim or a virtual environment, that of the real one.
@@ -95,18 +96,33 @@ with_uv() {
     export UV_PYTHON_INSTALL_DIR="$TOOLS/python" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
     [ "$uv" != "$TOOLS/uv" ] || export UV_CACHE_DIR="${UV_CACHE_DIR:-$TOOLS/cache}"
     if [ ! -x "$folder/bin/python" ]; then
-        step "$uv" venv --no-project --clear --python "${python:-3.12}" "$folder" || fail "创建 Python 环境失败。" "Making the Python environment failed."
+        step "$uv" venv --no-project --clear --python "${python:-3.12}" "$folder" || return 1
     fi
     step "$uv" pip install --python "$folder/bin/python" --require-hashes --no-deps --compile-bytecode -r "$requirements"
 }
 
+has_venv() { [ -n "$1" ] && "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
 with_pip() {
     local python=$1 folder=$2 requirements=$3
-    if [ ! -x "$folder/bin/python" ]; then
-        step "$python" -m venv --clear "$folder" || fail "创建 Python 环境失败。" "Making the Python environment failed."
+    if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
+        step "$python" -m venv --clear "$folder" || return 1
     fi
     step "$folder/bin/python" -m pip install --disable-pip-version-check --require-hashes --no-deps --no-compile -r "$requirements" &&
         step "$folder/bin/python" -m compileall -q -j 0 "$folder/lib"
+}
+
+# uv where there is one, since it is much faster; pip where uv fails too, since it knows mirrors (pip.conf) that uv does not.
+install_packages() {
+    local folder=$1 requirements=$2 python uv
+    python=$(find_python || true)
+    uv=$(find_uv || true)
+    if [ -z "$uv" ] && ! has_venv "$python"; then
+        get_uv || fail "下载 uv 失败；也可以自行安装 Python 3.11–3.13（含 venv）。" "Downloading uv failed; or install a Python 3.11 to 3.13 with venv yourself."
+        uv=$(find_uv) || fail "uv 无法运行。" "uv does not run here."
+    fi
+    [ -n "$uv" ] && with_uv "$uv" "$folder" "$requirements" "$python" && return 0
+    has_venv "$python" && with_pip "$python" "$folder" "$requirements"
 }
 
 # The package itself: a path file and a launcher, so that nothing has to be built.
@@ -122,7 +138,7 @@ link_package() {
 environment_stamp() { printf '%s %s\n' "$ROOT" "$(sha256sum <"$1")"; }
 
 ensure_environment() {
-    local folder=$1 requirements=$2 stamp python uv
+    local folder=$1 requirements=$2 stamp
     stamp=$(environment_stamp "$requirements")
     if [ -x "$folder/bin/python" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
         return 0
@@ -142,17 +158,7 @@ ensure_environment() {
     : >"$LOG"
     [ "$(free_kb)" -gt "$NEEDED_KB" ] || die "磁盘空间不足：$ROOT 所在磁盘需要 500 MB 空闲空间。" "Not enough room: the disk of $ROOT needs 500 MB free."
     say "首次准备：创建 Python 环境并安装依赖（通常 10–60 秒）…" "first set-up: making a Python environment and installing packages (10 to 60 s as a rule) …"
-    python=$(find_python || true)
-    uv=$(find_uv || true)
-    if [ -z "$uv" ] && { [ -z "$python" ] || ! "$python" -c 'import ensurepip, venv' 2>/dev/null; }; then
-        get_uv || fail "下载 uv 失败。" "Downloading uv failed."
-        uv=$(find_uv) || fail "uv 无法运行。" "uv does not run here."
-    fi
-    if [ -n "$uv" ]; then
-        with_uv "$uv" "$folder" "$requirements" "$python" || fail "安装依赖失败。" "Installing packages failed."
-    else
-        with_pip "$python" "$folder" "$requirements" || fail "安装依赖失败。" "Installing packages failed."
-    fi
+    install_packages "$folder" "$requirements" || fail "安装依赖失败。" "Installing packages failed."
     link_package "$folder"
     printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
     rm -rf "$TOOLS/cache"
