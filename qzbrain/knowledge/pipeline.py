@@ -23,7 +23,7 @@ from qzbrain.retrieval.feeder import Feeder
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, document_texts, documents, outbox
 
-_BATCH_CHUNKS = 4000
+_BATCH_CHUNKS = 2000
 _BATCH_CHARS = 8_000_000
 _BATCH_S = 1.0
 _stored = update(documents).where(documents.c.id == bindparam("document_id"))

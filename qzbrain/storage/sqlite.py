@@ -9,6 +9,7 @@ native calls go to the pool (no logging, no shared locks: those hang there).
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,8 @@ def _inline(function: Callable[..., Any], *args: Any) -> Any:
 
 def offloader() -> Callable[..., Any]:
     """`call(function, *args)`: in the hub's native thread pool when gevent has patched this process, else right here."""
-    try:
-        from gevent import monkey
-    except ImportError:
-        return _inline
-    if not monkey.is_module_patched("socket"):
+    monkey = sys.modules.get("gevent.monkey")  # whoever patched has imported it; the worker need not
+    if monkey is None or not monkey.is_module_patched("socket"):
         return _inline
     from gevent import get_hub
 
@@ -110,6 +108,6 @@ def connect(path: Path) -> OffloadConnection:
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=OffloadConnection, cached_statements=256
     )
     connection.offload = offloader()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY", "cache_size=-8000"):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY", "cache_size=-2000"):
         sqlite3.Cursor.execute(sqlite3.Connection.cursor(connection), f"PRAGMA {pragma}")
     return connection
