@@ -146,7 +146,7 @@ class GroupCommit:
             with self._database.write_blindly() as connection:
                 for statement, rows in groupby(batch, key=lambda x: x.statement):
                     connection.execute(statement, [x.row for x in rows])
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  whatever it was, each caller that waits must hear of it
             if len(batch) > 1 and isinstance(exc, BrainError | DBAPIError) and not isinstance(exc, StorageFull | StorageBusy):
                 for one in batch:  # one bad row must not take the others with it
                     self._commit([one])
