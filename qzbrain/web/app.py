@@ -47,6 +47,7 @@ def create_app(brain: Brain) -> Flask:
     )
     app.config["MAX_CONTENT_LENGTH"] = (brain.settings.max_upload_mb << 20) + _MULTIPART_SLACK
     app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.url_map.merge_slashes = False  # an address is found or not; no redirects
     app.before_request(_begin(brain))
     app.after_request(_finish)
     for kind in (BrainError, HTTPException, Exception):

@@ -25,6 +25,7 @@ timeout = 60
 graceful_timeout = 900
 keepalive = 75
 http_parser = "auto"
+forwarded_allow_ips = ""
 accesslog = None
 errorlog = "-"
 loglevel = "warning"

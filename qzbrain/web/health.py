@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from flask import Response
@@ -17,6 +15,7 @@ from sqlalchemy import Select, func, select
 from qzbrain import logs
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError
+from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.metrics import REGISTRY
 from qzbrain.storage.tables import documents, jobs, knowledge_bases
 from qzbrain.web import replies
@@ -84,7 +83,7 @@ def _index(brain: Brain) -> str:
 
 
 def _worker(brain: Brain) -> str:
-    return "ok" if is_locked(brain.settings.data / "worker.lock") else "no worker holds the data folder's lock yet"
+    return "ok" if worker_is_alive(brain.settings.data) else "no worker holds the data folder's lock yet"
 
 
 def _sample(brain: Brain) -> str:
@@ -95,17 +94,6 @@ def _sample(brain: Brain) -> str:
 
 
 _CHECKS: dict[str, Callable[[Brain], str]] = {"database": _database, "index": _index, "worker": _worker, "sample": _sample}
-
-
-def is_locked(path: Path) -> bool:
-    """Whether any process holds a flock on this file. Asks the kernel's list: trying the lock could take it from who is just starting."""
-    try:
-        status = path.stat()
-        held = Path("/proc/locks").read_text(encoding="ascii")
-    except OSError:
-        return False
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return any("FLOCK" in line and f" {device} " in line for line in held.splitlines())
 
 
 class _AtScrape:
