@@ -101,5 +101,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def _answered(brain: Brain, caller: Caller, kb: str, question: Question) -> Answer | None:
+    """The extractive answer; its conversation is not kept, an evaluation is no history."""
     turn = brain.chat.begin(caller, Ask(message=question.text, model="extractive", knowledge_bases=[kb], origin="api"))
-    return next((event.answer for event in brain.chat.answer(turn) if isinstance(event, Done)), None)
+    answer = next((event.answer for event in brain.chat.answer(turn) if isinstance(event, Done)), None)
+    brain.chat.conversations.delete(caller, turn.conversation_id)
+    return answer

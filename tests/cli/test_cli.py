@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from qzbrain.cli.app import main
+from qzbrain.cli.session import open_brain
 
 RULE = "采购金额超过五十万元的，须经董事会批准。采购金额不超过五十万元的，由总经理批准。"
 
@@ -108,6 +109,8 @@ def test_a_corpus_counts_its_lines(run: Run, tmp_path: Path) -> None:
     assert set(figures["recall"]) == {"1", "5"}
     assert figures["recall"]["5"] == 1.0
     assert {"mrr", "answer_in_shown_sentences", "p50_ms", "p95_ms"} <= set(figures)
+    with open_brain() as (brain, caller):
+        assert brain.chat.conversations.page(caller, include_api=True).data == ()  # an evaluation leaves no history
 
 
 def test_queued_documents_are_read_by_the_next_command_that_waits(run: Run, rules: Path) -> None:
@@ -130,8 +133,6 @@ def test_knowledge_bases_are_made_listed_and_removed(run: Run) -> None:
 def test_one_document_can_be_removed_only_from_its_own_knowledge_base(run: Run, rules: Path) -> None:
     run("kb", "add", "a", rules / "purchase.txt", "--create")
     run("kb", "create", "b")
-    from qzbrain.cli.session import open_brain
-
     with open_brain() as (brain, caller):
         document = brain.knowledge.documents(caller, "a").data[0]
     wrong = run("kb", "rm", "b", document.id, "--json")
