@@ -52,6 +52,12 @@ def test_nothing_is_inline_and_nothing_points_to_another_origin() -> None:
         assert "innerHTML" not in text, path
 
 
+def test_the_page_asks_for_every_module_at_once() -> None:
+    page = (CONSOLE / "index.html").read_text(encoding="utf-8")
+    named = set(re.findall(r'(?:modulepreload" href|src)="/console/([^"]+\.js)"', page))
+    assert named == {path.relative_to(CONSOLE).as_posix() for path in CONSOLE.rglob("*.js")}
+
+
 def test_no_icon_is_an_emoji_and_no_line_is_left_for_later() -> None:
     for path in OWN:
         text = path.read_text(encoding="utf-8")

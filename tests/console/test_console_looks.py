@@ -125,11 +125,11 @@ def test_answers_are_announced_and_the_focus_is_seen(server: Server, open_page) 
     assert outline == "solid2px"
 
 
-@pytest.mark.parametrize(("size", "zoom"), [((375, 740), 1), ((683, 384), 2), ((1366, 768), 1), ((1920, 1080), 1)])
+@pytest.mark.parametrize(("size", "zoom"), [((375, 740), 1), ((683, 384), 2), ((1366, 768), 1)])
 def test_pages_fit_their_width(server: Server, open_page, conversation: str, size: tuple[int, int], zoom: int) -> None:
     for path in ("/", conversation, "/knowledge", "/knowledge/laws"):
         page = open_page(server.url + path, size=size, device_scale_factor=zoom)
-        expect(page.locator("#main")).to_be_visible()
+        expect(page.locator("#main :is(.examples, .prose, .base-list, .documents)")).to_be_visible()
         assert overflow(page) <= 0, path
 
 
@@ -160,9 +160,8 @@ def test_a_long_question_and_a_long_line_fit(server: Server, open_page) -> None:
     expect(page.locator(".question")).to_have_count(1)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("lang", ["zh-CN", "en-GB"])
-def test_axe_finds_nothing_serious(server: Server, open_page, conversation: str, dark: bool, lang: str) -> None:
+@pytest.mark.parametrize(("lang", "dark"), [("zh-CN", False), ("en-GB", True)], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(server: Server, open_page, conversation: str, lang: str, dark: bool) -> None:
     page = open_page(server.url + conversation, dark=dark, lang=lang)
     page.locator(".mark").first.click()
     expect(page.locator(".pane .passage").first).to_be_visible()
