@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 bind = f"{_settings.qzbrain_host if ':' not in _settings.qzbrain_host else f'[{_settings.qzbrain_host}]'}:{_settings.qzbrain_port}"
 workers = _settings.web_workers
-worker_class = "gevent"
+worker_class = "qzbrain.web.gunicorn_worker.Worker"
 worker_connections = 20_000
 backlog = 4096
 timeout = 60

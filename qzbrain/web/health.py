@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
@@ -25,14 +24,14 @@ log = logs.get(__name__)
 
 SAMPLE = "laws"
 _ANY_BASE = select(knowledge_bases.c.id).limit(1)
-_SAMPLE: Select[Any] = (
-    select(documents.c.status, func.count())
+_SAMPLE: Select[tuple[str, int]] = (
+    select(documents.c.status, func.count().label("number"))
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
     .where(knowledge_bases.c.name == SAMPLE)
     .group_by(documents.c.status)
 )
-_JOBS: Select[Any] = select(jobs.c.status, func.count()).group_by(jobs.c.status)
-_DOCUMENTS: Select[Any] = select(documents.c.status, func.count()).group_by(documents.c.status)
+_JOBS: Select[tuple[str, int]] = select(jobs.c.status, func.count().label("number")).group_by(jobs.c.status)
+_DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().label("number")).group_by(documents.c.status)
 
 
 def routes(brain: Brain) -> APIBlueprint:
@@ -88,7 +87,7 @@ def _worker(brain: Brain) -> str:
 
 def _sample(brain: Brain) -> str:
     """The first start brings documents; until one of them is ready there is nothing to answer from."""
-    counts = {row[0]: row[1] for row in brain.db.rows(_SAMPLE)}
+    counts: dict[str, int] = {row.status: row.number for row in brain.db.rows(_SAMPLE)}
     waiting = counts.get("pending", 0) + counts.get("running", 0)
     return f"reading the sample knowledge base {SAMPLE}: {waiting} documents to go" if waiting and not counts.get("ready") else "ok"
 
@@ -118,8 +117,8 @@ class _AtScrape:
         yield running
         yield queued
 
-    def _by_status(self, name: str, text: str, statement: Select[Any]) -> GaugeMetricFamily:
+    def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])
         for row in self._brain.db.rows(statement):
-            family.add_metric([row[0]], row[1])
+            family.add_metric([row.status], row.number)
         return family

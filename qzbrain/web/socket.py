@@ -50,6 +50,7 @@ class ChatSockets:
         self._brain = brain
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
+        app.extensions["chat_sockets"] = self
         server = engine.install(app, brain.settings.qzbrain_lang)
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
@@ -75,6 +76,12 @@ class ChatSockets:
         for follower in client.followed.values():
             follower.stop()
             self._leave(follower.turn)
+
+    def close_idle(self) -> None:
+        """Close the connections that follow no answer: the process is about to end, and clients come back to the next one."""
+        for client in tuple(self._clients.values()):
+            if not client.followed:
+                client.session.close()
 
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
