@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from qzbrain import logs
 from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
 from qzbrain.retrieval.embedded.schema import DOCUMENT, SCHEMA_HASH, chunk_document, schema
 from qzbrain.retrieval.embedded.searching import OpenIndex
+
+log = logs.get(__name__)
 
 WRITER_HEAP_BYTES = 24_000_000
 OPEN_INDEXES = 64
@@ -85,9 +88,18 @@ class TantivyIndex:
         return 0.0 if reader is None else reader.deleted_share
 
     def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
-        """See `SearchIndex.search`."""
+        """See `SearchIndex.search`. An index that breaks while it is read is given up: nothing is found until it is rebuilt."""
         reader = self._reader(kb_id)
-        return [] if reader is None or top_k < 1 else reader.search(query, top_k, document_ids)
+        if reader is None or top_k < 1:
+            return []
+        try:
+            return reader.search(query, top_k, document_ids)
+        except BaseException as exc:
+            if not _broken(exc):
+                raise
+            log.exception("index_unreadable", kb_id=kb_id)
+            self._folder(kb_id).disown()
+            return []
 
     # -- open indexes
 
@@ -114,7 +126,10 @@ class TantivyIndex:
             seen = stamp(meta)
             try:
                 opened = OpenIndex(generation)
-            except ValueError:
+            except BaseException as exc:
+                if not _broken(exc):
+                    raise
+                log.warning("index_unreadable", kb_id=kb_id, reason=str(exc))
                 if stamp(folder.pointer) == pointer:
                     return None
                 continue
@@ -123,6 +138,11 @@ class TantivyIndex:
                 self._open.popitem(last=False)
             return opened
         return None
+
+
+def _broken(exc: BaseException) -> bool:
+    """Whether this says that files are missing or damaged: tantivy's errors, and its panics, which Python gets as a BaseException."""
+    return isinstance(exc, ValueError | KeyError | OSError) or type(exc).__name__ == "PanicException"
 
 
 def _watermark(generation: Path, reader: OpenIndex) -> int:
