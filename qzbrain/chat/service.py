@@ -130,8 +130,8 @@ class ChatService:
         """Store the answer and make the last event of it."""
         answer = draft.answer(message_id=turn.message_id, conversation_id=turn.conversation_id, stopped=stopped)
         try:
-            _await(turn.pending)
-            store.finish_message(self._db, answer, status="stopped" if stopped else "complete").wait()
+            end = store.finish_message(self._db, answer, status="stopped" if stopped else "complete")
+            _await([end, *turn.pending])  # one transaction for all of a quick answer
         except BrainError as exc:
             return _failed(exc)
         return Done(answer)
