@@ -22,7 +22,7 @@ _ASKS_LIST = re.compile(
 _ANNOUNCES = re.compile(r"[：:]\s*\Z")
 _ITEM = re.compile(r"\s*(?:[（(][一二三四五六七八九十\d]{1,3}[）)]|[一二三四五六七八九十]{1,3}、|\d{1,2}[.、)）]|[-*•·])")
 _HEADING = re.compile(r"#{1,6}\s|[=\-*_]{3,}\Z")
-_EMPHASIS = re.compile(r"\*\*(.+?)\*\*")
+_EMPHASIS = re.compile(r"\*\*(\S(?:.*?\S)?)\*\*")
 
 
 @dataclass(frozen=True, slots=True)
