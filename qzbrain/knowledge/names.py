@@ -32,6 +32,8 @@ def display_name(name: str, default: str = "") -> str:
 
     A name that has nothing left is `default`.
     """
+    if name.isprintable() and len(name) <= LONGEST_NAME and "/" not in name and "\\" not in name:
+        return name.strip() or default  # nearly all; a corpus brings many
     last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     shown = "".join(x for x in last if unicodedata.category(x) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")).strip()
     if len(shown) > LONGEST_NAME:

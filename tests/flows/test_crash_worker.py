@@ -125,3 +125,24 @@ def test_a_command_waits_for_the_worker_and_takes_over_when_it_dies(brain: Brain
     work_inline(brain, done)
     assert done()
     assert not worker_is_alive(brain.settings.data)
+
+
+def test_a_worker_that_grew_large_starts_itself_anew_and_keeps_the_lock(brain: Brain, caller: Caller, worker: WorkerProcess) -> None:
+    brain.knowledge.create(caller, name="x")
+    process = worker.start("import qzbrain.worker as w; w._RENEW_S = 0.2; w._RENEW_ABOVE_MB = 1; w.main()")
+    seen_free: list[bool] = []
+
+    def renewed() -> bool:
+        if worker_is_alive(brain.settings.data):
+            seen_free.append(False)
+        elif seen_free:
+            seen_free.append(True)
+        return b"--lock" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+
+    until(renewed, within_s=20, what="started anew")
+    assert not any(seen_free), "the lock was free for a moment"
+    assert worker_is_alive(brain.settings.data)
+    until(lambda: _ready(brain, caller, "文件。"), within_s=30, what="work goes on")
+    assert worker.stop() < 2.5
+    assert process.returncode == 0
+    assert not worker_is_alive(brain.settings.data)

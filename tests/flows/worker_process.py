@@ -20,10 +20,11 @@ class WorkerProcess:
         self.data = data
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, code: str = "") -> subprocess.Popen[bytes]:
+        """Start the worker, or (for one with other constants) the code given."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QZBRAIN_")}
         environment |= {"QZBRAIN_DATA": str(self.data), "LOG_LEVEL": "warning"}
-        self.process = subprocess.Popen([sys.executable, "-m", "qzbrain.worker"], cwd=ROOT, env=environment)
+        self.process = subprocess.Popen([sys.executable, *(("-c", code) if code else ("-m", "qzbrain.worker"))], cwd=ROOT, env=environment)
         return self.process
 
     def kill(self) -> None:
