@@ -2,7 +2,7 @@
 
     python bench/answers.py --data DIR [--every 4] [--keep FOLDER]
 
-DIR holds A_retrieval/cmrc_dev, B_regulations and E_unanswerable (question sets of public corpora; see docs/benchmarks.md). `shown`: the gold
+DIR holds A_retrieval (cmrc_dev, qed_en, dureader_demo) and E_unanswerable (question sets of public corpora; see docs/benchmarks.md). `shown`: the gold
 answer stands in the answer's text; `listed`: there or in a citation's quote. One JSON object on standard output.
 """
 
@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from qzbrain.brain import Brain, build
+from qzbrain.chat.citations import SUPPORT_THRESHOLD, support
 from qzbrain.chat.plan import Ask
 from qzbrain.domain import Answer, Done
 from qzbrain.settings import Settings
+from qzbrain.text.normalize import searchable
+from qzbrain.text.sentences import sentences
 from qzbrain.worker import work_inline
 
 
@@ -94,6 +97,21 @@ def refusals(brain: Brain, kb: str, questions: Sequence[dict[str, Any]]) -> dict
     }
 
 
+def supported(folder: Path) -> dict[str, float]:
+    """Sentences of people's own answers that pass the citation check against their page, and against another question's page."""
+    texts = {row["id"]: searchable(row["text"]) for row in rows(folder / "corpus.jsonl")}
+    questions = rows(folder / "questions.jsonl")
+    passed = {"right": 0, "wrong": 0}
+    total = 0
+    for i, q in enumerate(questions):
+        wrong = questions[(i + len(questions) // 2) % len(questions)]
+        for text in (answer[start:end] for answer in q["answers"] for start, end in sentences(answer) if end - start >= 12):
+            total += 1
+            for name, pages in (("right", q["doc_ids"]), ("wrong", wrong["doc_ids"])):
+                passed[name] += max(support(text, texts[page], q["question"]) for page in pages) >= SUPPORT_THRESHOLD
+    return {"sentences": total, "right_page": round(passed["right"] / total, 4), "wrong_page": round(passed["wrong"] / total, 4)}
+
+
 def main() -> None:
     """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,6 +126,7 @@ def main() -> None:
         result = {
             "cmrc_dev": gold(brain, "cmrc", rows(args.data / "A_retrieval/cmrc_dev/questions.jsonl")[:: args.every]),
             "qed_en": gold(brain, "qed", rows(args.data / "A_retrieval/qed_en/questions.jsonl")[:: args.every]),
+            "citation_check": supported(args.data / "A_retrieval/dureader_demo"),
             "refusals": refusals(brain, "cmrc", rows(next((args.data / "E_unanswerable/cmrc_out_of_corpus").glob("*.jsonl")))[:: args.every]),
         }
         print(json.dumps(result, ensure_ascii=False, indent=1))
