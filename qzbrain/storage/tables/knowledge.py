@@ -70,6 +70,6 @@ chunks = Table(
     Column("heading_path", LongText, nullable=False),  # JSON array of strings
     Column("reference", String(32), nullable=False, default=""),  # article key: '12', '12-1', else ''
     Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
-    Index("ix_chunks_kb_id_reference", "kb_id", "reference"),
+    Index("ix_chunks_kb_id_reference", "kb_id", "reference", "document_id", "ordinal"),  # covers the look-up of articles
     sqlite_autoincrement=True,
 )

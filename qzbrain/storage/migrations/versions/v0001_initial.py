@@ -139,7 +139,7 @@ def upgrade() -> None:
     sqlite_autoincrement=True
     )
     op.create_index('ix_chunks_document_id_ordinal', 'chunks', ['document_id', 'ordinal'], unique=False)
-    op.create_index('ix_chunks_kb_id_reference', 'chunks', ['kb_id', 'reference'], unique=False)
+    op.create_index('ix_chunks_kb_id_reference', 'chunks', ['kb_id', 'reference', 'document_id', 'ordinal'], unique=False)
     op.create_table('document_texts',
     sa.Column('document_id', sa.String(length=32), nullable=False),
     sa.Column('text', sa.Text(length=2147483647), nullable=False),
