@@ -78,7 +78,7 @@ class Pipeline:
             self._feeder().catch_up(kb_id, {request.document_id: read.tokens for request, read in kept})
             with self._db.write() as connection:
                 still = owner.wanted(connection, [request.document_id for request, _ in kept])
-                mark_ready(connection, [(request.document_id, len(read.chunks)) for request, read in kept if request.document_id in still])
+                mark_ready(connection, still)
                 owner.ready(connection, sorted(still))
 
 

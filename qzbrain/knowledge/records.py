@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
@@ -51,12 +51,11 @@ def new_row(kb_id: str, identity: str, name: str, sha256: str, size_bytes: int) 
     }
 
 
-def mark_ready(connection: Connection, counted: Sequence[tuple[str, int]]) -> None:
-    """Documents, each with its number of chunks, can be found now."""
-    now = utc_now()
-    if counted:
-        values = {"status": "ready", "stage": "", "progress_done": bindparam("count"), "ready_at": now}
-        connection.execute(_stored.values(values), [{"document_id": x, "count": count} for x, count in counted])
+def mark_ready(connection: Connection, document_ids: Collection[str]) -> None:
+    """Documents can be found now, with all their chunks."""
+    values = {"status": "ready", "stage": "", "progress_done": documents.c.chunks, "ready_at": utc_now()}
+    if document_ids:
+        connection.execute(update(documents).where(documents.c.id.in_(document_ids)).values(values))
 
 
 def fail_document(connection: Connection, document_id: str, error: BrainError) -> None:
