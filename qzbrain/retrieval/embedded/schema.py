@@ -19,7 +19,7 @@ SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 4".encode()).h
 def schema() -> Any:
     """Terms come blank-separated from text.tokenize, so tantivy only splits them; positions are not kept.
 
-    `terms` holds each term of text and context once: one look-up tells whether a chunk covers a term, and how many chunks do.
+    `terms` holds each term of text and context once: one look-up tells whether a chunk covers a term.
     `seq` is the watermark under which a chunk was committed, `length` counts the body's terms.
     """
     from tantivy import SchemaBuilder

@@ -86,7 +86,7 @@ class OpenIndex:
         if known is None:
             if len(self._idf) > KNOWN_TERMS:
                 self._idf.clear()
-            frequency = self._searcher.doc_freq(TERMS, term)
+            frequency = max(self._searcher.doc_freq(BODY, term), self._searcher.doc_freq(CONTEXT, term))
             others = max(0, self._searcher.num_docs - frequency) + BACKGROUND
             known = self._idf[term] = math.log(1 + (others + 0.5) / (frequency + 0.5))
         return known
