@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from qzbrain.knowledge.answers import ReadDocument, checked_answer
 from qzbrain.settings import ROOT, Settings
 
 log = logs.get(__name__)
-_AHEAD = 400
+_AHEAD = 2000
+_PIPE_BYTES = 1 << 20
+_SMALLEST_PIPE_BYTES = 1 << 14
 _AHEAD_BYTES = 1 << 20
 _WAIT_S = 0.2
 _DEATHS = 2
@@ -215,7 +218,7 @@ class _Child:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self.capacity = fcntl.fcntl(self._stdin, fcntl.F_GETPIPE_SZ) if hasattr(fcntl, "F_GETPIPE_SZ") else 1 << 14
+        self.capacity = _widened(self._stdin.fileno())
         self.ready = False
         self._answers: queue.Queue[Any] = queue.Queue()
         longest = 64 * settings.max_text_chars + (1 << 24)
@@ -252,6 +255,15 @@ class _Child:
         except (ValueError, OSError) as exc:
             log.warning("reading_child_nonsense", error=repr(exc)[:200])
         self._answers.put(False)
+
+
+def _widened(pipe: int) -> int:
+    """The bytes that a pipe holds, made as many as an ordinary user may ask for: the child goes on while its caller writes to the index."""
+    if not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return _SMALLEST_PIPE_BYTES
+    with suppress(OSError):  # many pipes of this user are wide already
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
 
 
 def _timeout(seconds: int) -> ParseFailed:
