@@ -27,6 +27,7 @@ _UNFINISHED = re.compile(r"[\[［【][\d\s,，、]{0,40}\Z")
 _MARK = re.compile(r"\[(\d{1,3})\]")
 _LEADING = re.compile(r"\s*(?:\[\d{1,3}\]\s*)+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_LIST_NUMBER = re.compile(r"[ \t>*#\-+]*[(（]?\d{1,3}(?:[.．](?!\d)|[、)）]\s*)[ \t*]*")
 _HAN_RUN = re.compile(r"[\u3400-\u9fff]+")
 _LATIN = re.compile(r"[a-z]{2,}")
 _STOP = frozenset("的了是在和与及或就都而也又很到有为以于之其这那此该等所将并但中上下对由按者不一")
@@ -101,7 +102,7 @@ def check(answer: str, citations: Sequence[Citation], *, question: str = "") -> 
         indexes = [n for n in named if n in by_index]
         if not indexes:
             continue
-        stands = support(_MARK.sub("", answer[start:end]), " ".join(folded[n] for n in indexes), question) >= SUPPORT_THRESHOLD
+        stands = support(_MARK.sub("", answer[_statement(answer, start, end) : end]), " ".join(folded[n] for n in indexes), question) >= SUPPORT_THRESHOLD
         if not stands:
             unsupported.append((start, end))
         for n in indexes:
@@ -140,6 +141,14 @@ def _sentences_with_marks(answer: str) -> list[tuple[int, int, list[int]]]:
         previous = (start, end, [int(n) for n in _MARK.findall(answer[start:end])])
         found.append(previous)
     return [x for x in found if x[2]]
+
+
+def _statement(answer: str, start: int, end: int) -> int:
+    """Where a sentence says something: behind the number of a list item, which is the answer's own and stands in no passage."""
+    if answer[:start].rstrip(" \t")[-1:] not in ("", "\n"):
+        return start
+    numbered = _LIST_NUMBER.match(answer, start, end)
+    return numbered.end() if numbered else start
 
 
 def _terms(folded: str) -> set[str]:

@@ -61,6 +61,19 @@ def test_marks_after_the_full_stop_belong_to_the_sentence_before() -> None:
     assert (checked.unsupported, checked.citations[0].supported) == ((), True)
 
 
+@pytest.mark.parametrize("number", ["5. ", "5.", "5、", "5）", "（5）", "5) ", "- 5. ", "**5.** ", "  12. "])
+def test_the_number_of_a_list_item_needs_no_passage(number: str) -> None:
+    answer = f"包括以下各项：\n{number}罚款的数额为五百元以上一千元以下。[1]"
+    checked = check(answer, [citation(1, ARTICLE)])
+    assert (checked.unsupported, checked.citations[0].supported) == ((), True)
+
+
+@pytest.mark.parametrize("statement", ["5.2万元为罚款的数额。", "5000元以上为罚款的数额。", "罚款的数额分为 5、罚款。", "5 罚款的数额为五百元以上一千元以下。"])
+def test_a_number_that_says_something_is_still_held_against_the_passage(statement: str) -> None:
+    checked = check(f"{statement}[1]", [citation(1, ARTICLE)])
+    assert checked.citations[0].supported is False
+
+
 def test_two_passages_may_bear_out_one_sentence_together() -> None:
     answer = "罚款由公安机关决定，The Old Bridge was built in 1742[1][2]。"
     assert check(answer, [citation(1, ARTICLE), citation(2, ENGLISH)]).unsupported == ()
