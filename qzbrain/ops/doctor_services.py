@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 import urllib.error
 import urllib.request
 
+from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import running_brain
 from qzbrain.ops.supervision import log_folder
@@ -81,22 +81,9 @@ def web(settings: Settings) -> list[Finding]:
 def worker(settings: Settings) -> list[Finding]:
     """A worker holds its lock."""
     title = ("后台处理", "worker")
-    if worker_runs(settings):
+    if worker_is_alive(settings.data):
         return [Finding.ok("worker", 8, title, ("正在运行", "running"))]
     if not running_brain(settings):
         return [Finding.skip("worker", 8, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
     log = log_folder(settings) / "worker.log"
     return [Finding.fail("worker", 8, title, ("没有运行", "not running"), (f"查看 {log}", f"see {log}"))]
-
-
-def worker_runs(settings: Settings) -> bool:
-    """Whether a process holds the worker's lock on the data folder."""
-    try:
-        with (settings.data / "worker.lock").open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-    except OSError:
-        return False
-    return False

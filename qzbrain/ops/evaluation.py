@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qzbrain.chat.service import Ask
-from qzbrain.domain import Answer, Caller, Done, Hit
+from qzbrain.domain import Answer, Caller, Done
 from qzbrain.errors import InvalidRequest
+from qzbrain.retrieval.evaluate import documents_in_order, first_rank, mean_reciprocal_rank, percentile, recall_at
 from qzbrain.retrieval.hybrid import SearchQuery
 
 if TYPE_CHECKING:
@@ -66,24 +67,18 @@ def evaluate(
         started = time.perf_counter()
         found = brain.retriever.search(SearchQuery(question.text, top_k=max(_LEAST_HITS, *cuts)), scope)
         took_ms.append((time.perf_counter() - started) * 1000)
-        ranks.append(rank_of(found.hits, question.doc_ids))
+        ranks.append(first_rank(documents_in_order(found.hits), question.doc_ids))
         if question.answers:
             shown.append(shows(_answered(brain, caller, kb, question), question.answers))
         on_progress(done, len(questions))
     return {
         "questions": len(questions),
-        "recall": {str(cut): round(sum(rank is not None and rank <= cut for rank in ranks) / len(ranks), 4) for cut in cuts},
-        "mrr": round(sum(1 / rank for rank in ranks if rank) / len(ranks), 4),
+        "recall": {str(cut): round(recall_at(ranks, cut), 4) for cut in cuts},
+        "mrr": round(mean_reciprocal_rank(ranks), 4),
         "answer_in_shown_sentences": round(sum(shown) / len(shown), 4) if shown else None,
         "p50_ms": round(percentile(took_ms, 0.5), 2),
         "p95_ms": round(percentile(took_ms, 0.95), 2),
     }
-
-
-def rank_of(hits: Sequence[Hit], right: frozenset[str]) -> int | None:
-    """The rank, from 1, of the first right document; further chunks of a document do not count. A document without external id goes by its name."""
-    order = dict.fromkeys(hit.external_id or hit.document for hit in hits)
-    return next((rank for rank, document in enumerate(order, 1) if document in right), None)
 
 
 def shows(answer: Answer | None, answers: Sequence[str]) -> bool:
@@ -92,12 +87,6 @@ def shows(answer: Answer | None, answers: Sequence[str]) -> bool:
         return False
     texts = ["".join(text.split()) for text in (answer.answer, *(x.quote for x in answer.citations))]
     return any("".join(one.split()) in text for one in answers for text in texts)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie, by nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def _answered(brain: Brain, caller: Caller, kb: str, question: Question) -> Answer | None:

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from qzbrain.retrieval.evaluate import auroc, first_rank, mean_reciprocal_rank, ndcg_at, percentile, recall_at
+from qzbrain.domain import Hit
+from qzbrain.retrieval.evaluate import auroc, documents_in_order, first_rank, mean_reciprocal_rank, ndcg_at, percentile, recall_at
 from qzbrain.retrieval.question import ASKING, asked_terms
 
 
@@ -15,6 +16,17 @@ def test_measures_by_hand() -> None:
     assert mean_reciprocal_rank(ranks) == pytest.approx((1 + 1 / 3) / 3)
     assert ndcg_at(["x", "a", "b"], {"a", "b"}, 3) == pytest.approx((1 / math.log2(3) + 1 / 2) / (1 + 1 / math.log2(3)))
     assert ndcg_at(["a"], set(), 3) == recall_at([], 1) == mean_reciprocal_rank([]) == 0.0
+
+
+def hit(external_id: str | None, name: str = "file.md") -> Hit:
+    return Hit(
+        chunk_id=1, document_id="d", external_id=external_id, document=name, title="", kb_id="k", knowledge_base="kb", heading_path=(),
+        ordinal=0, text="", start=0, end=0, page=None, score=1.0, confidence=1.0,
+    )  # fmt: skip
+
+
+def test_chunks_of_one_document_count_once_where_the_best_stands() -> None:
+    assert documents_in_order([hit("a"), hit("a"), hit("b"), hit("a"), hit(None, "law.md")]) == ["a", "b", "law.md"]
 
 
 def test_auroc_counts_ties_half() -> None:
