@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qzbrain.cli.session import work_until
-from qzbrain.cli.terminal import progress, result, t
+from qzbrain.cli.terminal import WrongUsage, progress, result, t
 from qzbrain.domain import AddedDocument, Caller, JobRecord
 from qzbrain.errors import BrainError, InvalidRequest, NotFound
 
@@ -41,7 +41,7 @@ class Report:
 
 
 def files_of(paths: Sequence[Path], *, recursive: bool) -> list[File]:
-    """The files meant, in order; hidden ones inside folders are left out. Raises InvalidRequest when a path is missing or nothing is found."""
+    """The files meant, in order; hidden ones inside folders are left out. Raises WrongUsage when a path is missing or nothing is found."""
     found: list[File] = []
     for path in paths:
         if path.is_dir():
@@ -51,9 +51,9 @@ def files_of(paths: Sequence[Path], *, recursive: bool) -> list[File]:
         elif path.is_file():
             found.append(File(path, path.name))
         else:
-            raise InvalidRequest("path_not_found", zh=f"没有这个文件或目录：{path}", en=f"There is no such file or folder: {path}", param="paths")
+            raise WrongUsage("path_not_found", zh=f"没有这个文件或目录：{path}", en=f"There is no such file or folder: {path}", param="paths")
     if not found:
-        raise InvalidRequest(
+        raise WrongUsage(
             "no_files",
             zh="给出的目录中没有文件；子目录需要加 --recursive。",
             en="The folders given hold no files; for sub-folders add --recursive.",

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from qzbrain.cli import asking, configuration, evaluating, knowledge, system
-from qzbrain.cli.terminal import LANG, note, result_json, t
+from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
 app = typer.Typer(
@@ -30,7 +30,7 @@ app.command(help=t("逐项检查部署，并说明如何处理", "Check the depl
 
 
 def main() -> None:
-    """Run the command line and exit. Wrong usage and interruption are typer's own (exit codes 2 and 130)."""
+    """Run the command line and exit. Most wrong usage (exit code 2) and interruption (130) are typer's own."""
     try:
         app(prog_name="qzbrain")
     except BrainError as exc:
@@ -44,4 +44,4 @@ def _failed(exc: BrainError) -> int:
         result_json(exc.body(LANG))
     else:
         note(exc.message(LANG))
-    return 1
+    return 2 if isinstance(exc, WrongUsage) else 1

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 import orjson
 import typer
 
+from qzbrain.errors import InvalidRequest
 from qzbrain.settings import environment_language
 
 LANG = environment_language()
@@ -19,6 +20,10 @@ LANG = environment_language()
 def t(zh: str, en: str) -> str:
     """The text for this reader."""
     return zh if LANG == "zh" else en
+
+
+class WrongUsage(InvalidRequest):
+    """The command cannot be meant as it was typed, as with a path that is not there: exit code 2."""
 
 
 Json = Annotated[bool, typer.Option("--json", help=t("以 JSON 输出结果（供程序使用）", "Print the result as JSON (for programs)"))]

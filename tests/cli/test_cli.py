@@ -155,7 +155,6 @@ def test_reindex_rebuilds(run: Run, rules: Path) -> None:
         (("ask", "问", "--model", "nothing"), "model_not_found"),
         (("kb", "create", "../x"), None),
         (("kb", "add", "nowhere", __file__), "knowledge_base_not_found"),
-        (("kb", "add", "nowhere", "/does/not/exist"), "path_not_found"),
         (("eval", "nowhere", "/does/not/exist"), "questions_unreadable"),
     ],
 )
@@ -169,6 +168,18 @@ def test_errors_are_sentences_or_objects_never_tracebacks(run: Run, arguments: t
     error = given.json["error"]
     assert {"message", "type", "code", "param"} == set(error)
     assert code is None or error["code"] == code
+
+
+def test_a_path_that_is_not_there_is_wrong_usage_and_adds_nothing(run: Run, rules: Path) -> None:
+    said = run("kb", "add", "new", rules / "purchase.txt", "/does/not/exist", "--create", "--json")
+    assert (said.code, said.json["error"]["code"]) == (2, "path_not_found")
+    assert run("kb", "list", "--json").out == ""
+
+
+def test_folders_without_files_are_wrong_usage(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = run("kb", "add", "new", tmp_path / "empty", "--create", "--json")
+    assert (said.code, said.json["error"]["code"]) == (2, "no_files")
 
 
 @pytest.mark.parametrize("arguments", [("kb", "nonsense"), ("ask",), ("eval", "kb", "file", "--k", "0"), ("kb", "add", "x"), ("doctor", "--step", "x")])
