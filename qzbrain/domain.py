@@ -1,4 +1,4 @@
-"""Plain values that all layers share. Frozen, without behaviour beyond what their fields say; no database, no clock, no settings.
+"""Plain values that all layers share. Frozen (but for `Delta`), without behaviour beyond what their fields say; no database, no clock, no settings.
 
 Offsets count Unicode code points (Python `str` indices) in a document's stored text, end exclusive.
 """
@@ -351,9 +351,9 @@ class SourcesFound:
     citations: tuple[Citation, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delta:
-    """More text of the answer; `seq` from 0 without a gap; all deltas joined are the answer."""
+    """More text of the answer; `seq` from 0 without a gap; all deltas joined are the answer. Not frozen: there are thousands a second."""
 
     seq: int
     text: str

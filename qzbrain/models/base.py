@@ -25,9 +25,12 @@ class Generation:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Piece:
-    """Some text as it came; all deltas of one read merged. The last piece has `finish_reason` and perhaps `usage`."""
+    """Some text as it came; all deltas of one read merged. The last piece has `finish_reason` and perhaps `usage`.
+
+    Not frozen, as `domain.Delta`: one is made for each token, and a frozen one takes three times as long to make.
+    """
 
     text: str
     finish_reason: str | None = None

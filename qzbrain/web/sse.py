@@ -37,6 +37,14 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def _chunks_of(render: Callable[[StreamEvent], bytes]) -> Callable[[StreamEvent], bytes]:
+    def chunked(event: StreamEvent) -> bytes:
+        data = render(event)
+        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+    return chunked
+
+
 @contextmanager
 def cancelled_on_leaving(environ: WSGIEnvironment, turn: Turn) -> Iterator[None]:
     """While inside, the turn is cancelled as soon as the client closes its connection."""
@@ -86,8 +94,8 @@ class EventStream(Response):
         turn, ended = self._turn, threading.Event()
         chunked = environ.get("SERVER_PROTOCOL") != "HTTP/1.0"
         keeps = chunked and "close" not in environ.get("HTTP_CONNECTION", "").lower()
-        render, frame = self._render, chunk if chunked else bytes
-        follower = Follower(turn, wire, lambda event: frame(data) if (data := render(event)) else b"", ended=ended.set)
+        frame = chunk if chunked else bytes
+        follower = Follower(turn, wire, _chunks_of(self._render) if chunked else self._render, ended=ended.set)
         live = _Live(wire, self._head(chunked=chunked, keeps=keeps) + (frame(self._opening) if self._opening else b""), frame(_COMMENT))
         wire.watch_leaving(turn.cancellation.cancel)
         _live.add(live)

@@ -11,21 +11,26 @@ from qzbrain.chat.turns import Turn
 from qzbrain.domain import Answer, Delta, Done, Failed, Queued, SourcesFound, StreamEvent
 from qzbrain.errors import Cancelled, Lang
 from qzbrain.web import render
+from qzbrain.web.pace import pace
 from qzbrain.web.responses import failed_error
 
 
 def counted(events: Iterable[StreamEvent], transport: str) -> Iterator[StreamEvent]:
     """The events, counted as they pass; deltas in one sum at the end, because there are thousands a second."""
     begun, deltas = time.perf_counter(), 0
-    for event in events:
-        if type(event) is Delta:
-            deltas += 1
-        elif isinstance(event, Done):
-            _count_answer(event.answer, time.perf_counter() - begun)
-        elif isinstance(event, Failed):
-            metrics.ANSWER_FAILURES.labels(event.code).inc()
-        yield event
-    metrics.STREAM_DELTAS.labels(transport).inc(deltas)
+    pace.enter()
+    try:
+        for event in events:
+            if type(event) is Delta:
+                deltas += 1
+            elif isinstance(event, Done):
+                _count_answer(event.answer, time.perf_counter() - begun)
+            elif isinstance(event, Failed):
+                metrics.ANSWER_FAILURES.labels(event.code).inc()
+            yield event
+    finally:
+        pace.leave()
+        metrics.STREAM_DELTAS.labels(transport).inc(deltas)
 
 
 def finished(events: Iterable[StreamEvent]) -> Answer:
