@@ -5,7 +5,7 @@ Offsets count Unicode code points (Python `str` indices) in a document's stored 
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,13 +19,16 @@ T = TypeVar("T")
 
 
 def new_id() -> str:
-    """22 hexadecimal characters: the time of making in microseconds, so that ids of one process are in order, then 36 random bits."""
-    return f"{time.time_ns() // 1000:013x}{secrets.randbits(36):09x}"
+    """22 hexadecimal characters: the time of making in microseconds, so that ids of one process are in order, then 36 random bits.
+
+    Names, not secrets: who may see what an id names is asked in `auth.access`.
+    """
+    return f"{time.time_ns() // 1000:013x}{random.getrandbits(36):09x}"
 
 
 def utc_now() -> str:
     """Now as RFC 3339 in UTC with microseconds: `2026-11-24T03:11:00.123456Z`; sorts as text."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 @dataclass(frozen=True, slots=True)

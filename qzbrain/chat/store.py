@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import Row, bindparam, insert, select, update
 
 from qzbrain.chat.query import Earlier
@@ -77,7 +76,7 @@ def finish_message(db: Database, answer: Answer, *, status: str, error: dict[str
         _FINISH,
         {
             "b_id": answer.message_id, "b_status": status, "b_content": answer.answer, "b_model": answer.model, "b_rung": answer.rung,
-            "b_rung_reason": answer.rung_reason, "b_confidence": answer.confidence, "b_details": orjson.loads(orjson.dumps(details)),
+            "b_rung_reason": answer.rung_reason, "b_confidence": answer.confidence, "b_details": details,
             "b_finished_at": utc_now(),
         },
     )  # fmt: skip
