@@ -62,8 +62,9 @@ class Brain:
     def retriever(self) -> Retriever:
         """Joint retrieval."""
         from qzbrain.retrieval.hybrid import Retriever
+        from qzbrain.retrieval.mending import Mending
 
-        return Retriever(self.db, self.index, self.settings)
+        return Retriever(self.db, self.index, self.settings, Mending(self.db, self.jobs).report)
 
     @cached_property
     def models(self) -> ModelRegistry:

@@ -48,10 +48,13 @@ class Purge:
         self._checkpoint()
 
     def rebuild(self, leases: Sequence[Lease]) -> None:
-        """Build a knowledge base's index anew, beside the one in use."""
+        """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use."""
         for lease in leases:
             if self._exists(lease.job.kb_id):
-                self._rebuild(lease)
+                if lease.job.payload.get("only") == "missing":
+                    self._feeder().ensure(lease.job.kb_id, _shown(lease))
+                else:
+                    self._rebuild(lease)
 
     def _purge_index(self, lease: Lease) -> None:
         self._feeder().catch_up(lease.job.kb_id)
@@ -59,7 +62,7 @@ class Purge:
             self._rebuild(lease)
 
     def _rebuild(self, lease: Lease) -> None:
-        self._feeder().rebuild(lease.job.kb_id, lambda done, total: lease.progress("index", done, total, "documents"))
+        self._feeder().rebuild(lease.job.kb_id, _shown(lease))
 
     def _exists(self, kb_id: str) -> bool:
         return bool(self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)))
@@ -98,3 +101,7 @@ class Purge:
         row = self._db.rows(text("PRAGMA wal_checkpoint(TRUNCATE)"))[0]
         if row[0]:
             raise RuntimeError("the write-ahead log is in use")
+
+
+def _shown(lease: Lease) -> Callable[[int, int], None]:
+    return lambda done, total: lease.progress("index", done, total, "documents")

@@ -8,7 +8,7 @@ A hit whose row is gone (deleted a moment ago) is dropped; more is fetched to ke
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -62,7 +62,9 @@ class _Candidate:
 class Retriever:
     """Searches what a scope allows."""
 
-    def __init__(self, database: Database, index: SearchIndex, settings: Settings) -> None:
+    def __init__(self, database: Database, index: SearchIndex, settings: Settings, report_missing: Callable[[str], None] = lambda _kb_id: None) -> None:
+        """`report_missing` is told of each knowledge base that a search found without a usable index."""
+        self._report_missing = report_missing
         self._db = database
         self._index = index
         self._references = References(database, index)
@@ -111,6 +113,8 @@ class Retriever:
     def _unusable(self, scope: ReadScope) -> list[Degraded]:
         """Knowledge bases that have chunks and no index to search them by."""
         missing = [kb_id for kb_id in scope.kb_ids if self._index.watermark(kb_id) < 0 and self._db.rows(_HAS_CHUNKS, {"kb": kb_id})]
+        for kb_id in missing:
+            self._report_missing(kb_id)
         return [Degraded("lexical", _NO_INDEX.format(kb_id)) for kb_id in missing]
 
 
