@@ -1,15 +1,26 @@
-"""gunicorn's gevent worker, which at a stop waits for answers only: connections that are idle are closed at once.
+"""gunicorn's gevent worker, with two differences.
 
-gunicorn's own waits for every open connection: one idle browser tab would hold a restart up until it is killed.
+At a stop it waits for answers only, and closes connections that are idle at once. gunicorn's own waits for every open connection:
+one idle browser tab would hold a restart up until it is killed.
+
+What is no HTTP that can be served is answered in the shape of all other errors, not as gunicorn's HTML page.
 """
 
 from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
+import orjson
 from gunicorn.workers.ggevent import GeventWorker
+
+from qzbrain.domain import new_id
+from qzbrain.errors import BrainError
+from qzbrain.web.protocol_errors import refusal
+
+_INTERNAL = BrainError(zh="服务器内部错误，已记录。请稍后重试。", en="Internal error; it was logged. Try again.")
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
@@ -35,6 +46,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             raise StopIteration
         self._idle.add(sock)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer a request that gunicorn could not read, or broke at, and log it; the connection is closed after it."""
+        error = refusal(exc)
+        if error is None:
+            self.log.error("error handling a request", exc_info=exc)
+        with suppress(OSError):
+            client.sendall(_plain_reply(error or _INTERNAL))
+            client.shutdown(socket.SHUT_WR)
+
     def notify(self) -> None:
         """Called every second, also while the worker waits for its last answers."""
         super().notify()
@@ -43,3 +63,19 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
             self.wsgi.extensions["chat_sockets"].close_idle()
+
+
+def _plain_reply(error: BrainError) -> bytes:
+    """A whole HTTP/1.1 reply. The reader's language is not known: the message has both."""
+    body = error.body("en")
+    body["error"]["message"] = f"{error.zh} {error.en}"
+    content = orjson.dumps(body)
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        f"X-Request-Id: {new_id()}",
+        "X-Content-Type-Options: nosniff",
+        "Connection: close",
+    )
+    return "\r\n".join((*head, "", "")).encode("ascii") + content

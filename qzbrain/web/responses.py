@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from qzbrain import logs
 from qzbrain.domain import Failed
 from qzbrain.errors import BrainError, Conflict, InvalidRequest, Lang, NotFound, PayloadTooLarge, UnsupportedMedia
+from qzbrain.web.protocol_errors import refusal
 from qzbrain.web.validation import invalid
 
 log = logs.get(__name__)
@@ -69,6 +70,8 @@ def as_brain_error(exc: Exception) -> BrainError:
         return invalid(exc)
     if isinstance(exc, HTTPException):
         return _from_http(exc)
+    if (refused := refusal(exc)) is not None:  # met while the body was read
+        return refused
     log.error("request_failed", code="internal_error", exc_info=exc)
     return _INTERNAL
 
