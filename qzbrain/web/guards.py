@@ -11,7 +11,7 @@ own in the public DNS; scripts behind a tunnel send such, so it passes as long a
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from flask import g, request
 
@@ -31,6 +31,14 @@ def language(environ: dict[str, Any], default: Lang) -> Lang:
         if tag in ("zh", "en"):
             return "zh" if tag == "zh" else "en"
     return default
+
+
+def socket_language(environ: dict[str, Any], default: Lang) -> Lang:
+    """As `language`, but `?lang=zh|en` of a websocket's address goes first: pages cannot set headers there, and their reader may have chosen."""
+    asked = parse_qs(environ.get("QUERY_STRING", "")).get("lang", [""])[-1]
+    if asked in ("zh", "en"):
+        return "zh" if asked == "zh" else "en"
+    return language(environ, default)
 
 
 def caller(access: Access) -> Caller:

@@ -63,7 +63,7 @@ class ChatSockets:
 
     def connect(self, sid: str, environ: dict[str, Any], _auth: Any = None) -> None:
         """A client came."""
-        lang = guards.language(environ, self._brain.settings.qzbrain_lang)
+        lang = guards.socket_language(environ, self._brain.settings.qzbrain_lang)
         self._clients[sid] = _Client(environ[engine.SESSION], self._brain.access.local_caller(lang))
         metrics.SOCKETS.inc()
 

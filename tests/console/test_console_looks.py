@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
+from engine import Engine
 from playwright.sync_api import Page, expect
 from server import Server
 
@@ -48,6 +50,33 @@ def test_the_language_is_switched_and_remembered(server: Server, open_page, conv
     expect(page.locator(".rung")).to_contain_text("citation")
     page.reload()
     expect(page.locator("#question")).to_have_attribute("placeholder", "Ask the knowledge bases")
+
+
+def test_refusals_of_a_question_come_in_the_language_that_was_switched_to(server: Server, open_page) -> None:
+    page = open_page(server.url + "/", model="scripted-that-is-gone")
+    page.fill("#question", QUESTION)
+    page.press("#question", "Enter")
+    expect(page.locator(".answer-problem").last).to_contain_text("模型")
+    page.get_by_role("button", name="语言").click()
+    page.get_by_role("menuitemradio", name="English").click()
+    page.fill("#question", QUESTION)
+    page.press("#question", "Enter")
+    expect(page.locator(".answer-problem")).to_have_count(2)
+    expect(page.locator(".answer-problem").last).to_contain_text("model")
+
+
+def test_an_answer_goes_on_when_the_language_is_switched(server: Server, engine: Engine, open_page) -> None:
+    hold = threading.Event()
+    engine.script(["有立功表现的，", "应当从轻", "或者减轻处罚[1]。"], hold=hold)
+    page = open_page(server.url + "/")
+    page.fill("#question", QUESTION)
+    page.press("#question", "Enter")
+    expect(page.locator(".chip").first).to_be_visible()
+    page.get_by_role("button", name="语言").click()
+    page.get_by_role("menuitemradio", name="English").click()
+    hold.set()
+    expect(page.locator(".answer .prose")).to_contain_text("有立功表现的，应当从轻或者减轻处罚", timeout=20_000)
+    expect(page.locator(".answer")).to_have_attribute("aria-busy", "false")
 
 
 def test_the_theme_follows_the_system_and_the_switch(server: Server, open_page) -> None:
@@ -98,6 +127,18 @@ def test_everything_by_keyboard_only(server: Server, open_page) -> None:
     expect(page.get_by_role("dialog", name="快捷键")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_is_typed_right_after_the_shortcut_goes_into_the_search(server: Server, open_page) -> None:
+    page = open_page(server.url + "/", model="extractive")
+    page.focus("#question")
+    focused = page.evaluate("""async () => {
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "k", ctrlKey: true, bubbles: true, cancelable: true }));
+        await new Promise(queueMicrotask);
+        await new Promise(queueMicrotask);
+        return document.activeElement.getAttribute("role");
+    }""")
+    assert focused == "combobox"
 
 
 def test_nothing_is_sent_while_an_input_method_composes(server: Server, open_page) -> None:

@@ -150,6 +150,19 @@ def test_bad_payloads_are_refused_in_the_acknowledgement(connect: Connect, event
     assert {"message", "type", "code", "param"} == set(error)
 
 
+@pytest.mark.parametrize(
+    ("query", "header", "words"),
+    [("?lang=en", "zh-CN", "question"), ("?lang=zh", "en", "问题"), ("?lang=fr", "en", "question"), ("?lang=", "zh", "问题"), ("", "en", "question")],
+)
+def test_the_address_of_a_connection_names_its_language(web: WebProcess, query: str, header: str, words: str) -> None:
+    client = socketio.SimpleClient()
+    client.connect(web.url + query, headers={"Accept-Language": header}, transports=["websocket"])
+    try:
+        assert words in client.call("chat", {"message": " "}, timeout=10)["error"]["message"]
+    finally:
+        client.disconnect()
+
+
 def test_unknown_fields_are_ignored(connect: Connect, scripted: Engine) -> None:
     scripted.script(TEXTS, user="sio-more")
     client = connect()

@@ -1,6 +1,7 @@
 // Answers over Socket.IO. One live turn per running answer; a lost connection is taken up again at the last sequence number,
 // so that no character is lost or doubled. Knows nothing of what is on the screen.
 import { io } from "../vendor/socket.io-client-4.8.4/socket.io.js";
+import { lang } from "./i18n.js";
 import { store } from "./store.js";
 
 const ACK_TIMEOUT_MS = 20_000;
@@ -18,14 +19,19 @@ function dispatch(event, payload) {
 /** Connect, once. Called after the first paint. */
 export function connect() {
   if (socket) return socket;
-  socket = io({ transports: ["websocket"], reconnectionDelay: 300, reconnectionDelayMax: 3000, randomizationFactor: 0.3, timeout: 8000 });
+  socket = io({ transports: ["websocket"], query: { lang: lang.get() }, reconnectionDelay: 300, reconnectionDelayMax: 3000, randomizationFactor: 0.3, timeout: 8000 });
   socket.on("connect", () => {
     connection.set("connected");
     for (const turn of live.values()) turn.resume();
   });
   socket.on("disconnect", (reason) => {
+    if (reason === "io client disconnect") return; // ours, to speak another language
     connection.set("lost");
     if (reason === "io server disconnect") socket.connect();
+  });
+  lang.subscribe((chosen) => {
+    socket.io.opts.query = { lang: chosen };
+    socket.disconnect().connect(); // answers that run are taken up again
   });
   socket.on("connect_error", () => connection.set("lost"));
   for (const event of ["queued", "sources", "delta", "done", "error"]) socket.on(`chat:${event}`, (payload) => dispatch(event, payload));

@@ -1,6 +1,6 @@
 // Small controls: icon buttons, menus, dialogs, error boxes. Each has a label, a visible focus and works from the keyboard.
 import { useWords } from "../core/i18n.js";
-import { html, useEffect, useRef, useState } from "../core/ui.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/ui.js";
 import { Icon } from "./icons.js";
 
 export const IconButton = ({ icon, label, onClick, pressed, className = "", ...rest }) =>
@@ -64,7 +64,7 @@ function moveInMenu(event, root, close) {
 export function Dialog({ title, onClose, children, className = "" }) {
   const words = useWords();
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => { // before the next key comes: what is typed right after the shortcut belongs in here
     const before = document.activeElement;
     box.current.showModal();
     return () => before instanceof HTMLElement && before.isConnected && before.focus();
