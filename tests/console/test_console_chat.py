@@ -37,6 +37,7 @@ def test_a_question_is_answered_and_a_citation_opens_its_passage(server: Server,
     expect(page.locator(".rung")).to_contain_text("原文摘录，引用")
     assert page.locator(".chips .chip").count() >= 2
     page.locator(".mark").first.click()
+    expect(page.locator(".pane .passage").first).to_be_visible()  # the text of the document comes in a request of its own
     passage = "".join(page.locator(".pane .passage").all_inner_texts())
     source = urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).query)["source"][0]
     message, index = source.split(".")
