@@ -16,7 +16,7 @@ _LONGEST_REFERENCE = 32
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """A document as it will be stored; `tokens[i]` are those of `chunks[i]`."""
+    """A document as it will be stored; `tokens[i]` are those of `chunks[i]`, `headings` those of title and headings by their text."""
 
     text: str
     title: str
@@ -24,6 +24,7 @@ class ReadDocument:
     pages: int | None
     chunks: list[ChunkDraft]
     tokens: list[str]
+    headings: dict[str, str]
 
 
 def checked_answer(answer: Any, document_id: str, given_text: str | None, *, max_text_chars: int) -> ReadDocument | ParseFailed | None:
@@ -40,7 +41,7 @@ def checked_answer(answer: Any, document_id: str, given_text: str | None, *, max
             failed = answer["failed"]
             return ParseFailed(str(failed["code"])[:64], zh=str(failed["zh"])[:2000], en=str(failed["en"])[:2000])
         return _document(answer, given_text, max_text_chars)
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         log.warning("reading_child_nonsense", document_id=document_id, error=repr(exc)[:200])
         return None
 
@@ -50,9 +51,10 @@ def _document(answer: dict[str, Any], given_text: str | None, max_text_chars: in
     pages = answer["pages"]
     drafts = [_draft(ordinal, one, text) for ordinal, one in enumerate(answer["chunks"])]
     tokens = [_text(x) for x in answer["tokens"]]
+    headings = {_text(heading): _text(x) for heading, x in answer["headings"].items()}
     if len(text) > max_text_chars or len(tokens) != len(drafts) or not (pages is None or isinstance(pages, int)):
         raise ValueError("lengths do not fit")
-    return ReadDocument(text, _text(answer["title"])[:_LONGEST_TITLE], _text(answer["mime_type"])[:127], pages, drafts, tokens)
+    return ReadDocument(text, _text(answer["title"])[:_LONGEST_TITLE], _text(answer["mime_type"])[:127], pages, drafts, tokens, headings)
 
 
 def _draft(ordinal: int, one: Any, text: str) -> ChunkDraft:

@@ -19,7 +19,7 @@ from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.reader import Reader, ReadRequest
 from qzbrain.knowledge.records import mark_ready
 from qzbrain.knowledge.removal import forget_content
-from qzbrain.retrieval.feeder import Feeder
+from qzbrain.retrieval.feeder import DocumentTokens, Feeder
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, document_texts, documents, outbox
 
@@ -75,7 +75,7 @@ class Pipeline:
                 _write(connection, kb_id, kept)
             if not kept:
                 continue
-            self._feeder().catch_up(kb_id, {request.document_id: read.tokens for request, read in kept})
+            self._feeder().catch_up(kb_id, {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept})
             with self._db.write() as connection:
                 still = owner.wanted(connection, [request.document_id for request, _ in kept])
                 mark_ready(connection, still)

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
     else:
         parsed = parse_text(request["text"], name=request["name"], title=request["title"])
     drafts = chunk(parsed, chunk_chars=request["chunk_chars"], overlap_chars=request["overlap_chars"])
+    title = request["title"] or parsed.title
     return {
         "text": parsed.text if request["text"] is None else None,
         "title": parsed.title,
@@ -106,7 +108,14 @@ def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
         "pages": parsed.pages,
         "chunks": [[x.start, x.end, x.page, x.heading_path, x.reference] for x in drafts],
         "tokens": [index_tokens(x.text) for x in drafts],
+        "headings": {heading: _heading_tokens(heading) for heading in {title, *(heading for x in drafts for heading in x.heading_path)}},
     }
+
+
+@lru_cache(maxsize=4096)
+def _heading_tokens(heading: str) -> str:
+    """Of one title or heading; those of a book return in each of its documents."""
+    return index_tokens(heading)
 
 
 if __name__ == "__main__":

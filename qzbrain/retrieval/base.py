@@ -14,7 +14,7 @@ from typing import Protocol
 class IndexedChunk:
     """One chunk as an index sees it. `tokens`: its text's tokens joined by blanks (text.tokenize), '' = the index tokenises by itself.
 
-    `context`: heading path and document title, searched with the text but in a field of its own.
+    `context`: heading path and document title, one a line, searched with the text but in a field of its own; `context_tokens`: as `tokens`.
     """
 
     chunk_id: int
@@ -22,6 +22,7 @@ class IndexedChunk:
     text: str
     context: str
     tokens: str = ""
+    context_tokens: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ together, and a replay after kill -9 ends in the same index. Knows no backend: o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -17,8 +18,18 @@ from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, Pu
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, outbox
 
-Tokens = Mapping[str, Sequence[str]]
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentTokens:
+    """Token strings of a document, made elsewhere: of its chunks in order, and of its title and headings by their text."""
+
+    chunks: Sequence[str]
+    headings: Mapping[str, str]
+
+
+Tokens = Mapping[str, DocumentTokens]
 
 BATCH_DOCUMENTS = 64
 WORTH_COMPACTING = 0.25
@@ -49,52 +60,53 @@ class Feeder:
     def catch_up(self, kb_id: str, tokens: Tokens | None = None) -> int:
         """Apply the knowledge base's outbox rows, commit, prune them; returns how many rows are done with.
 
-        `tokens`: by document id the token strings of its chunks in order, where the caller has them already; only a saving.
+        `tokens`: by document id, where the caller has them already; only a saving, above all of the tokeniser's dictionary in this process.
         A missing or unreadable index is rebuilt. Raises StorageFull, Unavailable; nothing is lost then: the rows stay.
         """
         dropped = self._db.rows(_DROPPED, {"kb": kb_id})
         if dropped:
             self._index.drop(kb_id)
             return self._prune(kb_id, dropped[0].seq)
-        if self.ensure(kb_id):
+        if self.ensure(kb_id, tokens=tokens):
             return self._prune(kb_id, self._index.watermark(kb_id))
         rows = self._db.rows(_PENDING, {"kb": kb_id, "after": self._index.watermark(kb_id)})
         if rows:
             touched = list(dict.fromkeys(row.document_id for row in rows))
-            self._index.apply(kb_id, self._changes(touched, tokens or {}), watermark=rows[-1].seq)
+            self._index.apply(kb_id, self._changes(touched, tokens), watermark=rows[-1].seq)
             if self._index.deleted_share(kb_id) >= WORTH_COMPACTING:
                 self.rebuild(kb_id)
         return self._prune(kb_id, self._index.watermark(kb_id))
 
-    def ensure(self, kb_id: str, progress: Progress | None = None) -> bool:
-        """Rebuild the index when there is none that this program can read; True when it had to be."""
+    def ensure(self, kb_id: str, progress: Progress | None = None, tokens: Tokens | None = None) -> bool:
+        """Rebuild the index when there is none that this program can read; True when it had to be. `tokens`: as for `catch_up`."""
         if self._index.watermark(kb_id) >= 0:
             return False
-        self.rebuild(kb_id, progress)
+        self.rebuild(kb_id, progress, tokens)
         return True
 
-    def rebuild(self, kb_id: str, progress: Progress | None = None) -> int:
+    def rebuild(self, kb_id: str, progress: Progress | None = None, tokens: Tokens | None = None) -> int:
         """Build the index anew from SQL beside the one in use, then swap; returns its chunks. `progress(done, total)` counts documents.
 
         Rows that come meanwhile have a higher seq than the watermark taken at the start, and are applied by the next `catch_up`.
         """
         watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
         ids = [row.id for row in self._db.rows(_DOCUMENTS, {"kb": kb_id})]
-        self._index.rebuild(kb_id, self._puts(ids, progress), watermark=watermark)
+        self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
         return self._index.chunk_count(kb_id)
 
-    def _puts(self, ids: Sequence[str], progress: Progress | None) -> Iterator[IndexChange]:
-        for done, change in enumerate(self._changes(ids, {}), 1):
+    def _puts(self, ids: Sequence[str], progress: Progress | None, tokens: Tokens | None) -> Iterator[IndexChange]:
+        for done, change in enumerate(self._changes(ids, tokens), 1):
             yield change
             if progress is not None and (done % BATCH_DOCUMENTS == 0 or done == len(ids)):
                 progress(done, len(ids))
 
-    def _changes(self, ids: Sequence[str], tokens: Tokens) -> Iterator[IndexChange]:
+    def _changes(self, ids: Sequence[str], tokens: Tokens | None) -> Iterator[IndexChange]:
         """What SQL holds of these documents now: their chunks, or that there are none."""
+        tokens = tokens or {}
         for start in range(0, len(ids), BATCH_DOCUMENTS):
             batch = ids[start : start + BATCH_DOCUMENTS]
             rows = self._db.rows(_CHUNKS, {"ids": list(batch)})
-            found = {one: _indexed(list(group), tokens.get(one, ())) for one, group in groupby(rows, key=lambda row: row.document_id)}
+            found = {one: _indexed(list(group), tokens.get(one, _NO_TOKENS)) for one, group in groupby(rows, key=lambda row: row.document_id)}
             for document_id in batch:
                 yield PutDocument(document_id, found[document_id]) if document_id in found else DeleteDocument(document_id)
 
@@ -103,9 +115,15 @@ class Feeder:
             return connection.execute(_APPLIED, {"kb": kb_id, "last": last}).rowcount
 
 
-def _indexed(rows: Sequence[Row[Any]], tokens: Sequence[str]) -> list[IndexedChunk]:
-    given = tokens if len(tokens) == len(rows) else ("",) * len(rows)
-    return [
-        IndexedChunk(row.id, row.document_id, row.text, "\n".join(dict.fromkeys((row.title, *orjson.loads(row.heading_path)))), one)
-        for row, one in zip(rows, given, strict=True)
-    ]
+_NO_TOKENS = DocumentTokens((), {})
+
+
+def _indexed(rows: Sequence[Row[Any]], tokens: DocumentTokens) -> list[IndexedChunk]:
+    given = tokens.chunks if len(tokens.chunks) == len(rows) else ("",) * len(rows)
+    found: list[IndexedChunk] = []
+    for row, one in zip(rows, given, strict=True):
+        headings = dict.fromkeys((row.title, *orjson.loads(row.heading_path)))
+        known = all(heading in tokens.headings for heading in headings)
+        context_tokens = " ".join(tokens.headings[heading] for heading in headings) if known else ""
+        found.append(IndexedChunk(row.id, row.document_id, row.text, "\n".join(headings), one, context_tokens))
+    return found

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 
 from qzbrain.domain import Degraded, Hit, ReadScope, SearchResult, SourceScore
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
@@ -25,8 +25,11 @@ from qzbrain.storage.tables import chunks, documents, knowledge_bases
 Mode = Literal["auto", "lexical", "semantic", "hybrid"]
 
 SPARE = 5
+BLOCK = 16
+"""Rows looked up at once: a list of fixed length, so that the statement can be prepared."""
 _NO_SEMANTIC = Degraded("semantic", "no embedding model is configured; searched by words")
 _NO_INDEX = "the search index of knowledge base {} is missing or being rebuilt"
+_IDS = [f"id{n}" for n in range(BLOCK)]
 
 _ROWS = (
     select(
@@ -35,7 +38,7 @@ _ROWS = (
     )
     .join(documents, documents.c.id == chunks.c.document_id)
     .join(knowledge_bases, knowledge_bases.c.id == chunks.c.kb_id)
-    .where(chunks.c.id.in_(bindparam("ids", expanding=True)))
+    .where(chunks.c.id.in_([bindparam(name) for name in _IDS]))
 )  # fmt: skip
 _HAS_CHUNKS = select(chunks.c.id).where(chunks.c.kb_id == bindparam("kb")).limit(1)
 
@@ -56,7 +59,7 @@ class _Candidate:
     kb_id: str
     score: float
     confidence: float
-    sources: dict[str, SourceScore] = field(default_factory=dict)
+    sources: dict[str, SourceScore]
 
 
 class Retriever:
@@ -65,7 +68,8 @@ class Retriever:
     def __init__(self, database: Database, index: SearchIndex, settings: Settings, report_missing: Callable[[str], None] = lambda _kb_id: None) -> None:
         """`report_missing` is told of each knowledge base that a search found without a usable index."""
         self._report_missing = report_missing
-        self._db = database
+        self._rows = database.prepared(_ROWS)
+        self._any_chunk = database.prepared(_HAS_CHUNKS)
         self._index = index
         self._references = References(database, index)
         self._threshold = settings.answer_threshold
@@ -83,69 +87,80 @@ class Retriever:
             if len(hits) >= query.top_k or exhausted or wanted > 8 * query.top_k:
                 break
             wanted *= 3
-        hits = hits[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
-        degraded += self._unusable(scope)
+        answered = {c.kb_id for c in candidates if "lexical" in c.sources}
+        degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered])
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
 
     def _candidates(self, text: str, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int) -> tuple[list[_Candidate], bool]:
         """Named articles, then lexical hits; and whether the indexes have no more to give."""
-        found: list[_Candidate] = []
+        found: list[tuple[float, str, LexicalHit]] = []
         exhausted = True
         for kb_id in scope.kb_ids:
             hits = self._index.search(kb_id, text, top_k=wanted, document_ids=scope.document_ids)
             exhausted = exhausted and len(hits) < wanted
             found += _scaled(kb_id, hits, alone=len(scope.kb_ids) == 1)
-        found.sort(key=lambda c: (-c.score, c.chunk_id))
-        lexical = {c.chunk_id: replace(c, sources={"lexical": SourceScore(rank, c.sources["lexical"].score)}) for rank, c in enumerate(found, 1)}
-        first = [_referenced(rank, hit, lexical.pop(hit.chunk_id, None), found) for rank, hit in enumerate(named, 1)]
+        found.sort(key=lambda one: (-one[0], one[2].chunk_id))
+        lexical = {
+            hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, {"lexical": SourceScore(rank, hit.score)})
+            for rank, (score, kb_id, hit) in enumerate(found, 1)
+        }
+        above = found[0][0] if found else 0.0
+        first = [_referenced(rank, hit, lexical.pop(hit.chunk_id, None), above) for rank, hit in enumerate(named, 1)]
         return first + list(lexical.values()), exhausted
 
     def _filled(self, candidates: Sequence[_Candidate], scope: ReadScope, query: SearchQuery) -> list[Hit]:
+        """The first `top_k` candidates whose rows are there and in scope."""
         least = query.min_confidence or 0.0
         wanted = [c for c in candidates if c.confidence >= least]
-        if not wanted:
-            return []
-        rows = {row.id: row for row in self._db.rows(_ROWS, {"ids": [c.chunk_id for c in wanted]})}
-        return [_hit(c, rows[c.chunk_id]) for c in wanted if c.chunk_id in rows and rows[c.chunk_id].kb_id in scope.kb_ids]
+        hits: list[Hit] = []
+        for start in range(0, len(wanted), BLOCK):
+            block = wanted[start : start + BLOCK]
+            ids = [c.chunk_id for c in block] + [block[0].chunk_id] * (BLOCK - len(block))
+            rows = {row[0]: row for row in self._rows(**dict(zip(_IDS, ids, strict=True)))}
+            hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and rows[c.chunk_id][2] in scope.kb_ids]
+            if len(hits) >= query.top_k:
+                break
+        return hits[: query.top_k]
 
-    def _unusable(self, scope: ReadScope) -> list[Degraded]:
-        """Knowledge bases that have chunks and no index to search them by."""
-        missing = [kb_id for kb_id in scope.kb_ids if self._index.watermark(kb_id) < 0 and self._db.rows(_HAS_CHUNKS, {"kb": kb_id})]
+    def _unusable(self, kb_ids: Sequence[str]) -> list[Degraded]:
+        """Those of these knowledge bases that have chunks and no index to search them by."""
+        missing = [kb_id for kb_id in kb_ids if self._index.watermark(kb_id) < 0 and self._any_chunk(kb=kb_id)]
         for kb_id in missing:
             self._report_missing(kb_id)
         return [Degraded("lexical", _NO_INDEX.format(kb_id)) for kb_id in missing]
 
 
-def _scaled(kb_id: str, hits: Sequence[LexicalHit], *, alone: bool) -> list[_Candidate]:
+def _scaled(kb_id: str, hits: Sequence[LexicalHit], *, alone: bool) -> list[tuple[float, str, LexicalHit]]:
     best = max((hit.score for hit in hits), default=0.0)
     lead = 1.0 if alone or not best else max(hit.confidence for hit in hits) / best
-    return [_Candidate(h.chunk_id, kb_id, h.score * lead, h.confidence, {"lexical": SourceScore(0, h.score)}) for h in hits]
+    return [(hit.score * lead, kb_id, hit) for hit in hits]
 
 
-def _referenced(rank: int, hit: ReferenceHit, lexical: _Candidate | None, found: Sequence[_Candidate]) -> _Candidate:
-    """A named article stands above every lexical hit; its lexical view is kept where there is one."""
-    above = found[0].score if found else 0.0
+def _referenced(rank: int, hit: ReferenceHit, lexical: _Candidate | None, above: float) -> _Candidate:
+    """A named article stands above every lexical hit, whose best score is `above`; its lexical view is kept where there is one."""
     sources = {"reference": SourceScore(rank, hit.confidence), **(lexical.sources if lexical else {})}
     return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, max(hit.confidence, lexical.confidence if lexical else 0.0), sources)
 
 
-def _hit(candidate: _Candidate, row: Row[Any]) -> Hit:
+def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
+    """`row` has the columns of _ROWS."""
+    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base = row
     return Hit(
-        chunk_id=row.id,
-        document_id=row.document_id,
-        external_id=row.external_id or None,
-        document=row.name,
-        title=row.title,
-        kb_id=row.kb_id,
-        knowledge_base=row.knowledge_base,
-        heading_path=tuple(orjson.loads(row.heading_path)),
-        ordinal=row.ordinal,
-        text=row.text,
-        start=row.start,
-        end=row.end,
-        page=row.page,
+        chunk_id=chunk_id,
+        document_id=document_id,
+        external_id=external_id or None,
+        document=name,
+        title=title,
+        kb_id=kb_id,
+        knowledge_base=knowledge_base,
+        heading_path=tuple(orjson.loads(heading_path)),
+        ordinal=ordinal,
+        text=text,
+        start=start,
+        end=end,
+        page=page,
         score=candidate.score,
         confidence=candidate.confidence,
         sources=candidate.sources,

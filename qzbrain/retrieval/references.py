@@ -10,6 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby, product
+from operator import itemgetter
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, select
 
@@ -28,10 +31,10 @@ LONGEST_RANGE = 20
 MOST_MENTIONS = 20
 
 _CANDIDATES = (
-    select(chunks.c.id, chunks.c.document_id, chunks.c.kb_id, chunks.c.reference, documents.c.title)
+    select(chunks.c.document_id, documents.c.title, chunks.c.id)
     .join(documents, documents.c.id == chunks.c.document_id)
-    .where(chunks.c.kb_id.in_(bindparam("kbs", expanding=True)), chunks.c.reference.in_(bindparam("keys", expanding=True)))
-    .order_by(chunks.c.kb_id, chunks.c.document_id, chunks.c.ordinal)
+    .where(chunks.c.kb_id == bindparam("kb"), chunks.c.reference == bindparam("key"))
+    .order_by(chunks.c.document_id, chunks.c.ordinal)
 )
 _STATE = "中华人民共和国"
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|[《》〈〉<>\"'“”\s]")
@@ -50,22 +53,21 @@ class ReferenceHit:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Article:
-    """An article with this key in one document: its chunks in order."""
+class _Article(NamedTuple):
+    """An article with this key in one document: its chunks in order. A tuple, because hundreds of laws have an article 12."""
 
     key: str
     document_id: str
     kb_id: str
     name: str
-    chunk_ids: tuple[int, ...]
+    chunk_ids: list[int]
 
 
 class References:
     """Looks articles up in SQL."""
 
     def __init__(self, database: Database, index: SearchIndex) -> None:
-        self._db = database
+        self._chunks_of_key = database.prepared(_CANDIDATES)
         self._index = index
 
     def find(self, question: str, scope: ReadScope) -> list[ReferenceHit]:
@@ -86,14 +88,14 @@ class References:
         return list(hits.values())
 
     def _candidates(self, scope: ReadScope, keys: Sequence[str]) -> list[_Article]:
-        grouped: dict[tuple[str, str, str], list[int]] = {}
-        titles: dict[str, str] = {}
         allowed = None if scope.document_ids is None else frozenset(scope.document_ids)
-        for row in self._db.rows(_CANDIDATES, {"kbs": list(scope.kb_ids), "keys": list(keys)}):
-            if allowed is None or row.document_id in allowed:
-                grouped.setdefault((row.reference, row.document_id, row.kb_id), []).append(row.id)
-                titles[row.document_id] = _short_name(row.title)
-        return [_Article(key, document_id, kb_id, titles[document_id], tuple(ids)) for (key, document_id, kb_id), ids in grouped.items()]
+        found: list[_Article] = []
+        for kb_id, key in product(scope.kb_ids, keys):
+            rows = self._chunks_of_key(kb=kb_id, key=key)
+            for (document_id, title), group in groupby(rows, key=itemgetter(0, 1)):
+                if allowed is None or document_id in allowed:
+                    found.append(_Article(key, document_id, kb_id, _short_name(title), [row[2] for row in group]))
+        return found
 
     def _clear(self, text: str, mentions: Sequence[ArticleMention], having: Sequence[_Article]) -> list[tuple[_Article, float]]:
         """The one article with this key, or the one in the document that the rest of the question points to."""
@@ -140,6 +142,8 @@ def _named(text: str, mention: ArticleMention, articles: Sequence[_Article]) -> 
     best: tuple[int, int] | None = None
     chosen: list[_Article] = []
     for article in articles:
+        if article.name not in text:
+            continue
         place = _place(text, mention, article.name)
         if place is not None and (best is None or place > best):
             best, chosen = place, [article]

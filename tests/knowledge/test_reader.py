@@ -95,7 +95,15 @@ def test_many_texts_and_one_longer_than_the_pipe(reader: Reader) -> None:
     assert all(isinstance(y, ReadDocument) and y.text == texts[int(x.document_id)] and len(y.tokens) == len(y.chunks) > 0 for x, y in found)
 
 
-_SOUND = {"text": "采购须经批准。", "title": "t", "mime_type": "text/plain", "pages": None, "chunks": [[0, 7, None, ["章"], "1"]], "tokens": ["采购"]}
+_SOUND = {
+    "text": "采购须经批准。",
+    "title": "t",
+    "mime_type": "text/plain",
+    "pages": None,
+    "chunks": [[0, 7, None, ["章"], "1"]],
+    "tokens": ["采购"],
+    "headings": {"t": "t", "章": "章"},
+}
 
 
 def test_a_sound_answer_is_believed() -> None:
@@ -118,6 +126,8 @@ def test_a_sound_answer_is_believed() -> None:
         {"chunks": None},
         {"tokens": []},
         {"tokens": [7]},
+        {"headings": ["章"]},
+        {"headings": {"章": 7}},
         {"pages": "x"},
         {"failed": "x"},
     ],

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import orjson
 import pytest
 from knowledge_rows import Writer
 from sqlalchemy import func, select
@@ -17,9 +18,11 @@ from sqlalchemy import func, select
 from qzbrain.brain import Brain
 from qzbrain.errors import StorageFull
 from qzbrain.retrieval.base import IndexChange, LexicalHit
+from qzbrain.retrieval.embedded import schema
 from qzbrain.retrieval.embedded.lexical import TantivyIndex
-from qzbrain.retrieval.feeder import Feeder
-from qzbrain.storage.tables import outbox
+from qzbrain.retrieval.feeder import DocumentTokens, Feeder
+from qzbrain.storage.tables import chunks, documents, outbox
+from qzbrain.text.tokenize import index_tokens
 
 QUESTIONS = ("罚款数额", "劳动合同 书面", "采购 验收 付款", "第三章")
 TEXTS = ("罚款数额由规章设定。", "劳动合同应当以书面形式订立。", "采购验收合格后付款。", "第三章规定了程序。")
@@ -70,13 +73,28 @@ def test_replaced_and_deleted_documents(brain: Brain, write: Writer) -> None:
 
 
 def test_given_tokens_make_the_same_index(brain: Brain, write: Writer, tmp_path: Path) -> None:
-    from qzbrain.text.tokenize import index_tokens
-
     document = write.put("kb", "文件", [("", text) for text in TEXTS])
     other = write.put("kb", "文件二", [("", TEXTS[0])])
-    tokens = {document: [index_tokens(text) for text in TEXTS], other: ["not", "as", "many"]}
+    headings = {heading: index_tokens(heading) for heading in ("文件", "文件二")}
+    tokens = {document: DocumentTokens([index_tokens(text) for text in TEXTS], headings), other: DocumentTokens(["not", "as", "many"], {"文": "file"})}
     brain.feeder.catch_up(write.kb("kb"), tokens)
     assert answers(brain.index, write.kb("kb")) == rebuilt(brain, write.kb("kb"), tmp_path / "fresh")
+
+
+def test_who_gives_all_tokens_does_without_the_dictionary(brain: Brain, write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = write.put("kb", "文件", [("第一章 总则\n文件", text) for text in TEXTS])
+    headings = {row.title for row in brain.db.rows(select(documents.c.title))} | {
+        heading for row in brain.db.rows(select(chunks.c.heading_path)) for heading in orjson.loads(row.heading_path)
+    }
+    tokens = DocumentTokens([index_tokens(text) for text in TEXTS], {heading: index_tokens(heading) for heading in headings})
+    assert brain.index.watermark(write.kb("kb")) < 0  # the first documents of a knowledge base make its index
+
+    def refused(text: str) -> str:
+        raise AssertionError(f"tokenised again: {text}")
+
+    monkeypatch.setattr(schema, "index_tokens", refused)
+    brain.feeder.catch_up(write.kb("kb"), {document: tokens})
+    assert brain.index.chunk_count(write.kb("kb")) == len(TEXTS)
 
 
 def test_rows_that_were_applied_but_not_pruned_change_nothing(brain: Brain, write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ class TantivyIndex:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock = threading.Lock()
+        self._folders: dict[str, IndexFolder] = {}
         self._open: OrderedDict[str, tuple[Stamp | None, Stamp | None, Path, OpenIndex]] = OrderedDict()
 
     # -- writing
@@ -69,6 +70,7 @@ class TantivyIndex:
                 folder.remove()
         with self._lock:
             self._open.pop(kb_id, None)
+            self._folders.pop(kb_id, None)
 
     # -- reading
 
@@ -104,7 +106,10 @@ class TantivyIndex:
     # -- open indexes
 
     def _folder(self, kb_id: str) -> IndexFolder:
-        return IndexFolder(self.root, kb_id, SCHEMA_HASH)
+        folder = self._folders.get(kb_id)
+        if folder is None:
+            folder = self._folders[kb_id] = IndexFolder(self.root, kb_id, SCHEMA_HASH)
+        return folder
 
     def _reader(self, kb_id: str) -> OpenIndex | None:
         """The newest commit of the generation in use, opened when it is not yet; None when there is none that can be read."""

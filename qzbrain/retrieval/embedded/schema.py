@@ -43,7 +43,7 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
     tokens = chunk.tokens or index_tokens(chunk.text)
     document.add_text(BODY, tokens)
     document.add_unsigned(LENGTH, tokens.count(" ") + 1)
-    context = " ".join(map(_context_tokens, chunk.context.split("\n")))
+    context = chunk.context_tokens or " ".join(map(_heading_tokens, chunk.context.split("\n")))
     document.add_text(CONTEXT, context)
     document.add_text(TERMS, " ".join({*tokens.split(), *context.split()}))
     document.add_text(DOCUMENT, chunk.document_id)
@@ -53,6 +53,6 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _context_tokens(heading: str) -> str:
+def _heading_tokens(heading: str) -> str:
     """One heading's terms; titles and chapters repeat in every chunk below them."""
     return index_tokens(heading)

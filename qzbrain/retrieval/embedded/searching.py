@@ -35,8 +35,9 @@ class OpenIndex:
     """One commit of one index. Immutable, safe for threads; later commits need a new one."""
 
     def __init__(self, generation: Path) -> None:
-        from tantivy import Index
+        from tantivy import Index, Occur, Query
 
+        self._query, self._occur = Query, Occur  # an import in every function would be a tenth of a search
         self._index = Index.open(str(generation))
         self._index.config_reader("manual")
         self._index.reload()
@@ -48,14 +49,10 @@ class OpenIndex:
         self.highest_seq = self._highest_seq()
 
     def _term(self, field: str, value: Any) -> Any:
-        from tantivy import Query
-
-        return Query.term_query(self._schema, field, value, "basic" if field == TERMS else "freq")
+        return self._query.term_query(self._schema, field, value, "freq" if field in (BODY, CONTEXT) else "basic")
 
     def _highest_seq(self) -> int:
-        from tantivy import Query
-
-        best = self._searcher.search(Query.all_query(), 1, count=False, order_by_field=SEQ).hits
+        best = self._searcher.search(self._query.all_query(), 1, count=False, order_by_field=SEQ).hits
         return int(best[0][0]) if best else -1
 
     @property
@@ -94,15 +91,17 @@ class OpenIndex:
     def search(self, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
         """See `SearchIndex.search`. BM25 chooses candidates, coverage and length order them."""
         weights = self._heaviest(asked_terms(question))
-        present = {term: weight for term, weight in weights.items() if self.idf(term) < self._absent}
+        idfs = {term: self.idf(term) for term in weights}
+        present = {term: weight for term, weight in weights.items() if idfs[term] < self._absent}
         if not present:
             return []
+        telling = {term: weight * idfs[term] for term, weight in present.items()}
         found = self._searcher.search(self._ranking_query(present, document_ids), max(CANDIDATES, top_k + TIES), count=False).hits
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
-        covered = self._coverage(present, ids)
+        covered = self._coverage(telling, ids)
         scores = [_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
-        share = self._mass(present) / min(self._mass(weights), ENOUGH_TERMS * self._absent)
+        share = sum(telling.values()) / min(sum(weight * idfs[term] for term, weight in weights.items()), ENOUGH_TERMS * self._absent)
         best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
         return [
             LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], min(1.0, round(covered.get(ids[n], 0.0) * share, 4)))
@@ -116,31 +115,25 @@ class OpenIndex:
         kept = set(sorted(weights, key=lambda term: -weights[term] * self.idf(term) * (self.idf(term) < self._absent))[:MOST_TERMS])
         return {term: weight for term, weight in weights.items() if term in kept}
 
-    def _mass(self, weights: dict[str, float]) -> float:
-        return sum(weight * self.idf(term) for term, weight in weights.items())
-
     def _ranking_query(self, weights: dict[str, float], document_ids: Sequence[str] | None) -> Any:
-        from tantivy import Occur, Query
-
+        should, boosted = self._occur.Should, self._query.boost_query
         parts = []
         for term, weight in weights.items():
-            parts.append((Occur.Should, Query.boost_query(self._term(BODY, term), weight)))
-            parts.append((Occur.Should, Query.boost_query(self._term(CONTEXT, term), weight * CONTEXT_BOOST)))
-        query = Query.boolean_query(parts)
+            parts.append((should, boosted(self._term(BODY, term), weight)))
+            parts.append((should, boosted(self._term(CONTEXT, term), weight * CONTEXT_BOOST)))
+        query = self._query.boolean_query(parts)
         if document_ids is None:
             return query
-        only = Query.const_score_query(Query.term_set_query(self._schema, DOCUMENT, list(document_ids)), 0.0)
-        return Query.boolean_query([(Occur.Must, query), (Occur.Must, only)])
+        only = self._query.const_score_query(self._query.term_set_query(self._schema, DOCUMENT, list(document_ids)), 0.0)
+        return self._query.boolean_query([(self._occur.Must, query), (self._occur.Must, only)])
 
-    def _coverage(self, weights: dict[str, float], chunk_ids: Sequence[int]) -> dict[int, float]:
-        """By chunk: the idf-weighted share, 0..1, of these terms that stand in its text or context."""
-        from tantivy import Occur, Query
-
-        mass = self._mass(weights)
-        parts = [(Occur.Must, Query.const_score_query(Query.term_set_query(self._schema, CHUNK, list(chunk_ids)), 0.0))]
-        for term, weight in weights.items():
-            parts.append((Occur.Should, Query.const_score_query(self._term(TERMS, term), weight * self.idf(term) / mass)))
-        found = self._searcher.search(Query.boolean_query(parts), max(1, len(chunk_ids)), count=False).hits
+    def _coverage(self, telling: dict[str, float], chunk_ids: Sequence[int]) -> dict[int, float]:
+        """By chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
+        should, constant, mass = self._occur.Should, self._query.const_score_query, sum(telling.values())
+        # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
+        among = constant(self._query.boolean_query([(should, self._term(CHUNK, one)) for one in chunk_ids]), 0.0)
+        parts = [(self._occur.Must, among), *((should, constant(self._term(TERMS, term), weight / mass)) for term, weight in telling.items())]
+        found = self._searcher.search(self._query.boolean_query(parts), max(1, len(chunk_ids)), count=False).hits
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 
 
