@@ -30,7 +30,7 @@ class ModelSettings(BaseModel):
     engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
         description="What answers: `external` is any OpenAI-protocol server, `extractive` the built-in answerer. Local engines come in a later version."
     )
-    base_url: str = Field("", description="external: the address that ends in /v1.")
+    base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
     api_key_env: str = Field("", description="Environment variable that holds the key.")

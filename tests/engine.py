@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -54,7 +55,8 @@ class Seen:
 class Engine:
     """The server. `requests` in order of arrival; `cancelled` holds (tag, monotonic time) of clients that left before the end."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._default = Script()
         self._by_user: dict[str, Script] = {}
         self.requests: list[Seen] = []
@@ -70,7 +72,7 @@ class Engine:
     @property
     def base_url(self) -> str:
         """For config.toml."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     def script(self, texts: Sequence[str] | None = None, *, user: str = "", **fields: Any) -> None:
         """What requests get from now on: all of them, or those with this `user`."""
@@ -113,6 +115,11 @@ class Engine:
             threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True).start()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
+        if self._tls is not None:
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except OSError:  # the client does not trust us
+                return
         with self._lock:
             self._open.add(sock)
         try:
@@ -121,7 +128,7 @@ class Engine:
                     self.requests.append(request)
                     if not self._reply(sock, request):
                         return
-        except OSError:
+        except (OSError, UnicodeDecodeError):  # gone, or no HTTP
             return
         finally:
             with self._lock:
@@ -263,7 +270,7 @@ class _Answer:
         try:
             while not over(deadline - time.monotonic()) and time.monotonic() < deadline:
                 try:
-                    if not self.sock.recv(1, socket.MSG_PEEK):
+                    if not socket.socket.recv(self.sock, 1, socket.MSG_PEEK):  # below TLS, which cannot peek
                         raise ConnectionResetError
                 except TimeoutError:
                     continue

@@ -97,6 +97,8 @@ class Transport:
             sock.settimeout(None)
         except TimeoutError as exc:
             raise EngineFault(f"{timeout_s:g} 秒内连接不上 {where}", f"no connection to {where} within {timeout_s:g} s") from exc
+        except ssl.SSLCertVerificationError as exc:
+            raise _untrusted(where, exc) from exc
         except OSError as exc:
             reason = exc.strerror or str(exc)
             raise EngineFault(f"连接不上 {where}（{reason}）", f"cannot connect to {where} ({reason})") from exc
@@ -151,3 +153,11 @@ class Transport:
             if until > time.monotonic() and reply.settle():
                 return reply.sock
             close(reply.sock)
+
+
+def _untrusted(where: str, exc: ssl.SSLCertVerificationError) -> EngineFault:
+    """OpenSSL itself reads SSL_CERT_FILE, when the context is made."""
+    return EngineFault(
+        f"{where} 的证书不受信任（{exc.verify_message}）。自建 CA 请在启动前设置 SSL_CERT_FILE=CA 证书文件",
+        f"the certificate of {where} is not trusted ({exc.verify_message}); for a CA of your own set SSL_CERT_FILE to its file before the start",
+    )
