@@ -89,7 +89,7 @@ class Settings(BaseSettings):
 
     # -- retrieval and answering
     answer_threshold: float = Field(
-        0.40,
+        0.35,
         ge=0,
         le=1,
         description="Least confidence (idf-weighted share of the question's terms that the evidence covers) at which a question counts as answerable; "
