@@ -27,6 +27,7 @@ from qzbrain.knowledge.ingest import Ingest
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
+from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import load_settings
 from qzbrain.storage.tables import knowledge_bases
 
@@ -35,6 +36,7 @@ _RETIRE_READER_S = 20.0
 _RENEW_S = 30.0
 _RENEW_ABOVE_MB = 90
 _LOCK_POLL_S = 0.1
+_STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
 _M_ARENA_MAX = -8
 
@@ -60,6 +62,7 @@ class Workplace:
     def run(self, stop: Stop, *, idle: Callable[[float], None] | None = None) -> None:
         """Do jobs until `stop()`; `idle` is told for how many seconds there has been nothing to do."""
         try:
+            self._sweep()
             self._renew_indexes(stop)
             self._brain.jobs.run(self._kinds, stop, idle=lambda since_s: self._rest(since_s, idle))
         finally:
@@ -70,6 +73,15 @@ class Workplace:
             self._reader.close()
         if idle is not None:
             idle(since_s)
+
+    def _sweep(self) -> None:
+        try:
+            swept = sweep_strays(self._brain.db, self._brain.files, before=time.time() - _STRAY_AFTER_S)
+        except BrainError as exc:
+            log.warning("strays_not_swept", code=exc.code)
+        else:
+            if swept:
+                log.info("strays_swept", files=swept)
 
     def _renew_indexes(self, stop: Stop) -> None:
         """Build the indexes that this program cannot read: of an older schema, or lost."""

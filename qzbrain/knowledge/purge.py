@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from qzbrain.jobs.leases import Kind, Lease
-from qzbrain.knowledge.removal import forget_file
+from qzbrain.knowledge.removal import forget_file, used_files
 from qzbrain.knowledge.scrub import cited_documents, scrubbed
 from qzbrain.retrieval.base import SearchIndex
 from qzbrain.retrieval.feeder import Feeder
@@ -68,10 +68,10 @@ class Purge:
         return bool(self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)))
 
     def _purge_files(self, lease: Lease) -> None:
-        used = {row.sha256 for row in self._db.rows(select(documents.c.sha256).where(documents.c.stored == 1).distinct())}
-        for path in self._files.root.glob("??/*"):
-            if path.name not in used:
-                forget_file(self._db, self._files, path.name)
+        used = used_files(self._db)
+        for sha256 in self._files.contents():
+            if sha256 not in used:
+                forget_file(self._db, self._files, sha256)
             lease.heartbeat()
 
     def _purge_quotes(self, lease: Lease) -> None:

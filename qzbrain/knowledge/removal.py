@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -29,13 +30,37 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
 
 
-def forget_file(database: Database, files: FileStore, sha256: str) -> None:
-    """Remove a stored file that no document and no open corpus job uses. In a write, so that an upload of the same bytes sees it gone or counted."""
+def used_files(database: Database) -> set[str]:
+    """Addresses of the contents that documents use."""
+    return {row.sha256 for row in database.rows(select(documents.c.sha256).where(documents.c.stored == 1).distinct())}
+
+
+def sweep_strays(database: Database, files: FileStore, *, before: float) -> int:
+    """Remove what processes killed in the middle of an upload left: unfinished files, and contents that no row names. Returns how many.
+
+    Only what was written before that time (seconds since 1970): younger ones may belong to an upload that is about to make its row.
+    """
+    used = used_files(database)
+    swept = files.sweep_unfinished(before)
+    for sha256 in files.contents():
+        with suppress(FileNotFoundError):
+            if sha256 not in used and files.kept_since(sha256) < before:
+                swept += forget_file(database, files, sha256)
+    return swept
+
+
+def forget_file(database: Database, files: FileStore, sha256: str) -> bool:
+    """Remove a stored file that no document and no open corpus job uses; tells whether it did.
+
+    In a write, so that an upload of the same bytes sees it gone or counted.
+    """
     with database.write() as connection:
         by_document = select(documents.c.id).where(documents.c.sha256 == sha256, documents.c.stored == 1).limit(1)
         by_job = select(jobs.c.id).where(jobs.c.subject == sha256, jobs.c.status != "done").limit(1)
-        if connection.execute(by_document).first() is None and connection.execute(by_job).first() is None:
+        unused = connection.execute(by_document).first() is None and connection.execute(by_job).first() is None
+        if unused:
             files.remove(sha256)
+    return unused
 
 
 def submit_purge(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:

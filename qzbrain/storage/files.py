@@ -9,7 +9,8 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, Protocol
 from qzbrain.errors import PayloadTooLarge, StorageFull
 
 _PIECE = 1 << 20
+_UNFINISHED = ".new-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class FileStore:
         Raises PayloadTooLarge over `limit_bytes`, StorageFull; leaves nothing behind then.
         """
         try:
-            handle, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
+            handle, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.root)
         except OSError as exc:
             raise _translated(exc) from exc
         digest, size = hashlib.sha256(), 0
@@ -96,6 +98,25 @@ class FileStore:
     def remove(self, sha256: str) -> None:
         """Forget a content; a missing one is no error."""
         self.path(sha256).unlink(missing_ok=True)
+
+
+    def contents(self) -> Iterator[str]:
+        """The addresses of all that is kept, in no order."""
+        return (path.name for path in self.root.glob("??/*"))
+
+    def kept_since(self, sha256: str) -> float:
+        """When a content was last put, in seconds since 1970. Raises FileNotFoundError."""
+        return self.path(sha256).stat().st_mtime
+
+    def sweep_unfinished(self, before: float) -> int:
+        """Remove what a `put` that was killed before this time (seconds since 1970) left behind; returns how many files."""
+        swept = 0
+        for path in self.root.glob(f"{_UNFINISHED}*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    swept += 1
+        return swept
 
 
 def _translated(exc: OSError) -> Exception:

@@ -12,7 +12,7 @@ from web_process import WebProcess, events_of, read_all
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_streams_come_over_tls_and_an_untrusted_engine_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: dict[str, Any], trusted: bool) -> None:
+def test_an_engine_behind_tls_answers_or_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: dict[str, Any], trusted: bool) -> None:
     authority = Authority(tmp_path / "ca")
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
