@@ -61,7 +61,9 @@ def _draft(ordinal: int, one: Any, text: str) -> ChunkDraft:
     start, end, page, path, reference = one
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(text)) or not (page is None or isinstance(page, int)):
         raise ValueError("offsets do not fit")
-    return ChunkDraft(ordinal, start, end, text[start:end], page, tuple(_text(x) for x in path), _text(reference)[:_LONGEST_REFERENCE])
+    if not all(type(x) is str for x in path):
+        raise TypeError("no text")
+    return ChunkDraft(ordinal, start, end, text[start:end], page, tuple(path), _text(reference)[:_LONGEST_REFERENCE])
 
 
 def _text(value: Any) -> str:

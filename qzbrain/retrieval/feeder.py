@@ -120,10 +120,16 @@ _NO_TOKENS = DocumentTokens((), {})
 
 def _indexed(rows: Sequence[Row[Any]], tokens: DocumentTokens) -> list[IndexedChunk]:
     given = tokens.chunks if len(tokens.chunks) == len(rows) else ("",) * len(rows)
+    contexts: dict[str, tuple[str, str]] = {}
     found: list[IndexedChunk] = []
     for row, one in zip(rows, given, strict=True):
-        headings = dict.fromkeys((row.title, *orjson.loads(row.heading_path)))
-        known = all(heading in tokens.headings for heading in headings)
-        context_tokens = " ".join(tokens.headings[heading] for heading in headings) if known else ""
-        found.append(IndexedChunk(row.id, row.document_id, row.text, "\n".join(headings), one, context_tokens))
+        if (context := contexts.get(row.heading_path)) is None:
+            context = contexts[row.heading_path] = _context([row.title, *orjson.loads(row.heading_path)], tokens.headings)
+        found.append(IndexedChunk(row.id, row.document_id, row.text, context[0], one, context[1]))
     return found
+
+
+def _context(headings: Sequence[str], tokens: Mapping[str, str]) -> tuple[str, str]:
+    """Title and headings, each once, one a line; and their tokens, '' unless all are known."""
+    each = dict.fromkeys(headings)
+    return "\n".join(each), " ".join([tokens[x] for x in each]) if all(x in tokens for x in each) else ""
