@@ -30,6 +30,7 @@ MAX_LOST = 20
 ALONE_AFTER_LOST = 3
 _SWEEP_S = 5.0
 _BEAT_S = 0.5
+_STORAGE_PAUSE_S = 3.0
 
 log = logs.get(__name__)
 
@@ -240,12 +241,15 @@ class LeaseRunner(JobRows):
                     lease.complete(connection)
 
     def _settle_error(self, kind: Kind, lease: Lease, exc: Exception) -> None:
-        """Again later, or failed: "never again" errors at once, others after MAX_ATTEMPTS."""
+        """Again later, or failed: "never again" errors at once, others after MAX_ATTEMPTS. A full disk is waited out: no job's fault."""
         if isinstance(exc, Cancelled):
             return
         final = isinstance(exc, BrainError) and exc.status < 500
         if not final:
             log.error("job_failed", kind=lease.job.kind, attempt=lease.job.attempts, exc_info=exc)
+        if isinstance(exc, StorageFull | StorageBusy):
+            self._give_back([lease], pause_s=_STORAGE_PAUSE_S)
+            return
         with self._db.write() as connection:
             if final or lease.job.attempts >= MAX_ATTEMPTS:
                 self.fail(connection, lease.job, kind, exc if isinstance(exc, BrainError) else _unexpected(exc))
@@ -254,10 +258,12 @@ class LeaseRunner(JobRows):
             pause += random.uniform(0, pause / 4)  # noqa: S311 - spreads retries, guards nothing
             self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": self._clock() + pause})
 
-    def _give_back(self, leases: Sequence[Lease]) -> None:
+    def _give_back(self, leases: Sequence[Lease], *, pause_s: float = 0.0) -> None:
+        """Pending again, as if never tried."""
+        untried = {"status": "pending", "stage": "", "run_after": self._clock() + pause_s if pause_s else 0.0}
         with self._db.write() as connection:
             for lease in leases:
-                self.settle(connection, lease.job, {"status": "pending", "stage": "", "attempts": lease.job.attempts - 1})
+                self.settle(connection, lease.job, {**untried, "attempts": lease.job.attempts - 1})
 
     def _take_back(self, connection: Connection, row: Row[Any], kind: Kind) -> None:
         lost = row.lost + 1

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError, Cancelled, InvalidRequest, StorageFull
-from qzbrain.jobs.base import Job
+from qzbrain.jobs.base import MAX_ATTEMPTS, Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.jobs.owner import died_here, new_owner
 from qzbrain.storage.tables import jobs
@@ -164,6 +164,23 @@ def test_what_follows_a_job_into_failure_is_in_the_same_transaction(brain: Brain
     assert brain.jobs.get(job_id).status == "running"
     brain.jobs.reclaim({"read": Kind(_complete)})
     assert brain.jobs.get(job_id).status == "pending"
+
+
+def test_a_full_disk_is_waited_out_however_long(brain: Brain) -> None:
+    now = [time.time()]
+    runner = LeaseRunner(brain.db, clock=lambda: now[0])
+    (job_id,) = _submit(brain)
+
+    def full(leases: Sequence[Lease]) -> None:
+        raise StorageFull
+
+    for _ in range(MAX_ATTEMPTS * 3):
+        assert runner.work({"read": Kind(full)})
+        assert not runner.work({"read": Kind(full)}), "there is a pause"
+        now[0] += 10
+    assert (brain.jobs.get(job_id).status, brain.jobs.get(job_id).attempts) == ("pending", 0)
+    assert runner.work({"read": Kind(_complete)})
+    assert brain.jobs.get(job_id).status == "done"
 
 
 def test_jobs_are_listed_by_pages_newest_first(brain: Brain) -> None:
