@@ -33,11 +33,11 @@ class Harness(Protocol):
 
 class LeaseHarness:
     def __init__(self, brain: Brain) -> None:
-        self._brain, self._ahead = brain, 0.0
+        self._brain, self._now = brain, time.time()
         self.runner = self._new()
 
     def _new(self) -> LeaseRunner:
-        return LeaseRunner(self._brain.db, clock=lambda: time.time() + self._ahead)
+        return LeaseRunner(self._brain.db, clock=lambda: self._now)
 
     def submit(self, kind: str, **options: Any) -> str:
         with self._brain.db.write() as connection:
@@ -48,7 +48,7 @@ class LeaseHarness:
         self._new().run(handlers, end.is_set, idle=lambda _: end.set())
 
     def pass_time(self, seconds: float) -> None:
-        self._ahead += seconds
+        self._now += seconds
 
     def job(self, job_id: str) -> JobRecord:
         return self.runner.get(job_id)
