@@ -2,6 +2,7 @@
 import { ApiError, get, upload } from "./api.js";
 import { utf16Indices } from "./codepoints.js";
 import { t } from "./i18n.js";
+import { useEffect, useState } from "./ui.js";
 
 const KEPT = 8;
 const kept = new Map();
@@ -16,6 +17,19 @@ export function loadDocument(id) {
     if (kept.size > KEPT) kept.delete(kept.keys().next().value);
   }
   return kept.get(id);
+}
+
+/** For components: `[loaded, retry]`; `loaded` is null at first, then as `loadDocument` gives it, or `{error}`. */
+export function useDocument(id) {
+  const [loaded, setLoaded] = useState(null);
+  const [attempt, setAttempt] = useState(0);
+  useEffect(() => {
+    let isCurrent = true;
+    setLoaded(null);
+    loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
+    return () => (isCurrent = false);
+  }, [id, attempt]);
+  return [loaded, () => setAttempt(attempt + 1)];
 }
 
 export const fileAddress = (id) => `/api/documents/${encodeURIComponent(id)}/file`;

@@ -1,11 +1,11 @@
 // The sources beside the conversation: the numbered cards of an answer, or one passage at its place in the document.
-import { fileAddress, isMarkdown, loadDocument, passageIn } from "../core/documents.js";
+import { fileAddress, isMarkdown, passageIn, useDocument } from "../core/documents.js";
 import { useWords } from "../core/i18n.js";
 import { plainQuote, sourcePath } from "../core/messages.js";
 import { closeSource, lit, ordered, showSource, stepSource } from "../core/pane.js";
 import { address, link } from "../core/router.js";
 import { useStore } from "../core/store.js";
-import { html, useEffect, useMemo, useRef, useState } from "../core/ui.js";
+import { html, useEffect, useMemo, useRef } from "../core/ui.js";
 import { ErrorBox, IconButton, Skeleton } from "./controls.js";
 import { DocumentText } from "./document_text.js";
 import { Icon } from "./icons.js";
@@ -57,15 +57,8 @@ function Card({ citation, messageId, isLit }) {
 
 function Passage({ citation }) {
   const words = useWords();
-  const [loaded, setLoaded] = useState(null);
-  const [attempt, setAttempt] = useState(0);
   const id = citation.document_id;
-  useEffect(() => {
-    let isCurrent = true;
-    setLoaded(null);
-    loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
-    return () => (isCurrent = false);
-  }, [id, attempt]);
+  const [loaded, retry] = useDocument(id);
   const passage = useMemo(() => (loaded?.text === undefined ? null : passageIn(loaded.text, citation.start, citation.end)), [loaded, citation]);
   const page = address.document(id, citation.start, citation.end);
   return html`<div class="pane-body">
@@ -77,7 +70,7 @@ function Passage({ citation }) {
         <a href=${fileAddress(id)} download><${Icon} name="download" />${words("document.file")}</a></p>
     </div>
     ${!loaded && html`<${Skeleton} lines=${8} />`}
-    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}
+    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${retry} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}
     ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} passage=${passage} isMarkdown=${isMarkdown(loaded.document)} />`}
   </div>`;
 }

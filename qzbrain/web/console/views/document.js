@@ -1,5 +1,5 @@
 // A document at an address of its own: `/documents/ID?start=&end=` shows the passage highlighted in the whole text.
-import { fileAddress, isMarkdown, loadDocument, passageIn } from "../core/documents.js";
+import { fileAddress, isMarkdown, passageIn, useDocument } from "../core/documents.js";
 import { dateTime, number, size, useWords } from "../core/i18n.js";
 import { address, link, route } from "../core/router.js";
 import { store, useStore } from "../core/store.js";
@@ -16,18 +16,11 @@ const offset = (query, name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(qu
 
 export function DocumentView() {
   const { id, query } = useStore(route);
-  const [loaded, setLoaded] = useState(null);
-  const [attempt, setAttempt] = useState(0);
-  useEffect(() => {
-    let isCurrent = true;
-    setLoaded(null);
-    loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
-    return () => (isCurrent = false);
-  }, [id, attempt]);
+  const [loaded, retry] = useDocument(id);
   const start = offset(query, "start");
   return html`<main class="work page" id="main" tabindex="-1"><div class="page-column">
     ${!loaded && html`<${Skeleton} lines=${10} />`}
-    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${() => setAttempt(attempt + 1)} />`}
+    ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${retry} />`}
     ${loaded?.document && html`<${Reading} document=${loaded.document} text=${loaded.text} start=${start} end=${offset(query, "end")} />`}
   </div></main>`;
 }
