@@ -128,7 +128,7 @@ class Engine:
                     self.requests.append(request)
                     if not self._reply(sock, request):
                         return
-        except (OSError, UnicodeDecodeError):  # gone, or no HTTP
+        except (OSError, ValueError):  # gone, or no HTTP
             return
         finally:
             with self._lock:
@@ -290,7 +290,7 @@ def _read_request(stream: Any, number: int) -> Seen | None:
     line = stream.readline()
     if not line:
         return None
-    path = line.split()[1].decode()
+    _, path, _ = line.decode().split(" ")
     headers: dict[str, str] = {}
     while (line := stream.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode().partition(":")

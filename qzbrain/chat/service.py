@@ -83,8 +83,9 @@ class ChatService:
         if turn is None or turn.caller.id != caller.id:
             self.conversations.message(caller, message_id)
             return False
+        running = not turn.finished
         turn.cancellation.cancel()
-        return not turn.finished
+        return running
 
     def stop_conversation(self, caller: Caller, conversation_id: str) -> int:
         """Stop all running turns of a conversation; returns how many. Raises NotFound."""
