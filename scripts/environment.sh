@@ -98,7 +98,7 @@ with_uv() {
     if [ ! -x "$folder/bin/python" ]; then
         step "$uv" venv --no-project --clear --python "${python:-3.12}" "$folder" || return 1
     fi
-    step "$uv" pip install --python "$folder/bin/python" --require-hashes --no-deps --compile-bytecode -r "$requirements"
+    step "$uv" pip install --python "$folder/bin/python" --require-hashes --no-deps --only-binary :all: --compile-bytecode -r "$requirements"
 }
 
 has_venv() { [ -n "$1" ] && "$1" -c 'import ensurepip, venv' 2>/dev/null; }
@@ -108,7 +108,7 @@ with_pip() {
     if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
         step "$python" -m venv --clear "$folder" || return 1
     fi
-    step "$folder/bin/python" -m pip install --disable-pip-version-check --require-hashes --no-deps --no-compile -r "$requirements" &&
+    step "$folder/bin/python" -m pip install --disable-pip-version-check --require-hashes --no-deps --only-binary :all: --no-compile -r "$requirements" &&
         step "$folder/bin/python" -m compileall -q -j 0 "$folder/lib"
 }
 
