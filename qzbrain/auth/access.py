@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Row, bindparam, or_, select
+from sqlalchemy import bindparam, or_, select
 
 from qzbrain.domain import Caller, ReadScope, Right
 from qzbrain.errors import Lang, NotFound, PermissionRefused
@@ -37,7 +37,7 @@ class Access:
     """Who may do what. `kb_id` "" stands for the brain as a whole (making a knowledge base, seeing jobs)."""
 
     def __init__(self, database: Database) -> None:
-        self._db = database
+        self._all, self._by_key = database.prepared(_ALL), database.prepared(_ONE)
 
     def local_caller(self, lang: Lang = "zh") -> Caller:
         """The one user of a brain without accounts."""
@@ -64,32 +64,34 @@ class Access:
         Raises NotFound (`knowledge_base_not_found`) for one that is unknown or may not be read.
         """
         if names_or_ids is None:
-            return [_reference(row) for row in self._db.rows(_ALL) if self.allows(caller, "read", row.id)]
-        found = {ref.id: ref for ref in (self._one(caller, key) for key in names_or_ids)}
+            return [ref for ref in (KbRef(*row) for row in self._all()) if self.allows(caller, "read", ref.id)]
+        found: dict[str, KbRef] = {}
+        for key in names_or_ids:
+            ref = self._one(caller, key)
+            if ref is None:
+                raise unknown_knowledge_base(key)
+            found[ref.id] = ref
         return list(found.values())
 
     def scope(self, caller: Caller, kb_ids: Sequence[str] | None = None, document_ids: Sequence[str] | None = None) -> ReadScope:
-        """What the caller may read, narrowed to these ids when they are given. Retrieval filters by it before top-k."""
-        readable = self.resolve(caller) if kb_ids is None else [x for x in self.resolve(caller) if x.id in kb_ids]
+        """What the caller may read, narrowed to these ids when they are given. Retrieval filters by it before top-k.
+
+        An id that is gone or may not be read (any more) is left out.
+        """
+        readable = self.resolve(caller) if kb_ids is None else [ref for ref in (self._one(caller, one) for one in kb_ids) if ref is not None]
         return ReadScope(kb_ids=tuple(x.id for x in readable), document_ids=None if document_ids is None else tuple(document_ids))
 
-    def _one(self, caller: Caller, key: str) -> KbRef:
+    def _one(self, caller: Caller, key: str) -> KbRef | None:
         if not key.isprintable():  # no such name can exist, and the driver takes no lone surrogates
-            raise unknown_knowledge_base("")
-        matches = [_reference(row) for row in self._db.rows(_ONE, {"key": key})]
+            return None
+        matches = [KbRef(*row) for row in self._by_key(key=key)]
         matches.sort(key=lambda ref: ref.id != key)  # an id wins over a knowledge base that took it as its name
-        if not matches or not self.allows(caller, "read", matches[0].id):
-            raise unknown_knowledge_base(key)
-        return matches[0]
-
-
-def _reference(row: Row[Any]) -> KbRef:
-    return KbRef(id=row.id, name=row.name, title=row.title, without_evidence=row.without_evidence)
+        return matches[0] if matches and self.allows(caller, "read", matches[0].id) else None
 
 
 def unknown_knowledge_base(key: str) -> NotFound:
     """The error for a knowledge base that is not there, or of which the caller may not know."""
-    shown = key[:80]
+    shown = key[:80] if key.isprintable() else ""
     return NotFound(
         "knowledge_base_not_found",
         zh=f"没有名为“{shown}”的知识库。请用 qzbrain kb list 或 GET /api/knowledge-bases 查看现有的知识库。",

@@ -12,6 +12,7 @@ import orjson
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
+from qzbrain.storage.sqlite import offloader
 
 CONTEXT_BOOST = 0.4
 COVERAGE_POWER = 0.7
@@ -42,6 +43,7 @@ class OpenIndex:
         self._index.config_reader("manual")
         self._index.reload()
         self._searcher = self._index.searcher()
+        self._offload = offloader()
         self._schema = schema()
         self._deleted, self._held = _deletions(generation / "meta.json")
         self._idf: dict[str, float] = {}
@@ -96,7 +98,7 @@ class OpenIndex:
         if not present:
             return []
         telling = {term: weight * idfs[term] for term, weight in present.items()}
-        found = self._searcher.search(self._ranking_query(present, document_ids), max(CANDIDATES, top_k + TIES), count=False).hits
+        found = self._best(self._ranking_query(present, document_ids), max(CANDIDATES, top_k + TIES))
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
         covered = self._coverage(telling, ids)
@@ -107,6 +109,11 @@ class OpenIndex:
             LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], min(1.0, round(covered.get(ids[n], 0.0) * share, 4)))
             for n in best
         ]
+
+    def _best(self, query: Any, limit: int) -> list[tuple[float, Any]]:
+        """(score, address) of the best. tantivy lets go of the interpreter meanwhile: under gevent other requests go on, on another core."""
+        found: list[tuple[float, Any]] = self._offload(self._searcher.search, query, limit, False).hits
+        return found
 
     def _heaviest(self, weights: dict[str, float]) -> dict[str, float]:
         """At most MOST_TERMS terms, those that tell most, in their order: a pasted page must not cost seconds."""
@@ -133,7 +140,7 @@ class OpenIndex:
         # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
         among = constant(self._query.boolean_query([(should, self._term(CHUNK, one)) for one in chunk_ids]), 0.0)
         parts = [(self._occur.Must, among), *((should, constant(self._term(TERMS, term), weight / mass)) for term, weight in telling.items())]
-        found = self._searcher.search(self._query.boolean_query(parts), max(1, len(chunk_ids)), count=False).hits
+        found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 
 
