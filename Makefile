@@ -17,7 +17,7 @@ bench:            ## footprint; the others need data: docs/benchmarks.md
 	$(BIN)/python bench/footprint.py
 
 lock:             ## requirements*.txt from pyproject.toml, newest versions
-	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
-	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade pyproject.toml --group test -c requirements.txt -o requirements-test.txt

@@ -8,7 +8,8 @@
 #
 # The tests have an environment of their own, .venv-test: what users run (.venv) stays what requirements.txt says.
 # Browser tests need Chromium and a Chinese font. As root on Debian or Ubuntu they are installed; elsewhere, when they are missing,
-# browser tests are skipped with a notice, or, with CI=true, the run fails.
+# browser tests are skipped with a notice, or, with CI=true, the run fails. The same holds for the real servers that tests marked
+# `servers` start by themselves: MariaDB, Redis, nginx, and (Java, Maven) Elasticsearch and OpenSearch.
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
@@ -39,6 +40,36 @@ ensure_browser() {
         "NOTICE: there is no Chromium, browser tests will be skipped (to install: apt-get install chromium fonts-noto-cjk)"
 }
 
+SERVER_PROGRAMS="mariadbd redis-server nginx java mvn"
+SERVER_PACKAGES="mariadb-server redis-server nginx-light openjdk-17-jdk-headless maven"
+
+missing_servers() {
+    local program
+    for program in $SERVER_PROGRAMS; do
+        PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$program" >/dev/null 2>&1 || printf '%s ' "$program"
+    done
+}
+
+ensure_servers() {
+    if [ -n "$(missing_servers)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        say "正在安装测试所需的服务程序（约 1 分钟）…" "installing the servers that tests start (about a minute) …"
+        LOG=$TOOLS/servers.log
+        mkdir -p "$TOOLS"
+        : >"$LOG"
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        # shellcheck disable=SC2086  # a list of words
+        step apt-get update -q && step apt-get install -y -q --no-install-recommends $SERVER_PACKAGES || tail -n 5 "$LOG" >&2
+    fi
+    local missing
+    missing=$(missing_servers)
+    [ -n "$missing" ] || return 0
+    if [ "${CI:-}" = true ]; then
+        die "缺少 ${missing}，真实服务的测试无法运行；CI 中不允许跳过。" "${missing}not installed, so tests on real servers cannot run; in CI they must not be skipped."
+    fi
+    say "注意：缺少 ${missing}，相应的测试将被跳过（安装：apt-get install $SERVER_PACKAGES）" \
+        "NOTICE: ${missing}not installed, tests on them will be skipped (to install: apt-get install $SERVER_PACKAGES)"
+}
+
 checks() {
     "$BIN/ruff" check .
     "$BIN/mypy"
@@ -55,10 +86,12 @@ case "${1:-}" in
     "")
         checks
         ensure_browser
+        ensure_servers
         exec "$BIN/python" -m pytest -q -n 2 --dist loadfile
         ;;
     *)
         has_browser || ensure_browser
+        [ -z "$(missing_servers)" ] || ensure_servers
         exec "$BIN/python" -m pytest "$@"
         ;;
 esac

@@ -256,7 +256,17 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
 
 def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
-    for name in ("mysql_host", "redis_host", "es_url_add", "graph_url", "neo4j_url"):
+    lacking = [
+        "mysql_host",
+        #
+        "redis_host",
+        #
+        "es_url_add",
+        #
+        "graph_url",
+        "neo4j_url",
+    ]
+    for name in lacking:
         if getattr(settings, name):
             raise SettingsInvalid(
                 zh=f"设置了 {name.upper()}，但本版本尚不支持该外部服务，只使用内置实现。请取消该设置后再启动。",

@@ -1,0 +1,36 @@
+"""What a machine must have for a server to be started, and the end of a server's process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+def need(program: str, package: str) -> str:
+    """The path of a server's program. Without it the test is skipped with a notice, or fails where CI=true."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        missing(f"{program} is not installed (apt-get install --no-install-recommends {package})")
+    return path
+
+
+def missing(reason: str) -> None:
+    """Skip, or fail in CI, where nothing that needs a server may be skipped."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(f"NOT TESTED ON A REAL SERVER: {reason}")
+
+
+def end(process: subprocess.Popen[bytes] | None, *, within_s: float = 30) -> None:
+    """SIGTERM, then SIGKILL; returns when the process is gone."""
+    if process is None or process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(within_s)
