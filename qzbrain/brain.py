@@ -13,9 +13,9 @@ from qzbrain.auth.access import Access
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
+from qzbrain.storage.cooperation import offloader
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.sqlite import offloader
 
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService

@@ -69,7 +69,7 @@ def upgrade(json: Json = False) -> None:
     from qzbrain.storage.migrate import HEAD
 
     with open_brain() as (brain, _):  # opening migrates
-        path = str(brain.db.path)
+        path = brain.db.place
     if json:
         result_json({"database": path, "revision": HEAD})
     else:

@@ -86,7 +86,7 @@ def test_writers_of_many_threads_take_turns(db: Database) -> None:
 
 def test_submitted_rows_are_committed_when_wait_returns(db: Database) -> None:
     db.submit(insert(conversations), conversation(title="kept")).wait()
-    other = sqlite3.connect(db.path)
+    other = sqlite3.connect(db.place)
     assert other.execute("SELECT title FROM conversations").fetchall() == [("kept",)]
 
 
@@ -138,7 +138,7 @@ def run_under_gevent(body: str, folder: Path) -> str:
 def test_a_writer_that_waits_for_another_process_does_not_stall_the_hub(tmp_path: Path) -> None:
     out = run_under_gevent(
         """
-        other = sqlite3.connect(db.path, isolation_level=None); other.execute("BEGIN IMMEDIATE")
+        other = sqlite3.connect(db.place, isolation_level=None); other.execute("BEGIN IMMEDIATE")
         longest = 0.0
         def beat():
             global longest
