@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, Select
 from sqlalchemy.sql import Executable
 
+from qzbrain.errors import BrainError
 from qzbrain.storage.base import Driver, Kind, Result
 from qzbrain.storage.group_commit import GroupCommit, Submitted
 from qzbrain.storage.sqlite import SqliteDriver
@@ -123,6 +124,8 @@ class Database:
         """Turn the driver's exceptions into errors of the tree, once, here."""
         try:
             yield
+        except BrainError:
+            raise
         except Exception as exc:
             error = self._driver.translated(exc)
             if error is None:

@@ -122,8 +122,8 @@ def _begin(connection: Connection) -> None:
 
 
 def _translated(error: Exception) -> BrainError | None:
-    if isinstance(error, UnicodeEncodeError):
-        return no_text(error)
+    if unstorable := no_text(error):
+        return unstorable
     if isinstance(error, exc.TimeoutError):
         return StorageBusy()
     if not isinstance(error, exc.DBAPIError | sqlite3.OperationalError):
