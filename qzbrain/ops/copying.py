@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,19 @@ class UnknownSide(InvalidRequest):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two databases; `settings` name it, and the data folder whose brain would use it."""
+    """One of the two databases. `settings` name the server and the data folder; `file`: an SQLite database instead."""
 
-    database: Database
     settings: Settings
+    file: Path | None = None
+
+    def open(self) -> Database:
+        """The database; of a file that is not there an empty one."""
+        return database_of(self.settings) if self.file is None else Database(self.file)
+
+    @property
+    def folder(self) -> Path:
+        """The data folder of a brain that would use it."""
+        return self.settings.data if self.file is None else self.file.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +79,12 @@ def side(named: str, settings: Settings) -> Side:
                 en="MYSQL_HOST is not set, so it is not known which server is meant. Set MYSQL_HOST and the others first.",
                 param="mysql_host",
             )
-        return Side(database_of(settings), settings)
+        return Side(settings)
     if kind != "sqlite" or named.endswith(":"):
         raise UnknownSide(
             zh=f"无法识别“{named}”。请写 mysql 或 sqlite:路径。", en=f'"{named}" is not known. Write mysql or sqlite:PATH.', param="database"
         )
-    file = Path(path).expanduser().resolve() if path else settings.database_path
-    return Side(Database(file), settings.model_copy(update={"mysql_host": "", "qzbrain_data": file.parent}))
+    return Side(settings, Path(path).expanduser().resolve() if path else settings.database_path)
 
 
 def copy(source: Side, target: Side, *, resume: bool = False, progress: Progress = lambda _done, _total: None) -> Copied:
@@ -86,26 +94,23 @@ def copy(source: Side, target: Side, *, resume: bool = False, progress: Progress
     they differ in the end. Interrupted, it can be called again with `resume` as long as the source does not change.
     """
     started = time.monotonic()
-    if source.database.place == target.database.place:
+    if source == target:
         raise Conflict("same_database", zh="来源和目标是同一个数据库。", en="Source and target are the same database.")
-    with ExitStack() as held:
-        held.callback(source.database.close)
-        held.callback(target.database.close)
-        for one in (source, target):
-            held.enter_context(_unused(one))
-        _require_head(source.database)
-        migrate.upgrade(target.database)
-        with source.database.snapshot() as reading:
-            sizes = {table.name: _count(reading, table) for table in metadata.sorted_tables}
+    _require_file(source)
+    with _no_brain({source.folder, target.folder}, source.settings), closing(source.open()) as read, closing(target.open()) as written:
+        for database in (read, written):
+            _require_no_session(database)
+        _require_head(read)
+        migrate.upgrade(written)
+        with read.snapshot() as reading:
+            sizes = {str(table.name): _count(reading, table) for table in metadata.sorted_tables}
             steps = _Steps(progress, 2 * sum(sizes.values()))
-            _copy_tables(reading, target.database, sizes, steps, resume=resume)
-            with target.database.write() as connection:
+            _copy_tables(reading, written, steps, resume=resume)
+            with written.write() as connection:
                 for name in COUNTED:
-                    go_on_after(connection, target.database.kind, name, last_number(reading, source.database.kind, name))
-            checksums = _compared(reading, target.database, steps)
-    return Copied(
-        source.database.place, target.database.place, sum(sizes.values()), sizes, checksums, round(time.monotonic() - started, 3)
-    )
+                    go_on_after(connection, written.kind, name, last_number(reading, read.kind, name))
+            checksums = _compared(reading, written, steps)
+        return Copied(read.place, written.place, sum(sizes.values()), sizes, checksums, round(time.monotonic() - started, 3))
 
 
 class _Steps:
@@ -120,34 +125,48 @@ class _Steps:
 
 
 @contextmanager
-def _unused(one: Side) -> Iterator[None]:
-    """No brain runs on this side, and none starts meanwhile. Raises Conflict."""
-    settings = one.settings
-    lock = take_lock(settings) if run_folder(settings).is_dir() else None
+def _no_brain(folders: Collection[Path], settings: Settings) -> Iterator[None]:
+    """No brain runs on these data folders, and none starts meanwhile. Raises Conflict."""
+    locks: list[int] = []
     try:
-        if worker_is_alive(settings.data):
-            raise Conflict(
-                "already_running",
-                zh=f"数据目录 {settings.data} 上有后台处理进程在运行。请先停止 qzbrain。",
-                en=f"A worker runs on the data folder {settings.data}. Stop the brain first.",
-            )
-        if one.database.kind == "mysql" and (others := _other_sessions(one.database)):
-            raise Conflict(
-                "already_running",
-                zh=f"还有 {others} 个连接正在使用数据库 {one.database.place}。请先停止所有使用它的 qzbrain。",
-                en=f"{others} other connections use the database {one.database.place}. Stop every brain on it first.",
-            )
+        for folder in folders:
+            of_folder = settings.model_copy(update={"qzbrain_data": folder})
+            if run_folder(of_folder).is_dir():
+                locks.append(take_lock(of_folder))
+            if worker_is_alive(folder):
+                raise Conflict(
+                    "already_running",
+                    zh=f"数据目录 {folder} 上有后台处理进程在运行。请先停止 qzbrain。",
+                    en=f"A worker runs on the data folder {folder}. Stop the brain first.",
+                )
         yield
     finally:
-        if lock is not None:
+        for lock in locks:
             os.close(lock)
 
 
-def _other_sessions(database: Database) -> int:
-    """As many as this user may see: at least its own, which are those of brains."""
-    others = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+def _require_file(source: Side) -> None:
+    if source.file is not None and not source.file.is_file():
+        raise Conflict(
+            "no_database",
+            zh=f"没有这个数据库文件：{source.file}。请检查路径。",
+            en=f"There is no such database file: {source.file}. Check the path.",
+        )
+
+
+def _require_no_session(database: Database) -> None:
+    """Nobody else is connected, as far as this user may see: at least its own sessions, which are those of brains. Raises Conflict."""
+    if database.kind != "mysql":
+        return
     with database.read() as connection:
-        return int(connection.exec_driver_sql(others).scalar() or 0)
+        mine = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        others = int(connection.exec_driver_sql(mine).scalar() or 0)
+    if others:
+        raise Conflict(
+            "already_running",
+            zh=f"还有 {others} 个连接正在使用数据库 {database.place}。请先停止所有使用它的 qzbrain。",
+            en=f"{others} other connections use the database {database.place}. Stop every brain on it first.",
+        )
 
 
 def _require_head(source: Database) -> None:
@@ -164,7 +183,7 @@ def _count(connection: Connection, table: Table[Any]) -> int:
     return int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
 
 
-def _copy_tables(reading: Connection, target: Database, sizes: Mapping[str, int], steps: _Steps, *, resume: bool) -> None:
+def _copy_tables(reading: Connection, target: Database, steps: _Steps, *, resume: bool) -> None:
     with target.read() as connection:
         there = {table.name: _count(connection, table) for table in metadata.sorted_tables}
     filled = sorted(name for name, rows in there.items() if rows)
@@ -213,8 +232,8 @@ def _compared(reading: Connection, target: Database, steps: _Steps) -> dict[str,
     found: dict[str, str] = {}
     with target.snapshot() as copied:
         for table in metadata.sorted_tables:
-            found[table.name] = _checksum(reading, table, steps)
-            if _checksum(copied, table, None) != found[table.name]:
+            found[str(table.name)] = _checksum(reading, table, steps)
+            if _checksum(copied, table, None) != found[str(table.name)]:
                 raise Conflict(
                     "copy_differs",
                     zh=f"核对失败：表 {table.name} 的内容与来源不一致。请清空目标数据库后重新复制。",

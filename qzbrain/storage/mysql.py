@@ -27,6 +27,9 @@ from qzbrain.storage.text import as_json
 LOCK_WAIT_S = 30
 PATIENCE_S = 10.0
 """A restart takes a server one or two seconds. One that stays away is waited for once; from then on every call fails until it is back."""
+POOLED = 64
+"""Most sessions of one process at a time."""
+_KEPT = 16
 _PAUSE_S = 0.1
 _RECYCLE_S = 300
 """Sessions are renewed before the server's wait_timeout ends them."""
@@ -39,17 +42,17 @@ class MysqlDriver:
     name: Kind = "mysql"
     tries = 3
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, patience_s: float = PATIENCE_S) -> None:
         self.place = server.place
-        self._server = server
+        self._server, self._patience_s = server, patience_s
         self._lock_name = lock_name(server.database)
         self._away_since: float | None = None
         self.engine: Engine = create_engine(
             "mysql+pymysql://",
             paramstyle="format",  # parameters in order, as `Database.prepared` gives them
             creator=lambda: open_session(server),
-            pool_size=16,
-            max_overflow=48,
+            pool_size=_KEPT,
+            max_overflow=POOLED - _KEPT,
             pool_timeout=30,
             pool_recycle=_RECYCLE_S,
             pool_use_lifo=True,
@@ -149,7 +152,7 @@ class MysqlDriver:
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
-        return now - self._away_since < PATIENCE_S
+        return now - self._away_since < self._patience_s
 
 
 def lock_name(database: str) -> str:
