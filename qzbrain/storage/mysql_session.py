@@ -25,7 +25,6 @@ WAIT_TIMEOUT_S = 600
 """The server ends a session, and frees its lock, that was silent for so long."""
 _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _COLLATION = "utf8mb4_bin"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def open_session(server: Server) -> Session:
         connect_timeout=CONNECT_TIMEOUT_S,
         conv={**converters.conversions, FIELD_TYPE.DECIMAL: _number, FIELD_TYPE.NEWDECIMAL: _number},
         init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        **_tls(server),
+        ssl=_verified(server.ca) if server.ca else None,  # without a CA: encrypted where the server can, and not verified
     )
     _notice_a_dead_peer(session._sock)
     with session.cursor() as cursor:
@@ -126,13 +125,6 @@ def open_session(server: Server) -> Session:
         cursor.execute("SELECT @@max_allowed_packet")
         session.longest_bytes = int(cursor.fetchone()[0])
     return session
-
-
-def _tls(server: Server) -> dict[str, Any]:
-    """With a CA verified; on this machine's loopback none; to other hosts encrypted where the server can."""
-    if server.ca:
-        return {"ssl": _verified(server.ca)}
-    return {"ssl_disabled": True} if server.host in _LOOPBACK else {}
 
 
 @lru_cache(maxsize=4)

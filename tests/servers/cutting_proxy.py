@@ -1,0 +1,61 @@
+"""Stands between a client and its server, and cuts the line at one message: before it, or after it was passed on but before the reply."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+from typing import Literal
+
+Cut = Literal["before", "after"]
+
+
+class CuttingProxy:
+    """Listens on a free port of 127.0.0.1. `arm(mark, cut)`: the next message of a client that holds `mark` is where the line is cut, once."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._armed: tuple[bytes, Cut] | None = None
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, mark: bytes, cut: Cut) -> None:
+        """Cut at the next message that holds these bytes."""
+        self._armed = mark, cut
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._to))
+                threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._pass_back, args=(server, client), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(1 << 16):
+                if self._armed and self._armed[0] in data:
+                    cut, self._armed = self._armed[1], None
+                    self.cuts += 1
+                    if cut == "after":
+                        client.shutdown(socket.SHUT_RDWR)
+                        server.sendall(data)
+                        while server.recv(1 << 16):
+                            break
+                    break
+                server.sendall(data)
+        for one in (client, server):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
