@@ -32,7 +32,7 @@ def add(settings: Settings) -> None:
         caller = brain.access.local_caller(settings.qzbrain_lang)
         there = {ref.name for ref in brain.access.resolve(caller)}
         if _state(settings) == "adding" or not (there if settings.mysql_host else there & {NAME}):
-            _mark(settings).write_text("adding", encoding="utf-8")
+            mark(settings).write_text("adding", encoding="utf-8")
             if NAME not in there:
                 brain.knowledge.create(caller, name=NAME, title=TITLE, description=DESCRIPTION)
             for path in sorted(FOLDER.glob("*.md")):
@@ -40,10 +40,10 @@ def add(settings: Settings) -> None:
                     brain.knowledge.add_file(caller, NAME, path.name, stream)
     finally:
         brain.close()
-    _mark(settings).write_text("added", encoding="utf-8")
+    mark(settings).write_text("added", encoding="utf-8")
 
 
-def _mark(settings: Settings) -> Path:
+def mark(settings: Settings) -> Path:
     """One for each database that this data folder was used with."""
     if not settings.mysql_host:
         return settings.database_path.with_suffix(".sample")
@@ -53,6 +53,6 @@ def _mark(settings: Settings) -> Path:
 
 def _state(settings: Settings) -> str:
     try:
-        return _mark(settings).read_text(encoding="utf-8")
+        return mark(settings).read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
