@@ -100,9 +100,9 @@ class Settings(BaseSettings):
     # -- the manual's engines
     mysql_host: str = Field("", description="MySQL or MariaDB server. Setting it moves the database from SQLite to that server; see docs/mysql.md.")
     mysql_port: int = Field(23306, ge=1, le=65535, description="MySQL port.")
-    mysql_user: str = Field("qiyuan", description="MySQL user.")
+    mysql_user: str = Field("qiyuan", min_length=1, description="MySQL user.")
     mysql_password: str = Field("", description="MySQL password, any characters.", repr=False)
-    mysql_db: str = Field("chatglm", description="MySQL database; `test_database` takes its place under QZBRAIN_ENV=test.")
+    mysql_db: str = Field("chatglm", min_length=1, max_length=64, description="MySQL database; `test_database` takes its place under QZBRAIN_ENV=test.")
     mysql_ssl_ca: str = Field("", description="PEM file of the CA that signed the MySQL server's certificate; with it nothing else is trusted.")
     redis_host: str = Field("", description="Redis server. Not used by this version: setting it is refused.")
     redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")

@@ -31,8 +31,10 @@ POOLED = 64
 """Most sessions of one process at a time."""
 _KEPT = 16
 _PAUSE_S = 0.1
-_RECYCLE_S = 300
-"""Sessions are renewed before the server's wait_timeout ends them."""
+_RECYCLE_S = 60
+"""Sessions are renewed before the server ends them."""
+_SNAPSHOT_S = 28_800
+"""A snapshot is read at the pace of whoever writes it down; its session may be silent meanwhile."""
 _LONGEST_LOCK_NAME = 64
 
 
@@ -86,6 +88,8 @@ class MysqlDriver:
     def snapshot(self) -> Iterator[Connection]:
         """See `Driver.snapshot`."""
         with self._patiently(self._living) as connection:
+            connection.detach()  # ends with the block, and its time-outs with it
+            connection.exec_driver_sql(f"SET SESSION wait_timeout = {_SNAPSHOT_S}, net_write_timeout = {_SNAPSHOT_S}")
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             yield connection

@@ -21,8 +21,8 @@ from qzbrain.settings import Settings
 from qzbrain.storage.mysql_errors import PACKET_TOO_LARGE, CommitLost, is_lost
 
 CONNECT_TIMEOUT_S = 5
-WAIT_TIMEOUT_S = 600
-"""The server ends a session, and frees its lock, that was silent for so long."""
+WAIT_TIMEOUT_S = 120
+"""The server ends a session that was silent for so long, and frees its lock: a host that vanished does not hold up the others for longer."""
 _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _COLLATION = "utf8mb4_bin"
 

@@ -33,29 +33,41 @@ class CuttingProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._to))
-                threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._pass_back, args=(server, client), daemon=True).start()
+                line = _Line(client, socket.create_connection(("127.0.0.1", self._to)))
+                threading.Thread(target=self._pass_on, args=(line,), daemon=True).start()
+                threading.Thread(target=line.pass_back, daemon=True).start()
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+    def _pass_on(self, line: _Line) -> None:
         with suppress(OSError):
-            while data := client.recv(1 << 16):
+            while data := line.client.recv(1 << 16):
                 if self._armed and self._armed[0] in data:
                     cut, self._armed = self._armed[1], None
                     self.cuts += 1
                     if cut == "after":
-                        client.shutdown(socket.SHUT_RDWR)
-                        server.sendall(data)
-                        while server.recv(1 << 16):
-                            break
+                        line.replies_wanted = False
+                        line.server.sendall(data)
+                        return  # its reply ends the line
                     break
-                server.sendall(data)
-        for one in (client, server):
+                line.server.sendall(data)
+        line.end()
+
+
+class _Line:
+    """One client's connection through the proxy."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client, self.server = client, server
+        self.replies_wanted = True
+
+    def pass_back(self) -> None:
+        with suppress(OSError):
+            while (data := self.server.recv(1 << 16)) and self.replies_wanted:
+                self.client.sendall(data)
+        self.end()
+
+    def end(self) -> None:
+        """Both sides learn it at once."""
+        for one in (self.client, self.server):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-
-    def _pass_back(self, server: socket.socket, client: socket.socket) -> None:
-        with suppress(OSError):
-            while data := server.recv(1 << 16):
-                client.sendall(data)

@@ -273,6 +273,31 @@ def test_greenlets_do_not_queue_behind_each_other(db: Database, settings: Settin
     assert float(done.stdout) < 5, "24 s would be one after the other"
 
 
+def test_a_greenlet_that_is_killed_in_the_driver_holds_no_lock_and_no_session(mariadb: MariaDb, db: Database, settings: Settings) -> None:
+    body = """
+        from gevent import monkey; monkey.patch_all()
+        import gevent, sys, time
+        from sqlalchemy import text
+        from qzbrain.settings import Settings
+        from qzbrain.brain import database_of
+        db = database_of(Settings.model_validate_json(sys.stdin.read()))
+        def writes(statement):
+            with db.write() as connection:
+                connection.execute(text(statement))
+        writes("SELECT 1")
+        holder = gevent.spawn(writes, "SELECT SLEEP(1.5)")
+        waiter = gevent.spawn(db.rows, text("SELECT SLEEP(5)"))
+        gevent.sleep(0.3)
+        gevent.killall([holder, waiter])
+        writes("SELECT 1")
+        print(db.engine.pool.checkedout(), db.rows(text("SELECT 7"))[0][0])
+    """
+    given = settings.model_dump_json(exclude={"models"})
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(body)], input=given, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["0", "7"]
+
+
 # -- refusals
 
 
