@@ -10,8 +10,9 @@ check:            ## static checks
 test:             ## everything
 	./test.sh
 
-docs:             ## pages that are generated from the code
+docs:             ## what is generated from the code
 	$(BIN)/qzbrain config docs > docs/settings.md
+	$(BIN)/qzbrain db schema --dialect mysql > chatglm.sql
 
 bench:            ## footprint; the others need data: docs/benchmarks.md
 	$(BIN)/python bench/footprint.py

@@ -13,9 +13,9 @@ from qzbrain.auth.access import Access
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
+from qzbrain.storage.cooperation import offloader
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.sqlite import offloader
 
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
@@ -31,7 +31,7 @@ class Brain:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.db = Database(settings.database_path)
+        self.db = database_of(settings)
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)
@@ -85,6 +85,16 @@ class Brain:
         self.db.close()
 
 
+def database_of(settings: Settings) -> Database:
+    """The database that the settings name, neither asked nor migrated yet: a MySQL server's where MYSQL_HOST is set, else the data folder's own."""
+    if not settings.mysql_host:
+        return Database(settings.database_path)
+    from qzbrain.storage.mysql import MysqlDriver
+    from qzbrain.storage.mysql_session import Server
+
+    return Database(MysqlDriver(Server.of(settings)))
+
+
 def build(settings: Settings) -> Brain:
-    """Wire a brain; the database is migrated when it needs to be. Raises SettingsInvalid, StorageFull."""
+    """Wire a brain; the database is migrated when it needs to be. Raises SettingsInvalid, StorageFull, StorageBusy."""
     return Brain(settings)

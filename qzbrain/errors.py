@@ -12,6 +12,8 @@
     ├── Unavailable                  503 unavailable_error, with retry_after_s
     │   ├── StorageFull              the disk is full
     │   ├── StorageBusy              the database stayed locked too long
+    │   │   └── StorageAway          the database server cannot be reached
+    │   │       └── StorageInDoubt   the connection broke during a commit: nobody knows whether it took place
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -144,6 +146,36 @@ class StorageBusy(Unavailable):
             zh="数据库正忙，请稍后重试。",
             en="The database is busy; try again in a moment.",
             retry_after_s=2,
+        )
+
+
+class StorageAway(StorageBusy):
+    """The database server could not be reached for some seconds; nothing of this request was kept."""
+
+    default_code = "storage_away"
+
+    def __init__(self) -> None:
+        Unavailable.__init__(
+            self,
+            zh="数据库服务器暂时无法连接，本次请求没有保存任何内容。请稍后重试；若持续出现，请运行 qzbrain doctor --step 1。",
+            en="The database server cannot be reached; nothing of this request was kept. Try again in a moment; if that does not help, run: "
+            "qzbrain doctor --step 1",
+            retry_after_s=5,
+        )
+
+
+class StorageInDoubt(StorageAway):
+    """The connection to the database server broke while a change was being committed: it may have been kept or not."""
+
+    default_code = "storage_in_doubt"
+
+    def __init__(self) -> None:
+        Unavailable.__init__(
+            self,
+            zh="提交时与数据库服务器的连接中断，本次更改可能已保存，也可能没有。请刷新查看后再重试；重复上传的内容会被识别。",
+            en="The connection to the database server broke during the commit: the change may have been kept or not. "
+            "Look, then try again if need be; an upload that is there already is recognised.",
+            retry_after_s=5,
         )
 
 

@@ -98,11 +98,12 @@ class Settings(BaseSettings):
     context_chars: int = Field(6000, ge=500, le=1_000_000, description="Most characters of passages shown to a language model.")
 
     # -- the manual's engines
-    mysql_host: str = Field("", description="MySQL server. Not used by this version: setting it is refused.")
+    mysql_host: str = Field("", description="MySQL or MariaDB server. Setting it moves the database from SQLite to that server; see docs/mysql.md.")
     mysql_port: int = Field(23306, ge=1, le=65535, description="MySQL port.")
-    mysql_user: str = Field("qiyuan", description="MySQL user.")
+    mysql_user: str = Field("qiyuan", min_length=1, description="MySQL user.")
     mysql_password: str = Field("", description="MySQL password, any characters.", repr=False)
-    mysql_db: str = Field("chatglm", description="MySQL database.")
+    mysql_db: str = Field("chatglm", min_length=1, max_length=64, description="MySQL database; `test_database` takes its place under QZBRAIN_ENV=test.")
+    mysql_ssl_ca: str = Field("", description="PEM file of the CA that signed the MySQL server's certificate; with it nothing else is trusted.")
     redis_host: str = Field("", description="Redis server. Not used by this version: setting it is refused.")
     redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")
     redis_password: str = Field("", description="Redis password.", repr=False)
@@ -157,6 +158,16 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The SQLite file; another one under QZBRAIN_ENV=test."""
         return self.data / ("test_database.sqlite" if self.qzbrain_env == "test" else "brain.sqlite")
+
+    @property
+    def mysql_database(self) -> str:
+        """The database on the MySQL server; another one under QZBRAIN_ENV=test."""
+        return "test_database" if self.qzbrain_env == "test" else self.mysql_db
+
+    @property
+    def mysql_ca_path(self) -> Path | None:
+        """Where MYSQL_SSL_CA is, absolute; None when it is not set."""
+        return _placed(Path(self.mysql_ssl_ca), self.current_dir) if self.mysql_ssl_ca else None
 
     @property
     def index_path(self) -> Path:
@@ -257,8 +268,6 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
 def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
-        "mysql_host",
-        #
         "redis_host",
         #
         "es_url_add",

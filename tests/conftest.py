@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from qzbrain.brain import Brain, build
 from qzbrain.domain import Caller
 from qzbrain.settings import Settings
 from tests.running import RunningBrain
+from tests.servers.mariadb import MariaDb
 
 MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
 
@@ -55,3 +57,20 @@ def running_brain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningB
     running = RunningBrain(tmp_path_factory.mktemp("running") / "data").start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    """A MariaDB shared by tests that leave it running and take a database of their own."""
+    server = MariaDb(tmp_path_factory.mktemp("mariadb") / "server").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def mysql(mariadb: MariaDb) -> Iterator[dict[str, object]]:
+    """Settings, by name, of an empty database on a real MariaDB."""
+    name = f"test_{secrets.token_hex(6)}"
+    mariadb.create_database(name)
+    yield {**mariadb.settings, "mysql_db": name}
+    mariadb.drop_database(name)

@@ -84,7 +84,8 @@ class Access:
     def _one(self, caller: Caller, key: str) -> KbRef | None:
         if not key.isprintable():  # no such name can exist, and the driver takes no lone surrogates
             return None
-        matches = [KbRef(*row) for row in self._by_key(key=key)]
+        found = [KbRef(*row) for row in self._by_key(key=key)]
+        matches = [ref for ref in found if key in (ref.id, ref.name)]  # MySQL does not count blanks at the end
         matches.sort(key=lambda ref: ref.id != key)  # an id wins over a knowledge base that took it as its name
         return matches[0] if matches and self.allows(caller, "read", matches[0].id) else None
 

@@ -42,7 +42,7 @@ class Conversations:
         if not include_api:
             wanted.append(conversations.c.origin == "console")
         if query:
-            wanted.append(conversations.c.title.contains(query, autoescape=True))
+            wanted.append(conversations.c.title.icontains(query, autoescape=True))
         if after:
             when, _, last = after.partition("|")
             wanted.append(or_(conversations.c.updated_at < when, and_(conversations.c.updated_at == when, conversations.c.id < last)))

@@ -14,6 +14,7 @@ from qzbrain.models.base import ChatMessage
 from qzbrain.models.registry import AUTO, EXTRACTIVE, ModelRegistry, unknown_model
 
 LONGEST_QUESTION = 20_000
+LONGEST_MODEL = 255
 BARE = "none"
 """`NAME@none`: the model alone, without retrieval."""
 PASSED_THROUGH = ("max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "user", "presence_penalty", "frequency_penalty")
@@ -63,7 +64,13 @@ def split_model(value: str) -> tuple[str, list[str] | None, bool]:
 
 
 def checked_model(value: str, models: ModelRegistry) -> str:
-    """The model as it was named, when there is one of this name. Raises NotFound."""
+    """The model as it was named, when there is one of this name. Raises NotFound, InvalidRequest for one that is too long to be kept."""
+    if len(value) > LONGEST_MODEL:
+        raise InvalidRequest(
+            zh=f"model 超过 {LONGEST_MODEL} 个字符。请用 knowledge_bases 指定知识库。",
+            en=f"model is longer than {LONGEST_MODEL} characters. Name the knowledge bases in knowledge_bases.",
+            param="model",
+        )
     name, _, _ = split_model(value)
     if name not in models.names():
         raise unknown_model(name)

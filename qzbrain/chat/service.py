@@ -110,9 +110,10 @@ class ChatService:
         """A turn in a conversation of its own."""
         plan = make_plan(ask, caller, self._access, self._models)
         kb_ids = [kb.id for kb in plan.kbs] if ask.knowledge_bases or "@" in ask.model else []
-        row = store.new_conversation_row(owner=caller.id, title=store.title_of(plan.question), model=ask.model, kb_ids=kb_ids, origin=ask.origin)
+        model = store.kept_model(ask.model, plan.model)
+        row = store.new_conversation_row(owner=caller.id, title=store.title_of(plan.question), model=model, kb_ids=kb_ids, origin=ask.origin)
         pending = [store.add_conversation(self._db, row)]
-        pending += store.add_messages(self._db, conversation_id=row["id"], message_id=message_id, question=plan.question, model=ask.model, position=0)
+        pending += store.add_messages(self._db, conversation_id=row["id"], message_id=message_id, question=plan.question, model=model, position=0)
         return Turn(message_id=message_id, conversation_id=row["id"], caller=caller, plan=plan, pending=pending)
 
     def _continue(self, caller: Caller, ask: Ask, message_id: str) -> Turn:
@@ -122,8 +123,9 @@ class ChatService:
         past = store.past(self._db, conversation.id)
         plan.history, plan.earlier = past.messages, past.earlier
         pending = [store.touch_conversation(self._db, conversation.id, conversation.title or store.title_of(plan.question))]
+        model = store.kept_model(ask.model, plan.model)
         pending += store.add_messages(
-            self._db, conversation_id=conversation.id, message_id=message_id, question=plan.question, model=ask.model, position=past.position
+            self._db, conversation_id=conversation.id, message_id=message_id, question=plan.question, model=model, position=past.position
         )
         return Turn(message_id=message_id, conversation_id=conversation.id, caller=caller, plan=plan, pending=pending)
 

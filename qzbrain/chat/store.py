@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select, update
 
+from qzbrain.chat.plan import LONGEST_MODEL
 from qzbrain.chat.query import Earlier
 from qzbrain.domain import Answer, Citation, Degraded, Usage, new_id, utc_now
 from qzbrain.models.base import ChatMessage
@@ -37,6 +38,11 @@ def title_of(question: str) -> str:
     """A conversation's title from its first question: one line, at most 40 characters."""
     line = " ".join(question.split())
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1] + "…"
+
+
+def kept_model(asked: str, name: str) -> str:
+    """What is stored of `NAME@KB,KB…`: all of it, or the name alone where that is too long; the conversation keeps its knowledge bases anyway."""
+    return asked if len(asked) <= LONGEST_MODEL else name
 
 
 def new_conversation_row(*, owner: str, title: str, model: str, kb_ids: list[str], origin: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, evaluating, knowledge, system
+from qzbrain.cli import asking, configuration, database, evaluating, knowledge, system
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(configuration.app, name="config")
-app.add_typer(system.database, name="db")
+app.add_typer(database.app, name="db")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
 app.command(help=t("只启动后台处理进程", "Start the worker alone"))(system.worker)

@@ -1,4 +1,4 @@
-"""`qzbrain serve`, `web`, `worker`, `doctor`, `db …`: running the brain and looking after it."""
+"""`qzbrain serve`, `web`, `worker`, `doctor`: running the brain and looking after it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qzbrain.cli.session import open_brain
 from qzbrain.cli.terminal import LANG, Json, result, result_json, t
 from qzbrain.settings import ROOT, load_settings
-
-database = typer.Typer(help=t("数据库", "The database"), no_args_is_help=True)
 
 _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "-"}
 
@@ -61,34 +58,3 @@ def doctor(
                 result(f"    → {check.next}")
     if any(check.status == "fail" for check in found):
         raise typer.Exit(1)
-
-
-@database.command(help=t("把数据库升级到当前版本。", "Bring the database to the newest schema."))
-def upgrade(json: Json = False) -> None:
-    """Bring the database to the newest schema."""
-    from qzbrain.storage.migrate import HEAD
-
-    with open_brain() as (brain, _):  # opening migrates
-        path = str(brain.db.path)
-    if json:
-        result_json({"database": path, "revision": HEAD})
-    else:
-        result(t(f"数据库 {path} 的版本是 {HEAD}。", f"The database {path} is at revision {HEAD}."))
-
-
-@database.command(help=t("以 SQL 打印全部表结构。", "Print the schema as SQL."))
-def schema(json: Json = False) -> None:
-    """Print the schema as SQL."""
-    from sqlalchemy.dialects import sqlite
-    from sqlalchemy.schema import CreateIndex, CreateTable
-
-    from qzbrain.storage.tables import metadata
-
-    dialect = sqlite.dialect()
-    tables = metadata.sorted_tables
-    statements = [str(CreateTable(x).compile(dialect=dialect)).strip() for x in tables]
-    statements += [str(CreateIndex(index).compile(dialect=dialect)) for x in tables for index in sorted(x.indexes, key=lambda i: str(i.name))]
-    if json:
-        result_json({"dialect": "sqlite", "statements": statements})
-    else:
-        result(";\n\n".join(statements) + ";")

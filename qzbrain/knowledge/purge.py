@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from qzbrain.jobs.leases import Kind, Lease
 from qzbrain.knowledge.removal import forget_file, used_files
@@ -45,7 +45,7 @@ class Purge:
             self._purge_index(lease)
             self._purge_files(lease)
             self._purge_quotes(lease)
-        self._checkpoint()
+        self._scrub_files()
 
     def rebuild(self, leases: Sequence[Lease]) -> None:
         """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use."""
@@ -96,10 +96,9 @@ class Purge:
                 with self._db.write() as connection:
                     connection.execute(update(messages).where(messages.c.id == row.id).values(content=change[0], details=change[1]))
 
-    def _checkpoint(self) -> None:
-        """Move the write-ahead log into the database and cut it to nothing. Raises RuntimeError while a reader holds it: the job comes again."""
-        row = self._db.rows(text("PRAGMA wal_checkpoint(TRUNCATE)"))[0]
-        if row[0]:
+    def _scrub_files(self) -> None:
+        """Take what was deleted out of the database's own files. Raises RuntimeError while a reader holds them: the job comes again."""
+        if not self._db.scrub():
             raise RuntimeError("the write-ahead log is in use")
 
 

@@ -43,6 +43,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
     """All checks, or those of one step, in the manual's order. Never raises for what it finds."""
     checks: Iterable[Callable[[Settings], Iterable[Finding]]] = (
         doctor_data.integrity,
+        mysql,
         doctor_services.not_in_this_version,
         configuration,
         data_folder,
@@ -84,6 +85,16 @@ def configuration(settings: Settings) -> list[Finding]:
     return [Finding.ok("configuration", 4, title, (str(path), str(path)))]
 
 
+def mysql(settings: Settings) -> list[Finding]:
+    """The server that holds the database, when it is one. The driver is imported only then."""
+    if not settings.mysql_host:
+        built_in = ("内置实现，无需安装", "built in; nothing to install")
+        return [Finding.skip("mysql", 1, ("MySQL", "MySQL"), ("使用内置的 SQLite", "SQLite is used"), built_in)]
+    from qzbrain.ops import doctor_mysql
+
+    return doctor_mysql.server(settings)
+
+
 def data_folder(settings: Settings) -> list[Finding]:
     """The data folder exists, is ours and nobody else's."""
     title, folder = ("数据目录", "data folder"), settings.data
@@ -93,7 +104,7 @@ def data_folder(settings: Settings) -> list[Finding]:
         return [
             Finding.fail("data_folder", 5, title, (f"{folder} 不可写", f"{folder} cannot be written"), ("改正其所有者与权限", "correct its owner and rights"))
         ]
-    if settings.database_path.exists() and settings.database_path.stat().st_mode & 0o077:
+    if not settings.mysql_host and settings.database_path.exists() and settings.database_path.stat().st_mode & 0o077:
         command = f"chmod -R go-rwx {folder}"
         return [Finding.warn("data_folder", 5, title, ("其他用户可读取数据库", "other users may read the database"), (command, command))]
     return [Finding.ok("data_folder", 5, title, (str(folder), str(folder)))]

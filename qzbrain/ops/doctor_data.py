@@ -8,39 +8,63 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
+
+from qzbrain.errors import BrainError
 from qzbrain.ops.finding import Finding
 from qzbrain.settings import Settings
+from qzbrain.storage.database import Database
 from qzbrain.storage.migrate import HEAD
 
+_NO_TABLE = "1146"
+"""MySQL's code for a table that is not there."""
 _OLD_JOB = timedelta(minutes=10)
 
 
-def _with_database(check: Callable[[Settings, sqlite3.Connection], Finding], id: str, step: int, zh: str, en: str) -> Callable[[Settings], list[Finding]]:
+def _with_database(check: Callable[[Settings, Connection], Finding], id: str, step: int, zh: str, en: str) -> Callable[[Settings], list[Finding]]:
     """A check that reads the database; without one it is skipped, and a database that cannot be read fails it."""
 
     @wraps(check)
     def run(settings: Settings) -> list[Finding]:
-        if not settings.database_path.exists():
-            return [Finding.skip(id, step, (zh, en), ("还没有数据库", "there is no database yet"), ("首次启动时会创建", "the first start makes it"))]
+        none_yet = Finding.skip(id, step, (zh, en), ("还没有数据库", "there is no database yet"), ("首次启动时会创建", "the first start makes it"))
+        if not settings.mysql_host and not settings.database_path.exists():
+            return [none_yet]
         try:
             with _opened(settings) as connection:
                 return [check(settings, connection)]
-        except sqlite3.DatabaseError as exc:
+        except DatabaseError as exc:
+            said = str(exc.orig)
+            if settings.mysql_host:
+                return [none_yet if _NO_TABLE in said else Finding.fail(id, step, (zh, en), (said, said), ("qzbrain db upgrade", "qzbrain db upgrade"))]
             advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
-            return [Finding.fail(id, step, (zh, en), (str(exc), str(exc)), advice)]
+            return [Finding.fail(id, step, (zh, en), (said, said), advice)]
+        except BrainError:  # the server's own checks say why
+            return [Finding.skip(id, step, (zh, en), ("数据库不可用", "the database cannot be used"), ("qzbrain doctor --step 1", "qzbrain doctor --step 1"))]
 
     return run
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"file:{settings.database_path}?mode=ro", uri=True, timeout=5)) as connection:
+def _opened(settings: Settings) -> Iterator[Connection]:
+    """A connection that only reads, and makes nothing where nothing is."""
+    if settings.mysql_host:
+        from qzbrain.storage.mysql import MysqlDriver
+        from qzbrain.storage.mysql_session import Server
+
+        with closing(Database(MysqlDriver(Server.of(settings), patience_s=0))) as database, database.read() as connection:
+            yield connection
+        return
+    path = f"file:{settings.database_path}?mode=ro"
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path, uri=True, timeout=5), poolclass=NullPool)
+    with engine.connect() as connection:
         yield connection
 
 
-def _integrity(settings: Settings, connection: sqlite3.Connection) -> Finding:
+def _integrity(settings: Settings, connection: Connection) -> Finding:
     title = ("数据库完整性", "database integrity")
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(5)")]
     if found != ["ok"]:
         advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
         return Finding.fail("database", 1, title, ("; ".join(found), "; ".join(found)), advice)
@@ -48,9 +72,9 @@ def _integrity(settings: Settings, connection: sqlite3.Connection) -> Finding:
     return Finding.ok("database", 1, title, (f"SQLite {sqlite3.sqlite_version}，{size}", f"SQLite {sqlite3.sqlite_version}, {size}"))
 
 
-def _revision(settings: Settings, connection: sqlite3.Connection) -> Finding:
+def _revision(settings: Settings, connection: Connection) -> Finding:
     title = ("表结构版本", "schema revision")
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
     revision = row[0] if row else "-"
     if revision != HEAD:
         shown = (f"{revision}，程序需要 {HEAD}", f"{revision}; the program needs {HEAD}")
@@ -58,11 +82,11 @@ def _revision(settings: Settings, connection: sqlite3.Connection) -> Finding:
     return Finding.ok("revision", 7, title, (str(revision), str(revision)))
 
 
-def _index(settings: Settings, connection: sqlite3.Connection) -> Finding:
+def _index(settings: Settings, connection: Connection) -> Finding:
     from qzbrain.retrieval.embedded.lexical import TantivyIndex
 
     title, indexes = ("检索索引", "search index"), TantivyIndex(settings.index_path)
-    rows = connection.execute(
+    rows = connection.exec_driver_sql(
         "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) FROM knowledge_bases k"
         " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready' GROUP BY k.id ORDER BY k.name"
     ).fetchall()
@@ -70,19 +94,20 @@ def _index(settings: Settings, connection: sqlite3.Connection) -> Finding:
     if not wrong:
         return Finding.ok("index", 7, title, (f"{len(rows)} 个知识库与数据库一致", f"{len(rows)} knowledge bases agree with the database"))
     shown = ", ".join(wrong[:5])
-    working = connection.execute("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running')").fetchone()[0]
+    working = connection.exec_driver_sql("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running')").scalar()
     if working:
         return Finding.warn("index", 7, title, (f"正在更新：{shown}", f"being updated: {shown}"), ("处理完后再检查一次", "look again when the queue is empty"))
     return Finding.fail("index", 7, title, (f"段落数不一致：{shown}", f"chunk counts differ: {shown}"), ("qzbrain kb reindex 名称", "qzbrain kb reindex KB"))
 
 
-def _queue(settings: Settings, connection: sqlite3.Connection) -> Finding:
+def _queue(settings: Settings, connection: Connection) -> Finding:
     title = ("任务队列", "queue")
-    counts = dict(connection.execute("SELECT status, COUNT(*) FROM jobs GROUP BY status").fetchall())
+    counts = {row[0]: int(row[1]) for row in connection.exec_driver_sql("SELECT status, COUNT(*) FROM jobs GROUP BY status")}
     waiting, failed = counts.get("pending", 0) + counts.get("running", 0), counts.get("failed", 0)
     shown = (f"等待或运行 {waiting}，失败 {failed}", f"{waiting} waiting or running, {failed} failed")
     before = (datetime.now(UTC) - _OLD_JOB).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    old = connection.execute("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running') AND updated_at < ?", (before,)).fetchone()[0]
+    unmoved = text("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running') AND updated_at < :before")
+    old = connection.execute(unmoved, {"before": before}).scalar()
     if old:
         more = (f"{shown[0]}；{old} 个任务超过 10 分钟没有进展", f"{shown[1]}; {old} jobs have not moved for 10 minutes")
         return Finding.warn(
@@ -95,7 +120,12 @@ def _queue(settings: Settings, connection: sqlite3.Connection) -> Finding:
     return Finding.ok("queue", 7, title, shown)
 
 
-integrity = _with_database(_integrity, "database", 1, "数据库完整性", "database integrity")
+def integrity(settings: Settings) -> list[Finding]:
+    """That of the database file; a server looks after its own."""
+    return [] if settings.mysql_host else _file_integrity(settings)
+
+
+_file_integrity = _with_database(_integrity, "database", 1, "数据库完整性", "database integrity")
 revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
 index = _with_database(_index, "index", 7, "检索索引", "search index")
 queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def start(settings: Settings) -> None:
-    """Become the supervisor of a brain with these settings. Raises SettingsInvalid, Conflict, StorageFull."""
+    """Become the supervisor of a brain with these settings. Raises SettingsInvalid, Conflict, StorageFull, StorageBusy."""
     os.umask(0o077)
     prepare_folders(settings)
     lock = take_lock(settings)
@@ -41,6 +41,8 @@ def start(settings: Settings) -> None:
     if first:
         sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
         sample.add(settings)
+    elif settings.mysql_host:
+        _require_server(settings)
     conf = run_folder(settings) / "supervisord.conf"
     conf.write_text(configuration(settings), encoding="utf-8")
     _allow_many_connections()
@@ -48,6 +50,13 @@ def start(settings: Settings) -> None:
     os.chdir(ROOT)  # `-m qzbrain…` is found there without being installed
     wait = ["--await-knowledge-base", sample.NAME] if first else []
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.ops.supervise", str(conf), settings.url, *wait])
+
+
+def _require_server(settings: Settings) -> None:
+    """Whoever starts a brain hears what is wrong with its database server, instead of finding it in the logs. Raises SettingsInvalid, StorageBusy."""
+    from qzbrain.brain import build
+
+    build(settings).close()
 
 
 def prepare_folders(settings: Settings) -> None:

@@ -9,29 +9,129 @@ native calls go to the pool (no logging, no shared locks: those hang there).
 from __future__ import annotations
 
 import sqlite3
-import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, create_engine, event, exc, pool
+from sqlalchemy.engine import RootTransaction
+
+from qzbrain.errors import BrainError, StorageBusy, StorageFull
+from qzbrain.storage.base import Kind, Result
+from qzbrain.storage.cooperation import inline, offloader
+from qzbrain.storage.text import as_json, no_text
 
 BUSY_TIMEOUT_S = 30.0
 
 
-def _inline(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
+class SqliteDriver:
+    """An SQLite file. Look-ups share one connection, kept for them; a write holds the process's lock and SQLite's."""
+
+    name: Kind = "sqlite"
+    tries = 1
+    """Whoever waited for the lock as long as the busy time-out need not wait again."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.place = str(path)
+        self.engine: Engine = create_engine(
+            "sqlite://",
+            creator=lambda: connect(path),
+            poolclass=pool.QueuePool,
+            pool_size=16,
+            max_overflow=64,
+            pool_timeout=30,
+            json_serializer=as_json,
+            json_deserializer=orjson.loads,
+        )
+        event.listen(self.engine, "begin", _begin)
+        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._writers = {
+            (durable, blind): self.engine.execution_options(qz_write=True, qz_durable=durable, qz_deferred=blind)
+            for durable in (False, True)
+            for blind in (False, True)
+        }
+        self._lock = threading.Lock()
+        self._kept: Connection | None = None
+
+    def ask(self, question: Callable[[Connection], Result]) -> Result:
+        """See `Driver.ask`; asked once."""
+        with self._lock:
+            if self._kept is None:
+                self._kept = self._reader.connect()
+            return question(self._kept)
+
+    def fetch(self, connection: Connection, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """See `Driver.fetch`."""
+        cursor = connection.connection.cursor()
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """See `Driver.reading`."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """See `Driver.snapshot`."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def begin(self, *, durable: bool, blind: bool) -> tuple[Connection, RootTransaction]:
+        """See `Driver.begin`."""
+        connection = self._writers[durable, blind].connect()
+        try:
+            return connection, connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+
+    def translated(self, exc: Exception) -> BrainError | None:
+        """See `Driver.translated`."""
+        return _translated(exc)
+
+    def scrub(self) -> bool:
+        """Move the write-ahead log into the database, where what is deleted was overwritten (`secure_delete`), and cut it to nothing."""
+        return self.ask(lambda connection: not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar())
+
+    def close(self) -> None:
+        """See `Driver.close`."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+        self.engine.dispose()
 
 
-def offloader() -> Callable[..., Any]:
-    """`call(function, *args)`: in the hub's native thread pool when gevent has patched this process, else right here."""
-    monkey = sys.modules.get("gevent.monkey")  # whoever patched has imported it; the worker need not
-    if monkey is None or not monkey.is_module_patched("socket"):
-        return _inline
-    from gevent import get_hub
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == "AUTOCOMMIT":
+        return
+    if options.get("qz_write"):
+        if options.get("qz_deferred"):
+            driver: OffloadConnection = connection.connection.driver_connection  # type: ignore[assignment]
+            driver.deferred = []
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('qz_durable') else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")
 
-    def in_pool(function: Callable[..., Any], *args: Any) -> Any:
-        return get_hub().threadpool.apply(function, args)
 
-    return in_pool
+def _translated(error: Exception) -> BrainError | None:
+    if unstorable := no_text(error):
+        return unstorable
+    if isinstance(error, exc.TimeoutError):
+        return StorageBusy()
+    if not isinstance(error, exc.DBAPIError | sqlite3.OperationalError):
+        return None
+    said = str(error.orig if isinstance(error, exc.DBAPIError) else error)
+    if "disk is full" in said or "disk I/O error" in said:
+        return StorageFull()
+    return StorageBusy() if "locked" in said or "busy" in said else None
 
 
 def _reads(sql: str) -> bool:
@@ -65,7 +165,7 @@ class OffloadCursor(sqlite3.Cursor):
 class OffloadConnection(sqlite3.Connection):
     """A connection whose commits and writing statements run in the native pool."""
 
-    offload: Callable[..., Any] = staticmethod(_inline)
+    offload: Callable[..., Any] = staticmethod(inline)
     deferred: list[Any] | None = None
     """While it is a list, writing statements wait in it and run together with the commit: one trip to the pool for a transaction."""
 

@@ -9,11 +9,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from qzbrain.brain import Brain
+from qzbrain.brain import Brain, build
 from qzbrain.domain import JobRecord
 from qzbrain.errors import Cancelled, Conflict, EngineUnavailable, NotFound, ParseFailed
 from qzbrain.jobs.base import MAX_ATTEMPTS, Handler, Job, JobContext, JobRunner
 from qzbrain.jobs.leases import Kind, LeaseRunner
+from qzbrain.settings import Settings
 
 
 class Harness(Protocol):
@@ -62,6 +63,14 @@ class LeaseHarness:
 
 
 RUNNERS: dict[str, Callable[[Brain], Harness]] = {"leases": LeaseHarness}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
+def brain(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Iterator[Brain]:
+    """A wired brain on each kind of database."""
+    made = build(make_settings(**request.getfixturevalue("mysql")) if request.param == "mysql" else make_settings())
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=sorted(RUNNERS))

@@ -12,7 +12,7 @@ import orjson
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
-from qzbrain.storage.sqlite import offloader
+from qzbrain.storage.cooperation import offloader
 
 CONTEXT_BOOST = 0.4
 COVERAGE_POWER = 0.7

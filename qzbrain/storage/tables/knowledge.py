@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 
-from qzbrain.storage.tables.base import Id, LongText, Name, Time, metadata
+from qzbrain.storage.tables.base import ExactText, Id, LongText, Name, Time, metadata
 
 knowledge_bases = Table(
     "knowledge_bases",
@@ -23,7 +23,7 @@ documents = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("kb_id", Id, ForeignKey("knowledge_bases.id"), nullable=False),
-    Column("identity", String(300), nullable=False),  # 'sha:<hex>' for a file or text, 'ext:<external_id>' where one is given
+    Column("identity", ExactText(300), nullable=False),  # 'sha:<hex>' for a file or text, 'ext:<external_id>' where one is given
     Column("external_id", String(255), nullable=False, default=""),
     Column("name", Name, nullable=False),
     Column("title", Name, nullable=False, default=""),

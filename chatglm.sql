@@ -1,0 +1,163 @@
+-- qzbrain: 全部数据表，适用于 MySQL 8 及以上、MariaDB 10.6 及以上。 · all tables, for MySQL 8 or later and MariaDB 10.6 or later.
+-- 在空数据库中执行：mysql chatglm < chatglm.sql，或在客户端中 source chatglm.sql；与 qzbrain db upgrade 的结果相同。
+-- Run it in an empty database; `qzbrain db upgrade` gives the same. Made by `make docs`; do not edit.
+SET NAMES utf8mb4;
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE conversations (
+    id VARCHAR(32) NOT NULL,
+    owner VARCHAR(32) NOT NULL,
+    title VARCHAR(255) NOT NULL,
+    model VARCHAR(255) NOT NULL,
+    knowledge_bases LONGTEXT NOT NULL,
+    origin VARCHAR(16) NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    updated_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_conversations PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_conversations_owner_origin_updated_at ON conversations (owner, origin, updated_at);
+
+CREATE TABLE jobs (
+    id VARCHAR(32) NOT NULL,
+    kind VARCHAR(32) NOT NULL,
+    subject VARCHAR(64) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    payload LONGTEXT NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    stage VARCHAR(16) NOT NULL,
+    progress_done BIGINT NOT NULL,
+    progress_total BIGINT NOT NULL,
+    progress_unit VARCHAR(16) NOT NULL,
+    attempts INTEGER NOT NULL,
+    lost INTEGER NOT NULL,
+    run_after DOUBLE NOT NULL,
+    lease_owner VARCHAR(64) NOT NULL,
+    lease_until DOUBLE NOT NULL,
+    reason_code VARCHAR(64),
+    reason_zh LONGTEXT,
+    reason_en LONGTEXT,
+    result LONGTEXT,
+    created_at VARCHAR(32) NOT NULL,
+    updated_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_jobs PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_jobs_kb_id ON jobs (kb_id);
+
+CREATE INDEX ix_jobs_status_run_after ON jobs (status, run_after);
+
+CREATE INDEX ix_jobs_subject ON jobs (subject);
+
+CREATE TABLE knowledge_bases (
+    id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    title VARCHAR(255) NOT NULL,
+    description LONGTEXT NOT NULL,
+    chunk_chars INTEGER NOT NULL,
+    overlap_chars INTEGER NOT NULL,
+    without_evidence VARCHAR(16) NOT NULL,
+    manifest LONGTEXT NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_knowledge_bases PRIMARY KEY (id),
+    CONSTRAINT uq_knowledge_bases_name UNIQUE (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE outbox (
+    seq BIGINT NOT NULL AUTO_INCREMENT,
+    kb_id VARCHAR(32) NOT NULL,
+    op VARCHAR(16) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_outbox PRIMARY KEY (seq)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_outbox_kb_id_seq ON outbox (kb_id, seq);
+
+CREATE TABLE documents (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    identity VARBINARY(1200) NOT NULL,
+    external_id VARCHAR(255) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    title VARCHAR(255) NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    stage VARCHAR(16) NOT NULL,
+    progress_done BIGINT NOT NULL,
+    progress_total BIGINT NOT NULL,
+    progress_unit VARCHAR(16) NOT NULL,
+    reason_code VARCHAR(64),
+    reason_zh LONGTEXT,
+    reason_en LONGTEXT,
+    pages INTEGER,
+    chunks INTEGER NOT NULL,
+    chars INTEGER NOT NULL,
+    sha256 VARCHAR(64) NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    mime_type VARCHAR(127) NOT NULL,
+    `stored` INTEGER NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    ready_at VARCHAR(32),
+    CONSTRAINT pk_documents PRIMARY KEY (id),
+    CONSTRAINT fk_documents_kb_id FOREIGN KEY(kb_id) REFERENCES knowledge_bases (id),
+    CONSTRAINT uq_documents_kb_id_identity UNIQUE (kb_id, identity)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_documents_kb_id_status_chunks ON documents (kb_id, status, chunks);
+
+CREATE INDEX ix_documents_sha256 ON documents (sha256);
+
+CREATE TABLE messages (
+    id VARCHAR(32) NOT NULL,
+    conversation_id VARCHAR(32) NOT NULL,
+    `role` VARCHAR(16) NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    content LONGTEXT NOT NULL,
+    model VARCHAR(255) NOT NULL,
+    rung VARCHAR(16) NOT NULL,
+    rung_reason LONGTEXT NOT NULL,
+    confidence DOUBLE,
+    details LONGTEXT NOT NULL,
+    rating VARCHAR(8) NOT NULL,
+    comment LONGTEXT NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    finished_at VARCHAR(32),
+    position INTEGER NOT NULL,
+    CONSTRAINT pk_messages PRIMARY KEY (id),
+    CONSTRAINT fk_messages_conversation_id FOREIGN KEY(conversation_id) REFERENCES conversations (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_messages_conversation_id_position ON messages (conversation_id, position);
+
+CREATE INDEX ix_messages_status ON messages (status);
+
+CREATE TABLE chunks (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    document_id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    ordinal INTEGER NOT NULL,
+    text LONGTEXT NOT NULL,
+    start INTEGER NOT NULL,
+    end INTEGER NOT NULL,
+    page INTEGER,
+    heading_path LONGTEXT NOT NULL,
+    reference VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_chunks PRIMARY KEY (id),
+    CONSTRAINT fk_chunks_document_id FOREIGN KEY(document_id) REFERENCES documents (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_chunks_document_id_ordinal ON chunks (document_id, ordinal);
+
+CREATE INDEX ix_chunks_kb_id_reference ON chunks (kb_id, reference, document_id, ordinal);
+
+CREATE TABLE document_texts (
+    document_id VARCHAR(32) NOT NULL,
+    text LONGTEXT NOT NULL,
+    CONSTRAINT pk_document_texts PRIMARY KEY (document_id),
+    CONSTRAINT fk_document_texts_document_id FOREIGN KEY(document_id) REFERENCES documents (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+INSERT INTO alembic_version (version_num) VALUES ('0001');

@@ -1,0 +1,138 @@
+"""A real MariaDB: `MariaDb(folder).start()`; it can be stopped, killed and started again on the same port. Its tables are made once and copied."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import closing, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from tests.running import free_port
+from tests.servers.programs import end, need
+
+USER = "启元@a'b\"c`d"
+PASSWORD = "p@ss:word/#1%s '\"\\密码"
+DATABASE = "chatglm"
+RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES"
+STARTS_S = 30.0
+
+
+@cache
+def _template() -> Path:
+    """An empty data folder as mariadb-install-db makes it, which takes seconds; kept until the test process ends."""
+    program = need("mariadb-install-db", "mariadb-server")
+    holder = tempfile.TemporaryDirectory(prefix="mariadb-template-")
+    _KEPT.append(holder)
+    folder = Path(holder.name) / "data"
+    command = [program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+
+class MariaDb:
+    """One mariadbd with the brain's user. `settings`: what a brain needs to use it, by setting name."""
+
+    def __init__(self, folder: Path, *, arguments: tuple[str, ...] = ()) -> None:
+        self.folder, self.port = folder, free_port()
+        self.user, self.password = USER, PASSWORD
+        self._arguments = arguments
+        self._sockets = tempfile.TemporaryDirectory(prefix="mariadb-")  # a socket's path may have 107 bytes
+        self.socket = Path(self._sockets.name) / "my.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings by name."""
+        return {"mysql_host": "127.0.0.1", "mysql_port": self.port, "mysql_user": self.user, "mysql_password": self.password, "mysql_db": DATABASE}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables."""
+        return {name.upper(): str(value) for name, value in self.settings.items()}
+
+    def start(self) -> MariaDb:
+        """Start and wait until it takes connections; the first time also make the user and the database."""
+        program = need("mariadbd", "mariadb-server")
+        data, fresh = self.folder / "data", not self.folder.exists()
+        if fresh:
+            shutil.copytree(_template(), data)
+        command = [
+            program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={data}", f"--socket={self.socket}", f"--pid-file={self.folder / 'my.pid'}",
+            "--bind-address=127.0.0.1", f"--port={self.port}", "--skip-log-bin", "--skip-name-resolve", "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=64M", "--performance-schema=0", "--character-set-server=latin1", *self._arguments,
+        ]  # fmt: skip
+        with (self.folder / "mariadb.log").open("ab") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        until = time.monotonic() + STARTS_S
+        while True:
+            try:
+                self.run("SELECT 1")
+                break
+            except pymysql.err.OperationalError:
+                assert self.process.poll() is None and time.monotonic() < until, self.log()
+                time.sleep(0.02)
+        if fresh:
+            self.run(f"CREATE USER {self.account} IDENTIFIED BY {_quoted(self.password)}")
+            self.create_database(DATABASE)
+        return self
+
+    @property
+    def account(self) -> str:
+        """The brain's user in SQL."""
+        return f"{_quoted(self.user)}@'127.0.0.1'"
+
+    def create_database(self, name: str, *, rights: str = RIGHTS) -> None:
+        """A database, in a character set that is not the brain's, and the brain's rights on it."""
+        self.run(f"CREATE DATABASE `{name}` CHARACTER SET latin1")
+        pattern = name.replace("_", "\\_")
+        self.run(f"GRANT {rights} ON `{pattern}`.* TO {self.account}")
+
+    def drop_database(self, name: str) -> None:
+        """A database that need not be there is gone."""
+        self.run(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """One statement as root, through the socket; its rows."""
+        with closing(self.root()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return list(cursor.fetchall())
+
+    def root(self, **options: Any) -> Any:
+        """A connection as root."""
+        return pymysql.connect(unix_socket=str(self.socket), user="root", charset="utf8mb4", autocommit=True, **options)
+
+    def log(self) -> str:
+        """The end of what the server said."""
+        return (self.folder / "mariadb.log").read_text(errors="replace")[-3000:]
+
+    def stop(self) -> None:
+        """SIGTERM: the server ends its sessions and stops."""
+        end(self.process)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def remove(self) -> None:
+        """Stop it and forget its data."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            self._sockets.cleanup()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
