@@ -12,6 +12,7 @@
     ├── Unavailable                  503 unavailable_error, with retry_after_s
     │   ├── StorageFull              the disk is full
     │   ├── StorageBusy              the database stayed locked too long
+    │   ├── IndexUnavailable         the search index cannot be reached or written now (answers say so, jobs wait for it)
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -145,6 +146,12 @@ class StorageBusy(Unavailable):
             en="The database is busy; try again in a moment.",
             retry_after_s=2,
         )
+
+
+class IndexUnavailable(Unavailable):
+    """The search index cannot be used now: its server is away, refuses us, is full, or another process writes to it. No job's fault."""
+
+    default_code = "index_unavailable"
 
 
 class EngineUnavailable(Unavailable):

@@ -1,4 +1,7 @@
-"""The programs of the search servers, fetched once through Maven into `.tools/search` of the clone."""
+"""The programs of the search servers, fetched once through Maven into `.tools/search` of the clone.
+
+As root the servers run as nobody; a clone that nobody cannot enter has them in /var/tmp instead.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,15 @@ from tests.servers.programs import missing, need
 Flavour = Literal["elasticsearch", "opensearch"]
 VERSIONS: dict[Flavour, str] = {"elasticsearch": "8.19.21", "opensearch": "2.19.1"}
 SOURCES = Path(__file__).resolve().parent / "search"
-FETCHED = ROOT / ".tools" / "search"
+
+
+def _place() -> Path:
+    there = ROOT / ".tools" / "search"
+    open_to_all = all(one.stat().st_mode & 0o001 for one in ROOT.parents) and ROOT.stat().st_mode & 0o001
+    return there if os.geteuid() or open_to_all else Path("/var/tmp/qzbrain-search")
+
+
+FETCHED = _place()
 
 
 def java_home() -> Path:

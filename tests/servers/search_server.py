@@ -1,6 +1,7 @@
-"""A real search server: `SearchServer(folder, "opensearch").start()`; it can be stopped, killed and started again on the same port.
+"""A real search server: `SearchServer("opensearch").start()`; it can be stopped, killed and started again on the same port, and closed.
 
-One node with a small heap. The servers refuse to run as root: then they run as nobody, with the right to enter the test's folders.
+One node with a small heap. The servers refuse to run as root: then they run as nobody. So the node's folder is not under pytest's, which is
+closed to others, but one of its own, removed by `close`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ PASSWORD = "p@ss:word/#1 密码"
 STARTS_S = 90.0
 NOBODY = 65534
 HEAP = "512m"
-_AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+_AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 _LOGGING = """\
 status = error
 appender.console.type = Console
@@ -45,11 +47,12 @@ xpack.security.http.ssl.keystore.password: changeit
 class SearchServer:
     """One node. `secure` (Elasticsearch only): HTTPS with a CA of its own, user elastic, PASSWORD."""
 
-    def __init__(self, folder: Path, flavour: Flavour, *, secure: bool = False) -> None:
-        self.folder, self.flavour, self.secure, self.port = folder, flavour, secure, free_port()
+    def __init__(self, flavour: Flavour, *, secure: bool = False) -> None:
+        self.flavour, self.secure, self.port = flavour, secure, free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"qzbrain-{flavour}-"))
         self._transport = free_port()
-        self._configuration = folder / "config"
-        self._pid_file = folder / "pid"
+        self._configuration = self.folder / "config"
+        self._pid_file = self.folder / "pid"
         self._pool: urllib3.HTTPConnectionPool | None = None
 
     @property
@@ -95,6 +98,11 @@ class SearchServer:
         """kill -9."""
         self._end(signal.SIGKILL)
 
+    def close(self) -> None:
+        """Stop, and leave nothing behind."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def pause(self) -> None:
         """Stop answering, with all connections open, until `resume`."""
         os.kill(self._pid, signal.SIGSTOP)
@@ -132,10 +140,11 @@ class SearchServer:
         """Elasticsearch's program is a launcher that ends when the server is up, OpenSearch's becomes the server."""
         with self._log.open("ab") as out:
             if self.flavour == "elasticsearch":
-                done = subprocess.run([*command, "-d", "-p", str(self._pid_file)], env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+                command += ["-d", "-p", str(self._pid_file)]
+                done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/")
                 assert done.returncode == 0, self.output()
                 return
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", start_new_session=True)
             self._pid_file.write_text(str(process.pid))
 
     @property
