@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from qzbrain.domain import new_id
 from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
 from qzbrain.settings import Settings
@@ -43,10 +42,9 @@ def opensearch(opensearch_server: SearchServer) -> Make:
 
 
 def on_server(server: SearchServer) -> Make:
-    """Each test has index names of its own: they share the server."""
     from qzbrain.retrieval.elastic.index import ElasticIndex
 
-    settings = Settings(**server.settings, qizhibrain_index=f"t{new_id()}")
+    settings = Settings(**server.settings, qizhibrain_index="contract")
     return lambda: ElasticIndex(settings)
 
 

@@ -83,7 +83,7 @@ class SearchServer:
         self._pid_file.unlink(missing_ok=True)
         name = "ES" if self.flavour == "elasticsearch" else "OPENSEARCH"
         outer = {key: value for key, value in os.environ.items() if not key.startswith(("JAVA_", "ES_", "OPENSEARCH_", "JDK_"))}
-        options = f"-Xms{HEAP} -Xmx{HEAP} -XX:-AlwaysPreTouch -XX:+UseSerialGC"
+        options = f"-Xms{HEAP} -Xmx{HEAP} -XX:-AlwaysPreTouch -XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # quick to start, not to run
         environment = {f"{name}_JAVA_HOME": str(jdk), f"{name}_PATH_CONF": str(self._configuration), f"{name}_TMPDIR": str(self.folder / "tmp")}
         environment |= {f"{name}_JAVA_OPTS": options, "JAVA_HOME": str(jdk)}
         self._launch([*_unprivileged(), str(home / "bin" / self.flavour)], outer | environment)
