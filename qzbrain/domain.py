@@ -233,6 +233,9 @@ class Hit:
     sources: dict[str, SourceScore] = field(default_factory=dict)
 
 
+LEXICAL_PART = "lexical"
+
+
 @dataclass(frozen=True, slots=True)
 class Degraded:
     """A part that was configured and did not take part, with the reason."""
@@ -250,6 +253,11 @@ class SearchResult:
     answerable: bool
     degraded: tuple[Degraded, ...]
     took_ms: float
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the knowledge could not be searched: finding nothing says nothing then."""
+        return any(one.part == LEXICAL_PART for one in self.degraded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
 
 LEASE_S = 120.0
 """Longer than any single request may take; clocks of different hosts may differ by half of it."""
+RENEW_S = 1.0
+"""A lease older than this is extended before anything is sent: who was away for longer than a lease finds out before doing harm."""
 _BODY = {
     "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1"},
     "mappings": {"dynamic": False, "properties": {"watermark": {"type": "long"}}},
@@ -120,8 +122,8 @@ class Writing:
         return self._state.watermark if self._state.index == index else -1
 
     def still_mine(self) -> None:
-        """Extend the lease when a good part of it is over. Raises IndexUnavailable when it is not ours any more."""
-        if time.monotonic() - self._renewed > LEASE_S / 4:
+        """Extend the lease, unless that was done a moment ago. Raises IndexUnavailable `index_busy` when it is not ours any more."""
+        if time.monotonic() - self._renewed >= RENEW_S:
             self._state = self._states.extended(self._kb_id, self._state)
             self._renewed = time.monotonic()
 
