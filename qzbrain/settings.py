@@ -129,8 +129,8 @@ class Settings(BaseSettings):
     qizhibrain_es_score: float = Field(
         1.0,
         ge=0,
-        description="Lowest raw score that counts on a search server: BM25 of a passage of average length that holds each covered term once. 1 leaves "
-        "out passages that share nothing with the question but words of more than every third passage.",
+        description="Lowest raw score that counts on a search server: BM25, or, where a knowledge base is too small for it to say much, the same as if "
+        "1,000 more passages stood around. 1 leaves out passages that share nothing with the question but words that stand almost everywhere.",
     )
     graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
     neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")

@@ -43,11 +43,21 @@ class Product:
     name: str
     version: str
 
+    @property
+    def major(self) -> int:
+        """The first number of the version; 0 when it is none."""
+        first = self.version.partition(".")[0]
+        return int(first) if first.isdecimal() else 0
+
     def is_supported(self) -> bool:
         """Whether this program was written for it."""
-        major = self.version.partition(".")[0]
         least, most = SUPPORTED.get(self.name, (1, 0))
-        return major.isdecimal() and least <= int(major) <= most
+        return least <= self.major <= most
+
+    @property
+    def leaves_out_k1(self) -> bool:
+        """Whether its BM25 lacks the factor k1 + 1, which tantivy and all the others have."""
+        return self.name == "opensearch" and self.major >= 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +248,10 @@ class _Connection(Urllib3HttpConnection):
             response = self.pool.urlopen(method, target, body, retries=False, headers={**self.headers, **(headers or {})}, timeout=timeout)
         except urllib3.exceptions.SSLError as exc:
             raise SSLError("N/A", str(exc), exc) from exc
-        except (urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.ConnectTimeoutError) as exc:
-            raise ConnectionTimeout("TIMEOUT", str(exc), exc) from exc
         except urllib3.exceptions.HTTPError as exc:
+            refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which calls itself a time-out
+            if isinstance(exc, urllib3.exceptions.TimeoutError) and not refused:
+                raise ConnectionTimeout("TIMEOUT", str(exc), exc) from exc
             raise DriverConnectionError("N/A", str(exc), exc) from exc
         reply = Reply(response.status, _parsed(response.data))
         if not 200 <= response.status < 300 and response.status not in ignore:

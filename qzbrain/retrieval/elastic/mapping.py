@@ -15,11 +15,10 @@ from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
 BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH = "body", "context", "chunk", "document", "length"
 K1, B = 1.2, 0.75
-TO_TANTIVY = K1 + 1
-"""Lucene leaves the factor (k1 + 1) out of BM25; tantivy has it."""
+"""As tantivy has them, which knows no others."""
 
 SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; server fields 1".encode()).hexdigest()[:12]
-"""Names what an index was built with; raise the number behind `fields` whenever `index_body()` changes."""
+"""Names what an index was built with; raise the number behind `server fields` whenever `index_body()` changes."""
 
 _TERMS = {"type": "text", "analyzer": "whitespace", "index_options": "freqs", "norms": True, "similarity": "terms"}
 

@@ -14,7 +14,7 @@ import orjson
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import Server
-from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, TO_TANTIVY
+from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH
 from qzbrain.retrieval.question import asked_terms
 from qzbrain.retrieval.ranking import CONTEXT_BOOST, MOST_TERMS, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
 
@@ -72,14 +72,15 @@ class Searching:
 
     def _ranked(self, hits: Sequence[Json], terms: Sequence[str], asked: Question, top_k: int) -> list[LexicalHit]:
         mass, found = asked.mass, list[LexicalHit]()
+        scale = K1 + 1 if self._server.product().leaves_out_k1 else 1.0
         for hit in hits:
             held = sum(asked.telling.get(terms[n], 0.0) for n in {int(name.lstrip("c")) for name in hit["matched_queries"]})
-            if held < self._least_score:
+            bm25, chunk_id = hit["sort"][0] * scale, hit["sort"][1]
+            if max(bm25, held) < self._least_score:
                 continue
             (document,), (length,) = hit["fields"][DOCUMENT], hit["fields"][LENGTH]
             coverage = min(1.0, held / mass)
-            score = final_score(hit["sort"][0] * TO_TANTIVY, coverage, length)
-            found.append(LexicalHit(hit["sort"][1], document, score, asked.confidence(coverage)))
+            found.append(LexicalHit(chunk_id, document, final_score(bm25, coverage, length), asked.confidence(coverage)))
         return sorted(found, key=lambda one: (-one.score, one.chunk_id))[:top_k]
 
 
