@@ -87,7 +87,7 @@ class KnowledgeBase:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document's row as the API shows it. `reason_*` are set when it failed."""
+    """One document's row as the API shows it. `reason_*` are set when it failed, and while it waits."""
 
     id: str
     kb_id: str
@@ -131,7 +131,7 @@ class AddedDocument:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job's row as the API shows it. `subject`: the id of the document it works on, or ''. `reason_*` are set when it failed."""
+    """A job's row as the API shows it. `subject`: the id of the document it works on, or ''. `reason_*` are set when it failed, and while it waits."""
 
     id: str
     kind: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,9 @@ QUESTION = "哪些情形应当从轻或者减轻行政处罚？"
 ARTICLE = "行政处罚法第九条规定了什么？"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[SearchServer]:
-    """One of its own: it is killed here."""
+    """One of its own: it is killed here. Each test leaves it running."""
     made = SearchServer("opensearch").start()
     yield made
     made.close()
@@ -78,6 +80,9 @@ def test_the_search_server_dies_and_comes_back(brain: RunningBrain, server: Sear
     assert brain.call("DELETE", f"/api/documents/{gone}")[0] == 204
     waiting = wait_for(lambda: (seen := document(brain, new))["reason"] and seen, "the reason shown")
     assert (waiting["status"], waiting["reason"]["code"]) == ("pending", "search_unreachable")
+    brain.stop()
+    brain.start()
+    assert [one["part"] for one in ask(brain, QUESTION)["degraded"]] == ["lexical"], "it starts without the server, too"
 
     server.start()
     ready = wait_for(lambda: (seen := document(brain, new))["status"] == "ready" and seen, "ready again", 60)
@@ -90,17 +95,20 @@ def test_the_search_server_dies_and_comes_back(brain: RunningBrain, server: Sear
     assert brain.call("GET", "/api/jobs?status=failed")[1]["data"] == []
 
 
-def test_a_brain_starts_while_its_search_server_is_away(server: SearchServer, tmp_path: Path) -> None:
-    running = RunningBrain(tmp_path / "data")
-    running.environment |= server.environment
-    running.start()
-    wait_for(lambda: not unfinished(running), "the sample read")
-    running.stop()
+def test_worker_and_search_server_are_killed_in_the_middle_of_uploads(brain: RunningBrain, server: SearchServer) -> None:
+    texts = {f"d{n:03}.md": f"第{n}号规程：编号为 QZ-{n:04} 的设备每{n + 2}天检查一次，由第{n}组负责。" for n in range(120)}
+    ids = {upload(brain, name, text): name for name, text in texts.items()}
+    wait_for(lambda: any(document(brain, x)["status"] == "ready" for x in list(ids)[:5]), "some are ready")
     server.kill()
-    running.start()
-    try:
-        assert [one["part"] for one in ask(running, QUESTION)["degraded"]] == ["lexical"]
-        server.start()
-        wait_for(lambda: ask(running, QUESTION)["rung"] == "extractive", "answered again", 30)
-    finally:
-        running.stop()
+    for process_id in [number for number, command in brain.processes().items() if "qzbrain.worker" in command]:
+        os.kill(process_id, signal.SIGKILL)
+    answer = ask(brain, QUESTION)
+    assert answer["degraded"] or answer["rung"] == "extractive"
+    server.start()
+    wait_for(lambda: not unfinished(brain), "all jobs done", 60)
+    assert {document(brain, x)["status"] for x in ids} == {"ready"}
+    kb = brain.call("GET", "/api/knowledge-bases/laws")[1]
+    counted = server.call("GET", f"/qizhi_brain_es_retriever-{kb['id']}-*/_count")[1]["count"]
+    assert counted == kb["chunks"], "nothing lost, nothing twice"
+    for n in (0, 60, 119):
+        assert ids[found(brain, f"QZ-{n:04} 的设备多久检查一次")[0]] == f"d{n:03}.md"

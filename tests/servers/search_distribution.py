@@ -88,3 +88,8 @@ def _add_stub(home: Path, jdk: Path) -> None:
     shutil.copy(SOURCES / "plugin-descriptor.properties", plugin)
     subprocess.run([jdk / "bin/javac", "-nowarn", "-d", classes, "-cp", f"{home}/lib/*", SOURCES / "StubPlugin.java"], check=True)
     subprocess.run([jdk / "bin/jar", "cf", plugin / "test-stub.jar", "-C", classes, "."], check=True)
+
+
+if __name__ == "__main__":
+    for one in VERSIONS:
+        distribution(one)

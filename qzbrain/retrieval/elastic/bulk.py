@@ -87,7 +87,7 @@ class Bulk:
             pause_s *= 2
 
     def _refused(self, lines: list[bytes], reply: dict[str, Any]) -> list[bytes]:
-        """The changes that shall be sent again. Raises IndexUnavailable for any that was refused for good."""
+        """The changes that shall be sent again. Raises IndexUnavailable, or Unavailable `search_refused` for a change that can never be taken."""
         if not reply.get("errors"):
             return []
         again: list[bytes] = []
@@ -98,6 +98,8 @@ class Bulk:
             if done["status"] == 409:
                 raise faults.another_writer().error()
             fault = faults.from_reply(self._server.where, done["status"], done["error"])
+            if fault.code == "search_refused":
+                raise fault.refusal()
             if done["status"] not in _BUSY or fault.code == "search_disk_full":
                 raise fault.error()
             again.append(line)

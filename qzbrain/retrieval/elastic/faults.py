@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qzbrain.errors import IndexUnavailable
+from qzbrain.errors import IndexUnavailable, Unavailable
 
 LONGEST_REASON = 300
 
@@ -25,6 +25,11 @@ class Fault:
     def error(self) -> IndexUnavailable:
         """As an exception, a new one each time: it is raised in many threads."""
         return IndexUnavailable(self.code, zh=self.zh, en=self.en, retry_after_s=3)
+
+
+    def refusal(self) -> Unavailable:
+        """As an exception about one change, which waiting will not mend: a job counts it as a failed try."""
+        return Unavailable(self.code, zh=self.zh, en=self.en, retry_after_s=3)
 
 
 def unreachable(where: str, why: str) -> Fault:

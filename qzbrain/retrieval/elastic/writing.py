@@ -17,8 +17,8 @@ from qzbrain.jobs.owner import died_here, new_owner
 from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
 
-LEASE_S = 120.0
-"""Longer than any single request may take; clocks of different hosts may differ by half of it."""
+LEASE_S = 180.0
+"""Longer than any request may take, its retry on another node included; the clocks of hosts may differ by a minute."""
 RENEW_S = 1.0
 """A lease older than this is extended before anything is sent: who was away for longer than a lease finds out before doing harm."""
 _BODY = {

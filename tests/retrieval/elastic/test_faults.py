@@ -15,7 +15,7 @@ import pytest
 from rows import put
 
 from qzbrain.domain import new_id
-from qzbrain.errors import IndexUnavailable
+from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.base import DeleteDocument, IndexChange
 from qzbrain.retrieval.elastic import bulk, connection, writing
 from qzbrain.retrieval.elastic.index import ElasticIndex
@@ -157,6 +157,14 @@ def test_a_server_that_stays_busy_is_given_up_and_the_next_try_ends_it(
     assert (index.watermark("kb"), index.chunk_count("kb")) == (3, 2)
     through.apply("kb", [put("c", "海洋环境", first=10)], watermark=4)
     assert (index.watermark("kb"), index.chunk_count("kb")) == (4, 3)
+
+
+def test_a_change_that_can_never_be_taken_is_not_waited_for(index: ElasticIndex, server: SearchServer) -> None:
+    too_large = put("c", "海洋环境", first=2**63)
+    with pytest.raises(Unavailable, match="search_refused") as refused:
+        index.apply("kb", [too_large], watermark=4)
+    assert not isinstance(refused.value, IndexUnavailable)
+    assert (index.watermark("kb"), index.chunk_count("kb")) == (3, 2)
 
 
 # -- a server that cannot write, or not read

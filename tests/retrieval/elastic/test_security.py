@@ -111,6 +111,7 @@ def test_a_full_disk_is_told_here_too(server: SearchServer, settings: Callable[.
 def test_the_doctor_says_which_right_is_missing(server: SearchServer, settings: Callable[..., Settings]) -> None:
     found = {one.id: one for one in doctor_search.search(settings())}
     assert {found[name].status for name in ("search", "search_rights")} == {"ok"}
+    assert "fail" not in {one.status for one in doctor_search.search(settings(**user(server, "least", LEAST_RIGHTS)))}
     rights = {"cluster": ["monitor"], "indices": [{"names": [f"{PREFIX}*"], "privileges": ["read", "view_index_metadata"]}]}
     found = {one.id: one for one in doctor_search.search(settings(**user(server, "reader", rights)))}
     assert (found["search"].status, found["search_rights"].status) == ("ok", "fail")
