@@ -39,10 +39,10 @@ class Brain:
 
     @cached_property
     def index(self) -> SearchIndex:
-        """The search backend."""
-        from qzbrain.retrieval.embedded.lexical import TantivyIndex
+        """The search backend that the settings choose."""
+        from qzbrain.retrieval.backends import search_index
 
-        return TantivyIndex(self.settings.index_path)
+        return search_index(self.settings)
 
     @cached_property
     def feeder(self) -> Feeder:

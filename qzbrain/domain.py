@@ -87,7 +87,7 @@ class KnowledgeBase:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document's row as the API shows it. `reason_*` are set when it failed."""
+    """One document's row as the API shows it. `reason_*` are set when it failed, and while it waits."""
 
     id: str
     kb_id: str
@@ -131,7 +131,7 @@ class AddedDocument:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job's row as the API shows it. `subject`: the id of the document it works on, or ''. `reason_*` are set when it failed."""
+    """A job's row as the API shows it. `subject`: the id of the document it works on, or ''. `reason_*` are set when it failed, and while it waits."""
 
     id: str
     kind: str
@@ -233,6 +233,9 @@ class Hit:
     sources: dict[str, SourceScore] = field(default_factory=dict)
 
 
+LEXICAL_PART = "lexical"
+
+
 @dataclass(frozen=True, slots=True)
 class Degraded:
     """A part that was configured and did not take part, with the reason."""
@@ -250,6 +253,11 @@ class SearchResult:
     answerable: bool
     degraded: tuple[Degraded, ...]
     took_ms: float
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some of the knowledge could not be searched: finding nothing says nothing then."""
+        return any(one.part == LEXICAL_PART for one in self.degraded)
 
 
 @dataclass(frozen=True, slots=True)

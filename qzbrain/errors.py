@@ -14,6 +14,7 @@
     │   ├── StorageBusy              the database stayed locked too long
     │   │   └── StorageAway          the database server cannot be reached
     │   │       └── StorageInDoubt   the connection broke during a commit: nobody knows whether it took place
+    │   ├── IndexUnavailable         the search index cannot be reached or written now (answers say so, jobs wait for it)
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -177,6 +178,12 @@ class StorageInDoubt(StorageAway):
             "Look, then try again if need be; an upload that is there already is recognised.",
             retry_after_s=5,
         )
+
+
+class IndexUnavailable(Unavailable):
+    """The search index cannot be used now: its server is away, refuses us, is full, or another process writes to it. No job's fault."""
+
+    default_code = "index_unavailable"
 
 
 class EngineUnavailable(Unavailable):

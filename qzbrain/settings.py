@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -20,6 +21,7 @@ from qzbrain.errors import Lang, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
 """The clone (or site-packages) that holds this package."""
+_INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 
 
 class ModelSettings(BaseModel):
@@ -109,12 +111,28 @@ class Settings(BaseSettings):
     redis_password: str = Field("", description="Redis password.", repr=False)
     redis_db: int = Field(0, ge=0, description="Redis database for shared state.")
     celery_db: int = Field(1, ge=0, description="Redis database for Celery.")
-    es_url_add: str = Field("", description="Elasticsearch or OpenSearch address. Not used by this version: setting it is refused.")
-    qizhibrain_index: str = Field("qizhi_brain_es_retriever", description="Name of the search index.")
-    kginsert_index: str = Field("qizhi_brain_kg_insert", description="Name of the index of inserted knowledge.")
-    qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", description="The search index under QZBRAIN_ENV=test.")
-    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="The index of inserted knowledge under QZBRAIN_ENV=test.")
-    qizhibrain_es_score: float = Field(1.0, ge=0, description="Lowest raw score that counts on Elasticsearch.")
+    es_url_add: str = Field(
+        "",
+        description="Elasticsearch 8/9 or OpenSearch 2/3: HOST:PORT or a URL, several separated by commas or blanks. Setting it moves the search "
+        "index there; see docs/search_server.md.",
+    )
+    es_user: str = Field("", description="User of the search server.")
+    es_password: str = Field("", description="Password of that user, any characters.", repr=False)
+    es_api_key: str = Field("", description="API key of the search server (the encoded form), instead of user and password.", repr=False)
+    es_ca_file: str = Field("", description="PEM file of the CA that signed the search server's certificate, where it is one of your own.")
+    es_timeout_s: float = Field(3.0, gt=0, le=60, description="Longest wait for the search server's answer to one search.")
+    qizhibrain_index: str = Field(
+        "qizhi_brain_es_retriever", pattern=_INDEX_NAME, description="What the names of the search server's indexes begin with; one for each knowledge base."
+    )
+    kginsert_index: str = Field("qizhi_brain_kg_insert", description="Name of the index of inserted knowledge; reserved for a later version.")
+    qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", pattern=_INDEX_NAME, description="As QIZHIBRAIN_INDEX, under QZBRAIN_ENV=test.")
+    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="As KGINSERT_INDEX, under QZBRAIN_ENV=test; reserved.")
+    qizhibrain_es_score: float = Field(
+        1.0,
+        ge=0,
+        description="Lowest raw score that counts on a search server: BM25, or, where a knowledge base is too small for it to say much, the same as if "
+        "1,000 more passages stood around. 1 leaves out passages that share nothing with the question but words that stand almost everywhere.",
+    )
     graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
     neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
 
@@ -126,6 +144,17 @@ class Settings(BaseSettings):
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("es_url_add")
+    @classmethod
+    def _search_addresses(cls, value: str) -> str:
+        for address in _addresses(value):
+            parts = urlsplit(address)
+            if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts) or parts.query or parts.fragment:
+                raise ValueError("not HOST:PORT or http(s)://HOST:PORT, nor several of them separated by commas")
+            if parts.username is not None:
+                raise ValueError("user and password do not belong into the address; they are the settings ES_USER and ES_PASSWORD")
+        return value
 
     @field_validator("models")
     @classmethod
@@ -175,6 +204,21 @@ class Settings(BaseSettings):
         return self.data / ("index_test" if self.qzbrain_env == "test" else "index")
 
     @property
+    def es_addresses(self) -> list[str]:
+        """The search server's addresses as full URLs; [] when none is configured."""
+        return _addresses(self.es_url_add)
+
+    @property
+    def es_ca_path(self) -> Path | None:
+        """The CA's PEM file, absolute; None when none is named."""
+        return _placed(Path(self.es_ca_file), self.current_dir) if self.es_ca_file else None
+
+    @property
+    def es_index(self) -> str:
+        """What the names of the indexes on the search server begin with; another one under QZBRAIN_ENV=test."""
+        return self.qizhibrain_index_test if self.qzbrain_env == "test" else self.qizhibrain_index
+
+    @property
     def url(self) -> str:
         """Where a browser on this machine finds the brain."""
         host = f"[{self.qzbrain_host}]" if ":" in self.qzbrain_host else self.qzbrain_host
@@ -187,6 +231,18 @@ class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Values by field name."""
         return {name: value for name, value in super().__call__().items() if name != "models"}
+
+
+def _addresses(value: str) -> list[str]:
+    return [one if "://" in one else f"http://{one}" for one in re.split(r"[\s,;]+", value) if one]
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is one, or none is named."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def _placed(path: Path, root: Path) -> Path:
@@ -255,7 +311,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "models"))
+    secret = any(word in name for word in ("password", "key", "models", "es_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(
@@ -269,8 +325,6 @@ def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
         "redis_host",
-        #
-        "es_url_add",
         #
         "graph_url",
         "neo4j_url",

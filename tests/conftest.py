@@ -13,8 +13,9 @@ from qzbrain.domain import Caller
 from qzbrain.settings import Settings
 from tests.running import RunningBrain
 from tests.servers.mariadb import MariaDb
+from tests.servers.search_server import SearchServer
 
-MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
+MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,18 @@ def mysql(mariadb: MariaDb) -> Iterator[dict[str, object]]:
     mariadb.create_database(name)
     yield {**mariadb.settings, "mysql_db": name}
     mariadb.drop_database(name)
+
+
+def elasticsearch_server() -> Iterator[SearchServer]:
+    """A real Elasticsearch, shared by tests that leave it running and use index names of their own."""
+    server = SearchServer("elasticsearch").start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def opensearch_server() -> Iterator[SearchServer]:
+    """A real OpenSearch, shared likewise."""
+    server = SearchServer("opensearch").start()
+    yield server
+    server.close()

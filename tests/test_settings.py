@@ -53,7 +53,7 @@ def test_the_manuals_names_work_in_the_file(config: Path) -> None:
     assert load_settings().mysql_password == "p@ss:/word"
 
 
-@pytest.mark.parametrize("name", ["REDIS_HOST", "ES_URL_ADD", "GRAPH_URL", "NEO4J_URL"])
+@pytest.mark.parametrize("name", ["REDIS_HOST", "GRAPH_URL", "NEO4J_URL"])
 def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "127.0.0.1:1")
     with pytest.raises(SettingsInvalid) as refused:
@@ -176,3 +176,38 @@ def test_the_language_of_messages(environment: dict[str, str], language: str, mo
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert environment_language() == language
+
+
+@pytest.mark.parametrize(
+    ("given", "addresses"),
+    [
+        ("127.0.0.1:29200", ["http://127.0.0.1:29200"]),
+        ("https://es.example/path", ["https://es.example/path"]),
+        ("a:1, b:2 https://c:3", ["http://a:1", "http://b:2", "https://c:3"]),
+        ("[::1]:9200", ["http://[::1]:9200"]),
+        ("", []),
+    ],
+)
+def test_search_addresses_are_hosts_or_urls_one_or_several(given: str, addresses: list[str], config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ES_URL_ADD", given)
+    assert load_settings().es_addresses == addresses
+
+
+@pytest.mark.parametrize("given", ["ftp://host", "host:port", "http://", "http://elastic:hunter2@host:9200", "host:9200?x=1"])
+def test_a_search_address_that_cannot_be_is_refused_without_showing_a_secret(given: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ES_URL_ADD", given)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert refused.value.param == "es_url_add"
+    assert "hunter2" not in refused.value.zh + refused.value.en
+
+
+@pytest.mark.parametrize("name", ["Upper", "-x", "a b", "a*", "中文", ""])
+def test_index_names_are_what_the_servers_take(name: str) -> None:
+    with pytest.raises(ValueError, match="qizhibrain_index"):
+        Settings(qizhibrain_index=name)
+
+
+def test_tests_have_indexes_of_their_own() -> None:
+    assert Settings().es_index == "qizhi_brain_es_retriever"
+    assert Settings(qzbrain_env="test").es_index == "qizhi_brain_es_retriever_test"

@@ -136,6 +136,10 @@ class Ladder:
 
     def _without_evidence(self, turn: Turn, draft: Draft, model: RegisteredModel | None, result: SearchResult) -> Iterator[StreamEvent]:
         plan = turn.plan
+        if result.incomplete:
+            draft.stands_on("refused", wording.SEARCH_AWAY_REASON)
+            yield draft.delta(wording.SEARCH_AWAY[prompts.language_of(plan.question)])
+            return
         reason = wording.REFUSED_REASON if result.hits else wording.REFUSED_EMPTY
         draft.stands_on("refused", reason, confidence=result.confidence, threshold=self._settings.answer_threshold)
         if model is not None and plan.kbs and all(kb.without_evidence == "model" for kb in plan.kbs):

@@ -42,6 +42,15 @@ REFUSED_EMPTY: Wording = {
     "zh": "没有可以检索的知识库，或其中没有任何匹配的内容。",
     "en": "There is no knowledge base to search, or nothing in it matches.",
 }
+SEARCH_AWAY: Wording = {
+    "zh": "检索暂时不可用，没有能够查找全部资料，因此现在无法回答；这并不表示知识库中没有相关内容。请稍后再问，或告知管理员。",
+    "en": "Search is unavailable just now, so not all of the documents could be looked through and there is no answer yet. "
+    "That does not mean that they say nothing on this. Ask again in a moment, or tell the administrator.",
+}
+SEARCH_AWAY_REASON: Wording = {
+    "zh": "检索索引暂不可用，原因见 degraded；没有据此判断知识库中有无依据。",
+    "en": "The search index is not available, see `degraded`; whether the knowledge base holds evidence is not known.",
+}
 REFUSED_NO_MODEL: Wording = {
     "zh": "知识库中没有依据，语言模型也不可用：{why}",
     "en": "The knowledge base has no evidence, and the language model is away: {why}",

@@ -13,7 +13,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from qzbrain.errors import IndexUnavailable, StorageBusy, StorageFull
+
 MAX_ATTEMPTS = 5
+WAITED_OUT = (StorageFull, StorageBusy, IndexUnavailable)
+"""What is no job's fault, whatever it is: the job goes back as if it had not been tried, shows this as its reason, and comes again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from qzbrain import logs
 from qzbrain.domain import utc_now
 from qzbrain.errors import BrainError, Cancelled, ParseFailed, StorageBusy, StorageFull
-from qzbrain.jobs.base import MAX_ATTEMPTS, Handler, Job
+from qzbrain.jobs.base import MAX_ATTEMPTS, WAITED_OUT, Handler, Job
 from qzbrain.jobs.owner import died_here, new_owner
 from qzbrain.jobs.rows import JobRows
 from qzbrain.storage.database import Database
@@ -33,7 +33,7 @@ MAX_LOST = 20
 ALONE_AFTER_LOST = 3
 _SWEEP_S = 5.0
 _BEAT_S = 0.5
-_STORAGE_PAUSE_S = 3.0
+_PAUSE_S = 3.0
 
 log = logs.get(__name__)
 
@@ -62,11 +62,12 @@ def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How jobs of one kind are done, at most `batch` at a time."""
+    """How jobs of one kind are done, at most `batch` at a time. `waits`: what follows a job that goes back because of something it waits out."""
 
     handle: BatchHandler
     failed: FailureHook = _nothing_follows
     batch: int = 1
+    waits: FailureHook = _nothing_follows
 
 
 class Lease:
@@ -100,7 +101,7 @@ class Lease:
 
     def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
         """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
-        self._runner.settle(connection, self.job, {"status": "done", "stage": "", "result": result})
+        self._runner.settle(connection, self.job, {"status": "done", "stage": "", "result": result, **_NO_REASON})
 
     def fail(self, connection: Connection, error: BrainError) -> None:
         """Mark the job as failed for good in the caller's transaction, with what follows it."""
@@ -231,6 +232,9 @@ class LeaseRunner(JobRows):
         except Exception as exc:  # noqa: BLE001 - the edge of a job
             with self._db.read() as connection:
                 still_open = self.still_held(connection, leases)
+            if isinstance(exc, WAITED_OUT):
+                self._wait(kind, still_open, exc)
+                return
             if len(leases) == 1:
                 self._settle_error(kind, leases[0], exc)
                 return
@@ -245,15 +249,12 @@ class LeaseRunner(JobRows):
                     lease.complete(connection)
 
     def _settle_error(self, kind: Kind, lease: Lease, exc: Exception) -> None:
-        """Again later, or failed: "never again" errors at once, others after MAX_ATTEMPTS. A full disk is waited out: no job's fault."""
+        """Again later, or failed: "never again" errors at once, others after MAX_ATTEMPTS."""
         if isinstance(exc, Cancelled):
             return
         final = isinstance(exc, BrainError) and exc.status < 500
         if not final:
             log.error("job_failed", kind=lease.job.kind, attempt=lease.job.attempts, exc_info=exc)
-        if isinstance(exc, StorageFull | StorageBusy):
-            self._give_back([lease], pause_s=_STORAGE_PAUSE_S)
-            return
         with self._db.write() as connection:
             if final or lease.job.attempts >= MAX_ATTEMPTS:
                 self.fail(connection, lease.job, kind, exc if isinstance(exc, BrainError) else _unexpected(exc))
@@ -262,12 +263,20 @@ class LeaseRunner(JobRows):
             pause += random.uniform(0, pause / 4)  # noqa: S311 - spreads retries, guards nothing
             self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": self._clock() + pause})
 
-    def _give_back(self, leases: Sequence[Lease], *, pause_s: float = 0.0) -> None:
+    def _give_back(self, leases: Sequence[Lease]) -> None:
         """Pending again, as if never tried."""
-        untried = {"status": "pending", "stage": "", "run_after": self._clock() + pause_s if pause_s else 0.0}
         with self._db.write() as connection:
             for lease in leases:
-                self.settle(connection, lease.job, {**untried, "attempts": lease.job.attempts - 1})
+                self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": 0.0, "attempts": lease.job.attempts - 1})
+
+    def _wait(self, kind: Kind, leases: Sequence[Lease], error: BrainError) -> None:
+        """Pending again in a while, as if never tried, with the reason: a full disk, an index that is away."""
+        log.warning("jobs_wait", kind=leases[0].job.kind if leases else "", jobs=len(leases), code=error.code)
+        untried = {"status": "pending", "stage": "", "run_after": self._clock() + _PAUSE_S, **_reason(error)}
+        with self._db.write() as connection:
+            for lease in leases:
+                if self.settle(connection, lease.job, {**untried, "attempts": lease.job.attempts - 1}):
+                    kind.waits(connection, lease.job, error)
 
     def _take_back(self, connection: Connection, row: Row[Any], kind: Kind) -> None:
         lost = row.lost + 1
@@ -292,6 +301,9 @@ def one_by_one(handler: Handler, database: Database) -> BatchHandler:
                 lease.complete(connection, result)
 
     return handle
+
+
+_NO_REASON = {"reason_code": None, "reason_zh": None, "reason_en": None}
 
 
 def _reason(error: BrainError) -> dict[str, str]:

@@ -45,6 +45,7 @@ class CorpusIngest:
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Take in the lines, read the documents, and drop the file: what it held is documents now."""
+        self._pipeline.ready()
         for lease in leases:
             result = self._take_in(lease)
             self._read(lease)

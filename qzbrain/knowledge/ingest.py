@@ -12,7 +12,7 @@ from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.reader import ReadRequest
-from qzbrain.knowledge.records import fail_document
+from qzbrain.knowledge.records import fail_document, let_document_wait
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import document_texts, documents, knowledge_bases
@@ -40,10 +40,11 @@ class Ingest:
     @property
     def kind(self) -> Kind:
         """How the runner does these jobs."""
-        return Kind(self.handle, failed=_failed, batch=_BATCH)
+        return Kind(self.handle, failed=_failed, batch=_BATCH, waits=_waits)
 
     def handle(self, leases: Sequence[Lease]) -> None:
-        """Read the documents of these jobs. One that was deleted meanwhile is dropped without a word."""
+        """Read the documents of these jobs. One that was deleted meanwhile is dropped without a word. Raises what is to be waited out."""
+        self._pipeline.ready()
         by_document = {lease.job.subject: lease for lease in leases}
         with self._db.write() as connection:
             rows = connection.execute(_to_read.where(documents.c.id.in_(list(by_document)))).all()
@@ -96,3 +97,7 @@ class _Leases:
 
 def _failed(connection: Connection, job: Job, error: BrainError) -> None:
     fail_document(connection, job.subject, error)
+
+
+def _waits(connection: Connection, job: Job, error: BrainError) -> None:
+    let_document_wait(connection, job.subject, error)

@@ -48,6 +48,10 @@ class Pipeline:
     def __init__(self, database: Database, feeder: Callable[[], Feeder], reader: Reader) -> None:
         self._db, self._feeder, self._reader = database, feeder, reader
 
+    def ready(self) -> None:
+        """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
+        self._feeder().ready()
+
     def run(self, requests: Iterable[ReadRequest], owner: Owner, *, beat: Callable[[ReadRequest], None]) -> None:
         """Bring all documents to `ready` or to failure. `beat`: see `Reader.read`."""
         batch = _Batch()

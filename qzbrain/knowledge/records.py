@@ -58,6 +58,13 @@ def mark_ready(connection: Connection, document_ids: Collection[str]) -> None:
         connection.execute(update(documents).where(documents.c.id.in_(document_ids)).values(values))
 
 
+def let_document_wait(connection: Connection, document_id: str, error: BrainError) -> None:
+    """A document cannot be brought to its end now, and will be: the reason is shown until then."""
+    reason = {"reason_code": error.code, "reason_zh": error.zh, "reason_en": error.en}
+    waiting = update(documents).where(documents.c.id == document_id, documents.c.status.in_(("pending", "running")))
+    connection.execute(waiting.values(status="pending", stage="", **reason))
+
+
 def fail_document(connection: Connection, document_id: str, error: BrainError) -> None:
     """A document cannot be used: nothing of it is found, the reason is shown. The text of one given directly stays, for another try."""
     gone = connection.execute(chunks.delete().where(chunks.c.document_id == document_id)).rowcount

@@ -1,4 +1,5 @@
-"""`qzbrain doctor`: looks at the deployment step by step and says what to do. Only reads; a check that cannot be made says so.
+"""`qzbrain doctor`: looks at the deployment step by step and says what to do. A check that cannot be made says so. Only reads, but for an
+empty index on a search server, made and removed to see that it may be.
 
 `step` is the deployment manual's: 1 database, 2 queue, 3 graph, 4 addresses, 5 code, data, models, 6 dependencies, 7 tables,
 8 start, 9 containers.
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_services
+from qzbrain.ops import doctor_data, doctor_search, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -45,6 +46,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_data.integrity,
         mysql,
         doctor_services.not_in_this_version,
+        doctor_search.search,
         configuration,
         data_folder,
         disk,
@@ -55,6 +57,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         clock,
         doctor_data.revision,
         doctor_data.index,
+        doctor_data.behind,
         doctor_data.queue,
         port,
         doctor_services.web,
@@ -71,7 +74,8 @@ def configuration(settings: Settings) -> list[Finding]:
     path = config_path()
     if path is None:
         return [Finding.ok("configuration", 4, title, ("没有 config.toml，使用默认值和环境变量", "no config.toml; defaults and environment"))]
-    secrets = any(model.api_key for model in settings.models.values()) or settings.mysql_password or settings.redis_password
+    own = (settings.mysql_password, settings.redis_password, settings.es_password, settings.es_api_key)
+    secrets = any(own) or any(model.api_key for model in settings.models.values())
     if secrets and path.stat().st_mode & 0o077:
         return [
             Finding.warn(

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
-from qzbrain.errors import BrainError
+from qzbrain.errors import BrainError, IndexUnavailable
 from qzbrain.ops.finding import Finding
+from qzbrain.retrieval.backends import search_index
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.migrate import HEAD
@@ -83,14 +84,16 @@ def _revision(settings: Settings, connection: Connection) -> Finding:
 
 
 def _index(settings: Settings, connection: Connection) -> Finding:
-    from qzbrain.retrieval.embedded.lexical import TantivyIndex
-
-    title, indexes = ("检索索引", "search index"), TantivyIndex(settings.index_path)
+    title, indexes = ("检索索引", "search index"), search_index(settings)
     rows = connection.exec_driver_sql(
         "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) FROM knowledge_bases k"
         " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready' GROUP BY k.id ORDER BY k.name"
     ).fetchall()
-    wrong = [f"{name} {indexes.chunk_count(kb_id)}/{expected}" for kb_id, name, expected in rows if indexes.chunk_count(kb_id) != expected]
+    try:
+        found = {kb_id: indexes.chunk_count(kb_id) for kb_id, _, _ in rows}
+    except IndexUnavailable as exc:
+        return Finding.skip("index", 7, title, (exc.code, exc.code), (exc.zh, exc.en))
+    wrong = [f"{name} {found[kb_id]}/{expected}" for kb_id, name, expected in rows if found[kb_id] != expected]
     if not wrong:
         return Finding.ok("index", 7, title, (f"{len(rows)} 个知识库与数据库一致", f"{len(rows)} knowledge bases agree with the database"))
     shown = ", ".join(wrong[:5])
@@ -98,6 +101,16 @@ def _index(settings: Settings, connection: Connection) -> Finding:
     if working:
         return Finding.warn("index", 7, title, (f"正在更新：{shown}", f"being updated: {shown}"), ("处理完后再检查一次", "look again when the queue is empty"))
     return Finding.fail("index", 7, title, (f"段落数不一致：{shown}", f"chunk counts differ: {shown}"), ("qzbrain kb reindex 名称", "qzbrain kb reindex KB"))
+
+
+def _behind(settings: Settings, connection: Connection) -> Finding:
+    title = ("索引进度", "index progress")
+    changes, bases = connection.exec_driver_sql("SELECT COUNT(*), COUNT(DISTINCT kb_id) FROM outbox").one()
+    if not changes:
+        return Finding.ok("index_progress", 7, title, ("没有待写入索引的变更", "no change waits for the index"))
+    shown = (f"{bases} 个知识库有 {changes} 项变更待写入索引", f"{changes} changes of {bases} knowledge bases wait for the index")
+    advice = ("确认后台处理与检索服务正在运行，稍后再检查一次", "see that the worker and the search server run, and look again in a moment")
+    return Finding.warn("index_progress", 7, title, shown, advice)
 
 
 def _queue(settings: Settings, connection: Connection) -> Finding:
@@ -128,4 +141,5 @@ def integrity(settings: Settings) -> list[Finding]:
 _file_integrity = _with_database(_integrity, "database", 1, "数据库完整性", "database integrity")
 revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
 index = _with_database(_index, "index", 7, "检索索引", "search index")
+behind = _with_database(_behind, "index_progress", 7, "索引进度", "index progress")
 queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

@@ -54,20 +54,31 @@ class LexicalHit:
 
 
 class SearchIndex(Protocol):
-    """A lexical index over many knowledge bases; statistics never mix between them."""
+    """A lexical index over many knowledge bases; statistics never mix between them.
+
+    Where the index is a server's, every method raises IndexUnavailable, with a code and the next step, when the server cannot be used now.
+    """
+
+    def ready(self) -> None:
+        """Raises IndexUnavailable when the backend cannot be used now: asked before work whose end would be indexing."""
 
     def apply(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
-        """Apply changes in order and commit them together with `watermark` (the last outbox seq applied), atomically.
+        """Apply changes in order and commit them together with `watermark` (the last outbox seq applied).
 
-        Applying the same changes again changes nothing. Visible to `search` of every process when it returns.
-        One writer at a time for a knowledge base, whoever it is; a second one raises Unavailable.
+        Applying the same changes again changes nothing. Visible to `search` of every process when it returns; a reader meanwhile sees none of
+        them. When it raises, `watermark` is as before, and so is what a reader sees; but a backend without transactions may hold a part that
+        comes into sight with the next `apply`, or when its server starts again, until the changes are applied anew.
+        One writer at a time for a knowledge base, whoever it is; a second one raises IndexUnavailable `index_busy`.
         """
 
     def watermark(self, kb_id: str) -> int:
         """The last outbox seq that is committed; -1 when there is no index of this schema (it must be rebuilt)."""
 
     def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
-        """Build a fresh index beside the one in use, then swap. Searches go on meanwhile on the old one."""
+        """Build a fresh index beside the one in use, then swap. Searches go on meanwhile on the old one.
+
+        When it raises, the old one stays. A reader sees the old or the new one, never both or neither.
+        """
 
     def drop(self, kb_id: str) -> None:
         """Forget a knowledge base; an unknown one is no error."""

@@ -57,6 +57,10 @@ class Feeder:
         self._db = database
         self._index = index
 
+    def ready(self) -> None:
+        """Raises IndexUnavailable when the index cannot be fed now."""
+        self._index.ready()
+
     def catch_up(self, kb_id: str, tokens: Tokens | None = None) -> int:
         """Apply the knowledge base's outbox rows, commit, prune them; returns how many rows are done with.
 

@@ -3,6 +3,7 @@
 Merging several knowledge bases: raw scores of different statistics do not compare, coverage does. So each knowledge base's hits keep
 their own order and their scores are scaled to its best hit, times that hit's confidence: the base that covers more of the question leads.
 A hit whose row is gone (deleted a moment ago) is dropped; more is fetched to keep `top_k`.
+While an index's server is away, articles named by number are still found, and the result says what could not be searched.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import bindparam, select
 
-from qzbrain.domain import Degraded, Hit, ReadScope, SearchResult, SourceScore
+from qzbrain import logs
+from qzbrain.domain import LEXICAL_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
+from qzbrain.errors import IndexUnavailable
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, knowledge_bases
+
+log = logs.get(__name__)
 
 Mode = Literal["auto", "lexical", "semantic", "hybrid"]
 
@@ -81,24 +86,30 @@ class Retriever:
         named = self._references.find(query.text, scope)
         wanted = query.top_k + SPARE
         hits: list[Hit] = []
+        away: dict[str, IndexUnavailable] = {}
         while True:
-            candidates, exhausted = self._candidates(query.text, scope, named, wanted)
+            candidates, exhausted = self._candidates(query.text, scope, named, wanted, away)
             hits = self._filled(candidates, scope, query)
             if len(hits) >= query.top_k or exhausted or wanted > 8 * query.top_k:
                 break
             wanted *= 3
         confidence = max((hit.confidence for hit in hits), default=0.0)
         answered = {c.kb_id for c in candidates if "lexical" in c.sources}
-        degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered])
+        degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
 
-    def _candidates(self, text: str, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int) -> tuple[list[_Candidate], bool]:
-        """Named articles, then lexical hits; and whether the indexes have no more to give."""
+    def _candidates(
+        self, text: str, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable]
+    ) -> tuple[list[_Candidate], bool]:
+        """Named articles, then lexical hits; and whether the indexes have no more to give. `away` takes the knowledge bases that gave none."""
         found: list[tuple[float, str, LexicalHit]] = []
         exhausted = True
         for kb_id in scope.kb_ids:
-            hits = self._index.search(kb_id, text, top_k=wanted, document_ids=scope.document_ids)
+            try:
+                hits = [] if kb_id in away else self._index.search(kb_id, text, top_k=wanted, document_ids=scope.document_ids)
+            except IndexUnavailable as exc:
+                hits, away[kb_id] = [], exc
             exhausted = exhausted and len(hits) < wanted
             found += _scaled(kb_id, hits, alone=len(scope.kb_ids) == 1)
         found.sort(key=lambda one: (-one[0], one[2].chunk_id))
@@ -124,12 +135,21 @@ class Retriever:
                 break
         return hits[: query.top_k]
 
-    def _unusable(self, kb_ids: Sequence[str]) -> list[Degraded]:
-        """Those of these knowledge bases that have chunks and no index to search them by."""
-        missing = [kb_id for kb_id in kb_ids if self._index.watermark(kb_id) < 0 and self._any_chunk(kb=kb_id)]
+    def _unusable(self, kb_ids: Sequence[str], away: dict[str, IndexUnavailable]) -> list[Degraded]:
+        """What of these knowledge bases could not be searched: their server is away, or they have chunks and no index."""
+        missing: list[str] = []
+        for kb_id in kb_ids:
+            try:
+                if kb_id not in away and self._index.watermark(kb_id) < 0 and self._any_chunk(kb=kb_id):
+                    missing.append(kb_id)
+            except IndexUnavailable as exc:
+                away[kb_id] = exc
         for kb_id in missing:
             self._report_missing(kb_id)
-        return [Degraded("lexical", _NO_INDEX.format(kb_id)) for kb_id in missing]
+        for code in {one.code for one in away.values()}:
+            log.warning("search_unavailable", code=code)
+        reasons = dict.fromkeys([*(one.en for one in away.values()), *(_NO_INDEX.format(kb_id) for kb_id in missing)])
+        return [Degraded(LEXICAL_PART, reason) for reason in reasons]
 
 
 def _scaled(kb_id: str, hits: Sequence[LexicalHit], *, alone: bool) -> list[tuple[float, str, LexicalHit]]:

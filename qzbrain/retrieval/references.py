@@ -17,7 +17,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from qzbrain.domain import ReadScope
-from qzbrain.retrieval.base import SearchIndex
+from qzbrain.errors import IndexUnavailable
+from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents
 from qzbrain.text.normalize import searchable
@@ -107,12 +108,19 @@ class References:
         best: tuple[float, float, _Article] | None = None
         for kb_id in dict.fromkeys(a.kb_id for a in having):
             inside = {a.document_id: a for a in having if a.kb_id == kb_id}
-            for hit in self._index.search(kb_id, rest, top_k=1, document_ids=list(inside)):
+            for hit in self._best_inside(kb_id, rest, list(inside)):
                 if best is None or (hit.confidence, hit.score) > best[:2]:
                     best = hit.confidence, hit.score, inside[hit.document_id]
         if len(having) == 1:
             return [(having[0], best[0] if best else NAMED)]
         return [(best[2], best[0])] if best is not None and best[0] >= CLEAR else []
+
+    def _best_inside(self, kb_id: str, text: str, document_ids: Sequence[str]) -> list[LexicalHit]:
+        """[] also while the index is away: then only an article that one document alone has is clear."""
+        try:
+            return self._index.search(kb_id, text, top_k=1, document_ids=document_ids)
+        except IndexUnavailable:
+            return []
 
 
 def _with_ranges(text: str, mentions: Sequence[ArticleMention]) -> list[ArticleMention]:

@@ -6,13 +6,14 @@ import threading
 
 import pytest
 
-from qzbrain.brain import Brain
+from qzbrain.brain import Brain, build
 from qzbrain.chat.plan import Ask
 from qzbrain.domain import Caller, Delta, Done, Failed, Queued, SourcesFound, StreamEvent
 from qzbrain.errors import InvalidRequest, NotFound
 from qzbrain.models.base import ChatMessage
 from tests.chat.conftest import Asking, answer_of
 from tests.engine import Engine
+from tests.running import free_port
 
 KINDS = "行政处罚的种类有哪些？"
 UNKNOWN = "恐龙灭绝时撞击地球的小行星直径有多大，规定了吗？"
@@ -76,6 +77,17 @@ def test_without_evidence_and_without_the_model_it_is_refused(asking: Asking) ->
     answer = answer_of(asking(UNKNOWN, "away@open"))
     assert answer.rung == "refused"
     assert "away" in answer.rung_reason
+
+
+@pytest.mark.parametrize("model", ["extractive@laws", "m@laws", "m@open"])
+def test_while_search_is_away_nobody_claims_that_nothing_is_there(knowing: Brain, me: Caller, engine: Engine, model: str) -> None:
+    engine.script(["大约十公里。"])
+    away = build(knowing.settings.model_copy(update={"es_url_add": f"127.0.0.1:{free_port()}"}))
+    answer = answer_of(list(away.chat.answer(away.chat.begin(me, Ask(UNKNOWN, model=model)))))
+    assert (answer.rung, [one.part for one in answer.degraded]) == ("refused", ["lexical"])
+    assert "检索暂时不可用" in answer.answer and "知识库中没有找到" not in answer.answer
+    assert "检索索引暂不可用" in answer.rung_reason
+    away.close()
 
 
 def test_a_model_answers_from_numbered_passages(asking: Asking, engine: Engine) -> None:

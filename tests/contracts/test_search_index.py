@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from qzbrain.errors import Unavailable
+from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.settings import Settings
+from tests.servers.search_server import SearchServer
 
 TEXTS = {
     "a": ["行政处罚的种类包括警告和罚款。", "没收违法所得，没收非法财物。"],
@@ -18,14 +20,35 @@ TEXTS = {
 }
 
 
-def embedded(root: Path) -> Callable[[], SearchIndex]:
+Make = Callable[[], SearchIndex]
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Make:
     """Makers give the view of one more process over the same data."""
     from qzbrain.retrieval.embedded.lexical import TantivyIndex
 
-    return lambda: TantivyIndex(root / "index")
+    return lambda: TantivyIndex(tmp_path / "index")
 
 
-BACKENDS = {"embedded": embedded}
+@pytest.fixture
+def elasticsearch(elasticsearch_server: SearchServer) -> Make:
+    return on_server(elasticsearch_server)
+
+
+@pytest.fixture
+def opensearch(opensearch_server: SearchServer) -> Make:
+    return on_server(opensearch_server)
+
+
+def on_server(server: SearchServer) -> Make:
+    from qzbrain.retrieval.elastic.index import ElasticIndex
+
+    settings = Settings(**server.settings, qizhibrain_index="contract")
+    return lambda: ElasticIndex(settings)
+
+
+BACKENDS = ["embedded", *(pytest.param(name, marks=pytest.mark.servers) for name in ("elasticsearch", "opensearch"))]
 
 
 def put(document_id: str, *texts: str, first: int | None = None, context: str = "") -> PutDocument:
@@ -37,14 +60,15 @@ def puts() -> list[IndexChange]:
     return [put(name, *texts) for name, texts in TEXTS.items()]
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", BACKENDS)
 class TestSearchIndex:
     @pytest.fixture
-    def make(self, backend: str, tmp_path: Path) -> Callable[[], SearchIndex]:
-        return BACKENDS[backend](tmp_path)
+    def make(self, backend: str, request: pytest.FixtureRequest) -> Make:
+        made: Make = request.getfixturevalue(backend)
+        return made
 
     @pytest.fixture
-    def index(self, make: Callable[[], SearchIndex]) -> Iterator[SearchIndex]:
+    def index(self, make: Make) -> Iterator[SearchIndex]:
         index = make()
         index.rebuild("kb", puts(), watermark=3)
         yield index
@@ -153,7 +177,7 @@ class TestSearchIndex:
         index.rebuild("other", [put(f"n{n}", "行政处罚 罚款 罚款", first=5000 + n) for n in range(200)], watermark=1)
         assert index.search("kb", "行政处罚 罚款", top_k=9) == before
 
-    def test_other_processes_see_a_commit_at_once(self, index: SearchIndex, make: Callable[[], SearchIndex]) -> None:
+    def test_other_processes_see_a_commit_at_once(self, index: SearchIndex, make: Make) -> None:
         other = make()
         assert other.search("kb", "海洋", top_k=5) == []
         index.apply("kb", [put("d", "海洋环境", first=1)], watermark=4)
@@ -163,7 +187,7 @@ class TestSearchIndex:
         index.drop("kb")
         assert (other.search("kb", "海洋", top_k=5), other.watermark("kb")) == ([], -1)
 
-    def test_a_second_writer_is_refused_and_readers_go_on(self, index: SearchIndex, make: Callable[[], SearchIndex]) -> None:
+    def test_a_second_writer_is_refused_and_readers_go_on(self, index: SearchIndex, make: Make) -> None:
         inside, go_on = threading.Event(), threading.Event()
 
         def slow() -> Iterator[IndexChange]:
@@ -175,7 +199,7 @@ class TestSearchIndex:
         writer.start()
         assert inside.wait(30)
         try:
-            with pytest.raises(Unavailable):
+            with pytest.raises(IndexUnavailable, match="index_busy"):
                 make().apply("kb", [DeleteDocument("a")], watermark=9)
             assert index.search("kb", "罚款", top_k=1)[0].document_id == "a"
         finally:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from qzbrain.brain import Brain
-from qzbrain.errors import BrainError, Cancelled, InvalidRequest, StorageFull
+from qzbrain.errors import BrainError, Cancelled, IndexUnavailable, InvalidRequest, StorageFull
 from qzbrain.jobs.base import MAX_ATTEMPTS, Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.jobs.owner import died_here, new_owner
@@ -181,6 +181,30 @@ def test_a_full_disk_is_waited_out_however_long(brain: Brain) -> None:
     assert (brain.jobs.get(job_id).status, brain.jobs.get(job_id).attempts) == ("pending", 0)
     assert runner.work({"read": Kind(_complete)})
     assert brain.jobs.get(job_id).status == "done"
+
+
+def test_an_index_that_is_away_is_waited_out_by_the_whole_batch_with_the_reason(brain: Brain) -> None:
+    now = [time.time()]
+    runner = LeaseRunner(brain.db, clock=lambda: now[0])
+    ids = _submit(brain, 3)
+    sizes: list[int] = []
+    followed: list[str] = []
+
+    def away(leases: Sequence[Lease]) -> None:
+        sizes.append(len(leases))
+        raise IndexUnavailable("search_unreachable", zh="连不上", en="not there")
+
+    kind = Kind(away, batch=10, waits=lambda connection, job, error: followed.append(job.subject))
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert runner.work({"read": kind})
+        assert not runner.work({"read": kind}), "there is a pause"
+        now[0] += 10
+    assert sizes == [3] * (MAX_ATTEMPTS + 1), "never one by one: each would only find the same"
+    assert followed[:3] == ["s0", "s1", "s2"]
+    seen = [brain.jobs.get(x) for x in ids]
+    assert {(x.status, x.attempts, x.reason_code) for x in seen} == {("pending", 0, "search_unreachable")}
+    assert runner.work({"read": Kind(_complete, batch=10)})
+    assert {(x.status, x.reason_code) for x in (brain.jobs.get(one) for one in ids)} == {("done", None)}
 
 
 def test_jobs_are_listed_by_pages_newest_first(brain: Brain) -> None:

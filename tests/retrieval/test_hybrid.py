@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from knowledge_rows import Writer
+from knowledge_rows import LAWS, Writer
 from sqlalchemy import delete
 
-from qzbrain.brain import Brain
+from qzbrain.brain import Brain, build
 from qzbrain.domain import ReadScope
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.storage.tables import chunks
+from tests.running import free_port
 
 
 def test_a_hit_carries_where_it_stands(brain: Brain, write: Writer) -> None:
@@ -93,3 +94,17 @@ def test_a_missing_index_is_told(brain: Brain, write: Writer) -> None:
     assert (result.hits, [one.part for one in result.degraded]) == ((), ["lexical"])
     write.catch_up("kb")
     assert brain.retriever.search(SearchQuery("消防检查"), write.scope("kb")).degraded == ()
+
+
+def test_while_the_search_server_is_away_named_articles_are_found_and_the_rest_is_told(brain: Brain, laws: Callable[[], Writer]) -> None:
+    writer = laws()
+    away = build(brain.settings.model_copy(update={"es_url_add": f"127.0.0.1:{free_port()}"}))
+    scope = writer.scope("laws")
+    title, articles = next(iter(LAWS.items()))
+    key = next(key for key, _ in articles if key)
+    named = away.retriever.search(SearchQuery(f"{title}第{key}条规定了什么？"), scope)
+    assert (named.answerable, named.incomplete, named.hits[0].sources.keys()) == (True, True, {"reference"})
+    plain = away.retriever.search(SearchQuery("劳动合同分为哪几种"), scope)
+    assert (plain.hits, plain.answerable, [one.part for one in plain.degraded]) == ((), False, ["lexical"])
+    assert "ES_URL_ADD" in plain.degraded[0].reason
+    away.close()

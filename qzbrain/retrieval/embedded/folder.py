@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qzbrain.domain import new_id
-from qzbrain.errors import Unavailable
+from qzbrain.errors import IndexUnavailable
 
 POINTER = "current"
 LOCK = "writer.lock"
@@ -104,14 +104,14 @@ class IndexFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer of this knowledge base. Raises Unavailable when somebody else is; a killed process gives way at once."""
+        """Be the one writer of this knowledge base. Raises IndexUnavailable when somebody else is; a killed process gives way at once."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as exc:
-                raise Unavailable(
+                raise IndexUnavailable(
                     "index_busy",
                     zh="该知识库的索引正在由另一个进程写入，请稍后重试。",
                     en="Another process is writing this knowledge base's index; try again in a moment.",

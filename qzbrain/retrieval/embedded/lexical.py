@@ -20,11 +20,17 @@ from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
 from qzbrain.retrieval.embedded.schema import DOCUMENT, SCHEMA_HASH, chunk_document, schema
 from qzbrain.retrieval.embedded.searching import OpenIndex
+from qzbrain.settings import Settings
 
 log = logs.get(__name__)
 
 WRITER_HEAP_BYTES = 24_000_000
 OPEN_INDEXES = 64
+
+
+def at_home(settings: Settings) -> TantivyIndex:
+    """The indexes in the data folder."""
+    return TantivyIndex(settings.index_path)
 
 
 class TantivyIndex:
@@ -73,6 +79,9 @@ class TantivyIndex:
             self._folders.pop(kb_id, None)
 
     # -- reading
+
+    def ready(self) -> None:
+        """See `SearchIndex.ready`: files are always there."""
 
     def watermark(self, kb_id: str) -> int:
         """See `SearchIndex.watermark`; -1 also for an index that cannot be opened."""

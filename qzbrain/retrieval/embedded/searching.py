@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,10 @@ import orjson
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
+from qzbrain.retrieval.ranking import CONTEXT_BOOST, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
 from qzbrain.storage.cooperation import offloader
 
-CONTEXT_BOOST = 0.4
-COVERAGE_POWER = 0.7
-LENGTH_POWER = 0.2
-"""Rounded, and chosen on one half of the development questions and confirmed on the other (docs/benchmarks.md)."""
-SHORTEST, TYPICAL = 40, 200
-"""Terms: a chunk shorter than this gains nothing more (a bare heading answers nothing); the length at which nothing changes."""
-BACKGROUND = 1000
-ENOUGH_TERMS = 10
-"""Confidence is the share of the question's weight that a chunk covers, but no question weighs more than this many absent terms: nobody
-expects one passage to cover a told case of ten sentences."""
-CANDIDATES = 60
-"""By BM25, for the second order. With 100 no figure of the development sets is better, and a search takes a sixth longer (2026-11-28)."""
-TIES = 16
-MOST_TERMS = 256
 KNOWN_TERMS = 50_000
-SCORE_DIGITS = 4
-"""Scores are sums of floats whose order depends on how chunks lie in segments; beyond this many decimals they mean nothing."""
 
 
 class OpenIndex:
@@ -78,36 +62,30 @@ class OpenIndex:
         return numbers
 
     def idf(self, term: str) -> float:
-        """How much a term tells: BM25's inverse document frequency, as if BACKGROUND more chunks without it stood around these.
-
-        Without them, in a knowledge base of three chunks a word that stands in two would tell nothing.
-        """
+        """How much a term tells in this index."""
         known = self._idf.get(term)
         if known is None:
             if len(self._idf) > KNOWN_TERMS:
                 self._idf.clear()
             frequency = max(self._searcher.doc_freq(BODY, term), self._searcher.doc_freq(CONTEXT, term))
-            others = max(0, self._searcher.num_docs - frequency) + BACKGROUND
-            known = self._idf[term] = math.log(1 + (others + 0.5) / (frequency + 0.5))
+            known = self._idf[term] = inverse_document_frequency(frequency, self._searcher.num_docs)
         return known
 
     def search(self, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
         """See `SearchIndex.search`. BM25 chooses candidates, coverage and length order them."""
-        weights = self._heaviest(asked_terms(question))
+        weights = asked_terms(question)
         idfs = {term: self.idf(term) for term in weights}
-        present = {term: weight for term, weight in weights.items() if idfs[term] < self._absent}
-        if not present:
+        asked = weigh(heaviest(weights, idfs, self._absent), idfs, self._absent)
+        if not asked.present:
             return []
-        telling = {term: weight * idfs[term] for term, weight in present.items()}
-        found = self._best(self._ranking_query(present, document_ids), max(CANDIDATES, top_k + TIES))
+        found = self._best(self._ranking_query(asked.present, document_ids), wanted_candidates(top_k))
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
-        covered = self._coverage(telling, ids)
-        scores = [_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
-        share = sum(telling.values()) / min(sum(weight * idfs[term] for term, weight in weights.items()), ENOUGH_TERMS * self._absent)
+        covered = self._coverage(asked.telling, ids)
+        scores = [final_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
         best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
         return [
-            LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], min(1.0, round(covered.get(ids[n], 0.0) * share, 4)))
+            LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], asked.confidence(covered.get(ids[n], 0.0)))
             for n in best
         ]
 
@@ -115,13 +93,6 @@ class OpenIndex:
         """(score, address) of the best. tantivy lets go of the interpreter meanwhile: under gevent other requests go on, on another core."""
         found: list[tuple[float, Any]] = self._offload(self._searcher.search, query, limit, False).hits
         return found
-
-    def _heaviest(self, weights: dict[str, float]) -> dict[str, float]:
-        """At most MOST_TERMS terms, those that tell most, in their order: a pasted page must not cost seconds."""
-        if len(weights) <= MOST_TERMS:
-            return weights
-        kept = set(sorted(weights, key=lambda term: -weights[term] * self.idf(term) * (self.idf(term) < self._absent))[:MOST_TERMS])
-        return {term: weight for term, weight in weights.items() if term in kept}
 
     def _ranking_query(self, weights: dict[str, float], document_ids: Sequence[str] | None) -> Any:
         should, boosted = self._occur.Should, self._query.boost_query
@@ -143,12 +114,6 @@ class OpenIndex:
         parts = [(self._occur.Must, among), *((should, constant(self._term(TERMS, term), weight / mass)) for term, weight in telling.items())]
         found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
-
-
-def _score(bm25: float, coverage: float, length: int) -> float:
-    """BM25 damped where little of the question is covered, and a little more than BM25 does where the chunk is long."""
-    damping: float = coverage**COVERAGE_POWER * (max(length, SHORTEST) / TYPICAL) ** -LENGTH_POWER
-    return round(bm25 * damping, SCORE_DIGITS)
 
 
 def _deletions(meta: Path) -> tuple[int, int]:

@@ -1,0 +1,184 @@
+"""The search backend on Elasticsearch or OpenSearch: keeps the promises of `retrieval.base.SearchIndex`.
+
+One index per knowledge base, so that no statistics mix. SQL is the truth: whatever is lost here is built again, and what a killed writer
+sent half is sent again by the next one, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from qzbrain import logs
+from qzbrain.errors import IndexUnavailable, Unavailable
+from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
+from qzbrain.retrieval.elastic.bulk import Bulk
+from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
+from qzbrain.retrieval.elastic.generations import Generation, Generations
+from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
+from qzbrain.retrieval.elastic.searching import Searching
+from qzbrain.retrieval.elastic.writing import States
+from qzbrain.settings import Settings
+
+log = logs.get(__name__)
+
+CHANGES_AT_ONCE = 64
+PAGE = 10_000
+
+
+class ElasticIndex:
+    """Indexes on the server of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.server = Server(settings)
+        self._prefix = settings.es_index
+        self._states = States(self.server, self._prefix)
+        self._searching = Searching(self.server, settings.qizhibrain_es_score)
+
+    # -- writing
+
+    def apply(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+        """See `SearchIndex.apply`. Raises IndexUnavailable; Unavailable `index_missing` when there is no usable index to apply them to."""
+        generations = self._generations(kb_id)
+        with self._states.writing(kb_id) as writing:
+            current = generations.current()
+            if current is None:
+                raise Unavailable(
+                    "index_missing",
+                    zh="该知识库在检索服务上没有可用的索引，需要重建。请运行 qzbrain kb reindex。",
+                    en="This knowledge base has no usable index on the search server; it must be rebuilt. Run: qzbrain kb reindex.",
+                )
+            if watermark <= max(current.watermark, writing.watermark_of(current.name)):
+                return
+            self._refresh(generations.alias)  # what a writer that was killed has sent is seen, and not sent again
+            bulk = Bulk(self.server, generations.alias, watermark, writing.still_mine)
+            self._write(bulk, generations.alias, changes)
+            bulk.flush()
+            self._refresh(generations.alias)
+            writing.finish(current.name, watermark)
+
+    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+        """See `SearchIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
+        generations = self._generations(kb_id)
+        with self._states.writing(kb_id) as writing:
+            current = generations.current()
+            generations.sweep(current.name if current else "")
+            name = generations.new(watermark)
+            try:
+                bulk = Bulk(self.server, generations.building, watermark, writing.still_mine)
+                self._write(bulk, None, changes)
+                bulk.flush()
+                self._refresh(name)
+                writing.still_mine()
+            except BaseException:
+                self._give_up(generations, name)
+                raise
+            generations.use(name)
+            writing.finish(name, watermark)
+
+    def drop(self, kb_id: str) -> None:
+        """See `SearchIndex.drop`."""
+        generations = self._generations(kb_id)
+        if not generations.all() and self._states.read(kb_id).version is None:
+            return
+        with self._states.writing(kb_id) as writing:
+            generations.sweep("")
+            writing.forget()
+
+    # -- reading
+
+    def ready(self) -> None:
+        """See `SearchIndex.ready`."""
+        self.server.request("GET", "/")
+
+    def watermark(self, kb_id: str) -> int:
+        """See `SearchIndex.watermark`. Raises IndexUnavailable."""
+        current = self._generations(kb_id).current()
+        if current is None:
+            return -1
+        state = self._states.read(kb_id)
+        return max(current.watermark, state.watermark if state.index == current.name else -1)
+
+    def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
+        """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
+        return self._searching.search(self._generations(kb_id).alias, query, top_k, document_ids) if top_k > 0 else []
+
+    def chunk_count(self, kb_id: str) -> int:
+        """See `SearchIndex.chunk_count`. Raises IndexUnavailable."""
+        reply = self.server.request("GET", f"/{self._generations(kb_id).alias}/_count", expected=(404,))
+        return int(reply.body["count"]) if reply.found else 0
+
+    def deleted_share(self, kb_id: str) -> float:
+        """See `SearchIndex.deleted_share`. The server merges deleted chunks away by itself, a little at a time."""
+        params = {"filter_path": "_all.primaries.docs"}
+        reply = self.server.request("GET", f"/{self._generations(kb_id).alias}/_stats/docs", params=params, expected=(404,))
+        if not reply.found or not reply.body:
+            return 0.0
+        docs = reply.body["_all"]["primaries"]["docs"]
+        held = docs["count"] + docs["deleted"]
+        return float(docs["deleted"] / held) if held else 0.0
+
+    def generation(self, kb_id: str) -> Generation | None:
+        """The physical index in use; for the doctor."""
+        return self._generations(kb_id).current()
+
+    # -- steps
+
+    def _generations(self, kb_id: str) -> Generations:
+        return Generations(self.server, self._prefix, kb_id)
+
+    def _refresh(self, name: str) -> None:
+        self.server.request("POST", f"/{name}/_refresh", timeout_s=WRITE_TIMEOUT_S)
+
+    def _give_up(self, generations: Generations, name: str) -> None:
+        try:
+            generations.remove(name)
+        except IndexUnavailable as exc:
+            log.warning("stray_index_left", index=name, code=exc.code)
+
+    def _write(self, bulk: Bulk, present: str | None, changes: Iterable[IndexChange]) -> None:
+        """Send the changes in order. `present`: the index that holds what was applied before, None when there is nothing yet.
+
+        A chunk that is there is not sent again (chunk ids are never used twice): it would count twice until the deleted one is merged away.
+        """
+        held: dict[str, set[int]] = {}
+        for some in _batches(changes, CHANGES_AT_ONCE):
+            unknown = {change.document_id for change in some} - held.keys()
+            held |= self._chunks_of(present, sorted(unknown)) if present is not None else {one: set() for one in unknown}
+            for change in some:
+                chunks = change.chunks if isinstance(change, PutDocument) else ()
+                ids, before = {chunk.chunk_id for chunk in chunks}, held[change.document_id]
+                for chunk_id in sorted(before - ids):
+                    bulk.delete(chunk_id)
+                for chunk in chunks:
+                    if chunk.chunk_id not in before:
+                        bulk.put(chunk)
+                held[change.document_id] = ids
+
+    def _chunks_of(self, name: str, document_ids: Sequence[str]) -> dict[str, set[int]]:
+        """Ids of these documents' chunks, by document."""
+        held: dict[str, set[int]] = {one: set() for one in document_ids}
+        body = {
+            "size": PAGE,
+            "query": {"terms": {DOCUMENT: list(document_ids)}},
+            "sort": [{CHUNK: "asc"}],
+            "stored_fields": "_none_",
+            "docvalue_fields": [DOCUMENT],
+            "track_total_hits": False,
+        }
+        params = {"filter_path": "hits.hits.sort,hits.hits.fields", "allow_partial_search_results": "false"}
+        while document_ids:
+            found = self.server.request("POST", f"/{name}/_search", body, params=params, timeout_s=WRITE_TIMEOUT_S).body
+            hits = found.get("hits", {}).get("hits", [])
+            for hit in hits:
+                held[hit["fields"][DOCUMENT][0]].add(hit["sort"][0])
+            if len(hits) < PAGE:
+                break
+            body["search_after"] = hits[-1]["sort"]
+        return held
+
+
+def _batches(changes: Iterable[IndexChange], size: int) -> Iterator[list[IndexChange]]:
+    rest = iter(changes)
+    while some := list(islice(rest, size)):
+        yield some

@@ -1,0 +1,130 @@
+"""Searching one index on the server: one trip that brings the best by BM25, which terms each of them holds, and how often terms stand.
+
+The ranking query names each of its terms, and the server tells for each hit which names matched: that is the coverage. How many chunks
+hold a term comes with it from a second search in the same request, which only counts. The arithmetic is `retrieval.ranking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from qzbrain.retrieval.base import LexicalHit
+from qzbrain.retrieval.elastic import faults
+from qzbrain.retrieval.elastic.connection import Server
+from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH
+from qzbrain.retrieval.question import asked_terms
+from qzbrain.retrieval.ranking import CONTEXT_BOOST, MOST_TERMS, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
+
+MOST_IDS = 65_536
+"""The servers' bound on the values of one `terms` filter."""
+COUNTED_AT_ONCE = 500
+_ONLY = "took,responses.error,responses.status,responses.timed_out,responses.hits.total,responses.hits.hits,responses.aggregations"
+_PARAMS = {"filter_path": _ONLY}
+_COUNTED = {BODY: "b", CONTEXT: "c"}
+
+Json = dict[str, Any]
+
+
+class Searching:
+    """Searches of every knowledge base on one server. `least_score`: see QIZHIBRAIN_ES_SCORE."""
+
+    def __init__(self, server: Server, least_score: float) -> None:
+        self._server, self._least_score = server, least_score
+
+    def search(self, alias: str, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
+        """See `SearchIndex.search`. Raises IndexUnavailable."""
+        weights = asked_terms(question)
+        if not weights:
+            return []
+        counted: list[Json] = []
+        if len(weights) > MOST_TERMS:
+            counted = self._counts(alias, list(weights))
+            if not counted:
+                return []
+            weights, counted = _most_telling(weights, counted)
+        ranking = _ranking(weights, document_ids, wanted_candidates(top_k))
+        replies = self._ask(alias, [ranking] if counted else [ranking, _counting(list(weights))])
+        if not replies:
+            return []
+        asked = _weighed(weights, counted or [replies[1]])
+        return self._ranked(replies[0]["hits"]["hits"], list(weights), asked, top_k)
+
+    def _counts(self, alias: str, terms: Sequence[str]) -> list[Json]:
+        return self._ask(alias, [_counting(terms[n : n + COUNTED_AT_ONCE]) for n in range(0, len(terms), COUNTED_AT_ONCE)])
+
+    def _ask(self, alias: str, bodies: Sequence[Json]) -> list[Json]:
+        """Several searches of one index in one request; [] when there is no such index."""
+        limit = {"timeout": f"{int(self._server.timeout_s * 900)}ms"}
+        header = orjson.dumps({"index": alias, "allow_partial_search_results": False}) + b"\n"
+        lines = b"".join(header + orjson.dumps(body | limit) + b"\n" for body in bodies)
+        replies: list[Json] = self._server.request("POST", "/_msearch", lines, params=_PARAMS).body["responses"]
+        for reply in replies:
+            if reply.get("status") == 404:
+                return []
+            if "error" in reply:
+                raise faults.from_reply(self._server.where, reply["status"], reply["error"]).error()
+            if reply["timed_out"]:
+                raise faults.too_slow(self._server.where, self._server.timeout_s).error()
+        return replies
+
+    def _ranked(self, hits: Sequence[Json], terms: Sequence[str], asked: Question, top_k: int) -> list[LexicalHit]:
+        mass, found = asked.mass, list[LexicalHit]()
+        scale = K1 + 1 if self._server.product().leaves_out_k1 else 1.0
+        for hit in hits:
+            held = sum(asked.telling.get(terms[n], 0.0) for n in {int(name.lstrip("c")) for name in hit["matched_queries"]})
+            bm25, chunk_id = hit["sort"][0] * scale, hit["sort"][1]
+            if max(bm25, held) < self._least_score:
+                continue
+            (document,), (length,) = hit["fields"][DOCUMENT], hit["fields"][LENGTH]
+            coverage = min(1.0, held / mass)
+            found.append(LexicalHit(chunk_id, document, final_score(bm25, coverage, length), asked.confidence(coverage)))
+        return sorted(found, key=lambda one: (-one.score, one.chunk_id))[:top_k]
+
+
+def _ranking(weights: Mapping[str, float], document_ids: Sequence[str] | None, size: int) -> Json:
+    """The best by BM25, ties by chunk id. Names: the term's number, with a c before it where it stands in the context."""
+    should = [{"term": {BODY: {"value": term, "boost": weight, "_name": str(n)}}} for n, (term, weight) in enumerate(weights.items())]
+    should += [
+        {"term": {CONTEXT: {"value": term, "boost": weight * CONTEXT_BOOST, "_name": f"c{n}"}}} for n, (term, weight) in enumerate(weights.items())
+    ]
+    query: Json = {"bool": {"should": should, "minimum_should_match": 1}}
+    if document_ids is not None:
+        some = [{"terms": {DOCUMENT: list(document_ids[n : n + MOST_IDS])}} for n in range(0, max(1, len(document_ids)), MOST_IDS)]
+        query["bool"]["filter"] = {"bool": {"should": some, "minimum_should_match": 1}}
+    return {
+        "size": size,
+        "query": query,
+        "sort": [{"_score": "desc"}, {CHUNK: "asc"}],
+        "stored_fields": "_none_",
+        "docvalue_fields": [DOCUMENT, LENGTH],
+        "track_total_hits": False,
+    }
+
+
+def _counting(terms: Sequence[str]) -> Json:
+    """How many chunks there are, and how many of them hold each term, by field."""
+    filters = {f"{mark}{term}": {"term": {field: term}} for field, mark in _COUNTED.items() for term in terms}
+    return {"size": 0, "track_total_hits": True, "aggs": {"terms": {"filters": {"filters": filters}}}}
+
+
+def _idfs(weights: Mapping[str, float], counted: Sequence[Json]) -> tuple[dict[str, float], float]:
+    """The idf of each term, and of one that stands nowhere."""
+    chunks: int = counted[0]["hits"]["total"]["value"]
+    buckets: Json = {}
+    for one in counted:
+        buckets |= one["aggregations"]["terms"]["buckets"]
+    frequencies = {term: max(buckets[f"{mark}{term}"]["doc_count"] for mark in _COUNTED.values()) for term in weights}
+    return {term: inverse_document_frequency(n, chunks) for term, n in frequencies.items()}, inverse_document_frequency(0, chunks)
+
+
+def _weighed(weights: Mapping[str, float], counted: Sequence[Json]) -> Question:
+    idfs, absent = _idfs(weights, counted)
+    return weigh(weights, idfs, absent)
+
+
+def _most_telling(weights: Mapping[str, float], counted: Sequence[Json]) -> tuple[dict[str, float], list[Json]]:
+    idfs, absent = _idfs(weights, counted)
+    return heaviest(weights, idfs, absent), list(counted)

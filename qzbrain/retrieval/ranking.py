@@ -1,0 +1,86 @@
+"""How lexical candidates are ordered and how much is believed of them: the arithmetic that every backend shares. Pure.
+
+BM25 over text and context chooses candidates; the share of the question's weight that a chunk covers, and its length, order them. The
+weight of a term is its inverse document frequency, so both backends rank alike wherever their counts of documents agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CONTEXT_BOOST = 0.4
+COVERAGE_POWER = 0.7
+LENGTH_POWER = 0.2
+"""Rounded, and chosen on one half of the development questions and confirmed on the other (docs/benchmarks.md)."""
+SHORTEST, TYPICAL = 40, 200
+"""Terms: a chunk shorter than this gains nothing more (a bare heading answers nothing); the length at which nothing changes."""
+BACKGROUND = 1000
+ENOUGH_TERMS = 10
+"""Confidence is the share of the question's weight that a chunk covers, but no question weighs more than this many absent terms: nobody
+expects one passage to cover a told case of ten sentences."""
+CANDIDATES = 60
+"""By BM25, for the second order. With 100 no figure of the development sets is better, and a search takes a sixth longer (2026-11-28)."""
+TIES = 16
+MOST_TERMS = 256
+SCORE_DIGITS = 4
+"""Scores are sums of floats whose order depends on how chunks lie in segments; beyond this many decimals they mean nothing."""
+
+
+def wanted_candidates(top_k: int) -> int:
+    """How many of the best by BM25 are looked at for the `top_k` best in the end."""
+    return max(CANDIDATES, top_k + TIES)
+
+
+def inverse_document_frequency(frequency: int, chunks: int) -> float:
+    """How much a term tells: BM25's idf, as if BACKGROUND more chunks without it stood around these.
+
+    Without them, in a knowledge base of three chunks a word that stands in two would tell nothing.
+    """
+    others = max(0, chunks - frequency) + BACKGROUND
+    return math.log(1 + (others + 0.5) / (frequency + 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question's terms, weighed by an index's statistics.
+
+    `present`: weight of each term that the index holds; `telling`: that times its idf; `share`: how much of the question they are, 0..1
+    (or more, where the question is long: see ENOUGH_TERMS).
+    """
+
+    present: dict[str, float]
+    telling: dict[str, float]
+    share: float
+
+    @property
+    def mass(self) -> float:
+        """What all terms that the index holds tell together."""
+        return sum(self.telling.values())
+
+    def confidence(self, coverage: float) -> float:
+        """0..1, of a chunk that covers this share of `mass`."""
+        return min(1.0, round(coverage * self.share, 4))
+
+
+def weigh(weights: Mapping[str, float], idfs: Mapping[str, float], absent: float) -> Question:
+    """`absent`: the idf of a term that stands nowhere."""
+    present = {term: weight for term, weight in weights.items() if idfs[term] < absent}
+    telling = {term: weight * idfs[term] for term, weight in present.items()}
+    whole = min(sum(weight * idfs[term] for term, weight in weights.items()), ENOUGH_TERMS * absent)
+    return Question(present, telling, sum(telling.values()) / whole if whole else 0.0)
+
+
+def heaviest(weights: Mapping[str, float], idfs: Mapping[str, float], absent: float) -> dict[str, float]:
+    """At most MOST_TERMS terms, those that tell most, in their order: a pasted page must not cost seconds."""
+    if len(weights) <= MOST_TERMS:
+        return dict(weights)
+    kept = set(sorted(weights, key=lambda term: -weights[term] * idfs[term] * (idfs[term] < absent))[:MOST_TERMS])
+    return {term: weight for term, weight in weights.items() if term in kept}
+
+
+def final_score(bm25: float, coverage: float, length: int) -> float:
+    """BM25 damped where little of the question is covered, and a little more than BM25 does where the chunk is long (`length` in terms)."""
+    damping: float = coverage**COVERAGE_POWER * (max(length, SHORTEST) / TYPICAL) ** -LENGTH_POWER
+    return round(bm25 * damping, SCORE_DIGITS)
