@@ -77,6 +77,7 @@ def mysql(mariadb: MariaDb) -> Iterator[dict[str, object]]:
     mariadb.drop_database(name)
 
 
+@pytest.fixture(scope="session")
 def elasticsearch_server() -> Iterator[SearchServer]:
     """A real Elasticsearch, shared by tests that leave it running and use index names of their own."""
     server = SearchServer("elasticsearch").start()
