@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 from qzbrain.errors import SettingsInvalid
 from qzbrain.storage.database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 FOLDER = Path(__file__).parent / "migrations"
 
 
