@@ -15,7 +15,7 @@ from qzbrain import logs
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError
 from qzbrain.jobs.lock import worker_is_alive
-from qzbrain.metrics import REGISTRY
+from qzbrain.metrics import scraped
 from qzbrain.storage.tables import documents, jobs, knowledge_bases
 from qzbrain.web import replies
 from qzbrain.web.responses import reply
@@ -37,7 +37,7 @@ _DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().la
 def routes(brain: Brain) -> APIBlueprint:
     """The routes of this module over a brain."""
     api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
-    REGISTRY.register(_AtScrape(brain))
+    registry = scraped(_AtScrape(brain))
 
     @api.get("/healthz", responses={"200": {"content": {"application/json": {"schema": {"type": "object"}}}}})
     def healthz() -> Response:
@@ -54,7 +54,7 @@ def routes(brain: Brain) -> APIBlueprint:
     @api.get("/metrics", responses={"200": {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     def metrics() -> Response:
         """Counters in Prometheus' form."""
-        return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return api
 
