@@ -12,7 +12,9 @@ from qzbrain.domain import Caller
 from qzbrain.settings import Settings
 from tests.running import RunningBrain
 
-MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
+MANUAL_NAMES = (
+    "MYSQL_", "REDIS_", "CELERY_", "ES_URL", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR", "WEB_WORKERS", "RATE_LIMIT_",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

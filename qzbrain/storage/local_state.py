@@ -17,6 +17,7 @@ class LocalState:
     """See `SharedState`."""
 
     several = False
+    connected = True
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._gates: dict[str, Gate] = {}

@@ -80,7 +80,7 @@ class RedisLink:
     def _listen(self) -> None:
         while not self._closed.is_set():
             try:
-                with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
+                with self._client.pubsub() as subscription:  # type: ignore[no-untyped-call]
                     subscription.subscribe(*self._channels)
                     self._hear(subscription)
             except (redis.RedisError, OSError) as exc:
@@ -88,12 +88,16 @@ class RedisLink:
                 self._closed.wait(RETRY_S)
 
     def _hear(self, subscription: Any) -> None:
+        missing = len(self._channels)
         while not self._closed.is_set():
-            if not self.up:
+            if not self.up and not missing:
                 self._client.set(f"{next(iter(self._channels))}:probe", "1", px=1000)  # one that takes no writes is away too
                 self._find()
             message = subscription.get_message(timeout=RETRY_S)
             if message is None:
+                continue
+            if message["type"] != "message":
+                missing -= 1
                 continue
             try:
                 self._channels[message["channel"].decode()](message["data"])

@@ -53,6 +53,18 @@ local function admit_waiting()
     end
 end
 
+local function last_place(user)
+    local users_now, own, place, before = redis.call('LRANGE', users, 0, -1), redis.call('LLEN', line_of(user)), 0, true
+    for _, other in ipairs(users_now) do
+        if other == user then
+            before, place = false, place + own
+        else
+            place = place + math.min(redis.call('LLEN', line_of(other)), before and own or own - 1)
+        end
+    end
+    return place
+end
+
 local function places()
     local lines, found, place, round, left = {}, {}, 0, 1, true
     for _, user in ipairs(redis.call('LRANGE', users, 0, -1)) do
@@ -91,6 +103,7 @@ if not redis.call('ZSCORE', waiting, id) then
     end
     if queued >= bound then return {-1, queued, ms} end
     line_up(id)
+    return {last_place(user_of(id)), queued, ms}
 end
 return {places()[id], queued, ms}
 """

@@ -48,6 +48,11 @@ class RedisState:
         self._link.start()
         threading.Thread(target=self._keep, name="redis-leases", daemon=True).start()
 
+    @property
+    def connected(self) -> bool:
+        """See `SharedState.connected`."""
+        return self._link.up
+
     def gate(self, name: str, *, slots: int, queue: int) -> Gate:
         """See `SharedState.gate`."""
         gate = self._gates.get(name)

@@ -32,6 +32,10 @@ class SharedState(Protocol):
     several: bool
     """Whether other processes may take part; without them nobody needs to be told anything."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether the promises hold over all processes now; while they do not, each process keeps them by itself."""
+
     def gate(self, name: str, *, slots: int, queue: int) -> Gate:
         """Slots and queue of this model, made when first used: never more than `slots` tickets admitted, nor more than `queue` waiting.
 

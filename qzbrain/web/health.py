@@ -116,6 +116,10 @@ class _AtScrape:
             queued.add_metric([state.name], waiting)
         yield running
         yield queued
+        if self._brain.shared.several:
+            connected = GaugeMetricFamily("qzbrain_shared_state_connected", "1 while Redis is there, else 0: each process is alone.")
+            connected.add_metric([], self._brain.shared.connected)
+            yield connected
 
     def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])

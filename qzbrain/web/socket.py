@@ -85,7 +85,7 @@ class ChatSockets:
     def close_idle(self) -> None:
         """Close the connections that follow no answer: the process is about to end, and clients come back to the next one."""
         for client in tuple(self._clients.values()):
-            if not client.followed and not client.awaited:
+            if not client.followed:
                 client.session.close()
 
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:

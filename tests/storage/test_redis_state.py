@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 import redis
 
 from qzbrain.domain import new_id
-from qzbrain.errors import RateLimited, Unavailable
+from qzbrain.errors import Cancelled, RateLimited, Unavailable
 from qzbrain.models.base import Cancellation
 from qzbrain.settings import Settings
 from qzbrain.storage import redis_gate
@@ -149,9 +151,21 @@ def test_a_redis_that_refuses_is_said_once_and_the_brain_goes_on(server: RedisSe
     assert ticket.admitted
     with pytest.raises(RateLimited):
         gate.enter("b")
-    wait_for(lambda: not state._link.up, "noticed", 5)
+    wait_for(lambda: not state.connected, "noticed", 5)
     time.sleep(2.2)  # two more tries
     assert capfd.readouterr().err.count('"redis_away"') == 1
+
+
+def test_a_redis_that_does_not_let_us_listen_is_no_redis(server: RedisServer, make: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    raw(server).execute_command("ACL", "SETUSER", "default", "-subscribe")
+    capfd.readouterr()
+    state = make()
+    wait_for(lambda: not state.connected, "noticed", 5)
+    time.sleep(2.2)
+    assert capfd.readouterr().err.count('"redis_away"') == 1
+    assert state.gate("m", slots=1, queue=0).enter("a").admitted
+    raw(server).execute_command("ACL", "SETUSER", "default", "+subscribe")
+    wait_for(lambda: state.connected and state.load("m") == Load(1, 0), "agreed", 10)
 
 
 def test_a_redis_that_only_reads_counts_as_away_until_it_writes_again(server: RedisServer, make: Any) -> None:
@@ -160,7 +174,7 @@ def test_a_redis_that_only_reads_counts_as_away_until_it_writes_again(server: Re
     gate.enter("a")
     raw(server).replicaof("127.0.0.1", "1")
     gate.enter("b")
-    wait_for(lambda: not state._link.up, "noticed", 5)
+    wait_for(lambda: not state.connected, "noticed", 5)
     assert gate.position(gate.enter("c")) == 2
     raw(server).replicaof("no", "one")
     wait_for(lambda: state.load(name) == Load(1, 2), "agreed again", 10)
@@ -191,3 +205,40 @@ def test_brains_in_other_databases_of_one_redis_do_not_meet(make: Any) -> None:
     one.subscribe(own.append)
     wait_for(lambda: one.publish(News("stop", message_id="x")) or own, "heard", 10)
     assert heard == []
+
+
+def test_redis_dying_again_and_again_leaves_no_slot_taken_and_nobody_waiting(server: RedisServer, make: Any) -> None:
+    name, states, end, served = f"m-{new_id()}", (make(), make()), threading.Event(), [0] * 16
+
+    def asker(number: int) -> None:
+        gate, chance = states[number % 2].gate(name, slots=3, queue=50), random.Random(number)
+        while not end.is_set():
+            ticket, cancellation = gate.enter(f"u{number % 5}"), Cancellation()
+            if chance.random() < 0.3:
+                threading.Timer(chance.random() * 0.05, cancellation.cancel).start()
+            try:
+                for _ in ticket.wait(cancellation, 20):
+                    pass
+                time.sleep(chance.random() * 0.02)
+                served[number] += 1
+            except Cancelled:
+                pass
+            finally:
+                ticket.release()
+
+    threads = [threading.Thread(target=asker, args=(number,)) for number in range(len(served))]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        known = sum(served)
+        wait_for(lambda: sum(served) > known + 20, "answers", 10)  # noqa: B023
+        server.kill()
+        known = sum(served)
+        wait_for(lambda: sum(served) > known + 20, "answers without Redis", 10)  # noqa: B023
+        server.start()
+        wait_for(lambda: all(state.connected for state in states), "Redis is used again", 10)
+    end.set()
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+    wait_for(lambda: [state.load(name) for state in states] == [Load(0, 0)] * 2, "all is free", redis_gate.LEASE_S + 2)

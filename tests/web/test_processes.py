@@ -220,6 +220,7 @@ def test_a_redis_that_is_killed_interrupts_no_answer_and_is_used_again(pair: Any
         assert time.monotonic() - began < 3
     error = clients[0].call("chat:stop", {"message_id": acks[1]["message_id"]}, timeout=10)["error"]
     assert (error["type"], error["code"]) == ("unavailable_error", "shared_state_away")
+    assert "qzbrain_shared_state_connected 0.0" in pair[0].call("GET", "/metrics")[1]
     redis_server.start()
     for client, ack in zip(clients, acks, strict=True):
         events = until_end(client, ack["message_id"])
@@ -262,4 +263,4 @@ def _load(web: WebProcess, model: str) -> tuple[int, int]:
 
 
 def _shared_again(pair: tuple[WebProcess, WebProcess]) -> bool:
-    return all('"redis_back"' in web.log.read_text() for web in pair)
+    return all("qzbrain_shared_state_connected 1.0" in web.call("GET", "/metrics")[1] for web in pair)
