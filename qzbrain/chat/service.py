@@ -48,14 +48,15 @@ class ChatService:
         self._runner = new_owner()
         self._per_minute = settings.rate_limit_per_minute
 
-    def begin(self, caller: Caller, ask: Ask) -> Turn:
-        """Check the question and store it with a running answer row.
+    def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
+        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE.
 
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
         """
         message_id = new_id()
-        turn = self._continue(caller, ask, message_id) if ask.conversation_id else self._open(caller, ask, message_id)
+        make = self._continue if ask.conversation_id else self._open
+        turn = make(caller, ask, message_id, limited=limited)
         if ask.conversation_id or ask.origin != "api":
             _await(turn.pending)
         self.turns.add(turn)
@@ -122,16 +123,16 @@ class ChatService:
         loads = ((state, self._shared.load(state.name)) for state in self._models.describe())
         return [(state, load.in_use, load.queued) for state, load in loads]
 
-    def _plan(self, ask: Ask, caller: Caller, *, default_model: str = "", default_kbs: Sequence[str] = ()) -> Plan:
+    def _plan(self, ask: Ask, caller: Caller, *, limited: bool, default_model: str = "", default_kbs: Sequence[str] = ()) -> Plan:
         """A checked question that the caller may ask now."""
         plan = make_plan(ask, caller, self._access, self._models, default_model=default_model, default_kbs=default_kbs)
-        if self._per_minute and (wait_s := self._shared.take(caller.id, limit=self._per_minute, window_s=MINUTE_S)):
+        if limited and self._per_minute and (wait_s := self._shared.take(caller.id, limit=self._per_minute, window_s=MINUTE_S)):
             raise _too_many(self._per_minute, math.ceil(wait_s))
         return plan
 
-    def _open(self, caller: Caller, ask: Ask, message_id: str) -> Turn:
+    def _open(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation of its own."""
-        plan = self._plan(ask, caller)
+        plan = self._plan(ask, caller, limited=limited)
         kb_ids = [kb.id for kb in plan.kbs] if ask.knowledge_bases or "@" in ask.model else []
         row = store.new_conversation_row(owner=caller.id, title=store.title_of(plan.question), model=ask.model, kb_ids=kb_ids, origin=ask.origin)
         pending = [store.add_conversation(self._db, row)]
@@ -140,10 +141,10 @@ class ChatService:
         )
         return Turn(message_id=message_id, conversation_id=row["id"], caller=caller, plan=plan, pending=pending)
 
-    def _continue(self, caller: Caller, ask: Ask, message_id: str) -> Turn:
+    def _continue(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation that exists: its messages are the history, its model and knowledge bases the defaults."""
         conversation = self.conversations.get(caller, ask.conversation_id or "")
-        plan = self._plan(ask, caller, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
+        plan = self._plan(ask, caller, limited=limited, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
         past = store.past(self._db, conversation.id)
         plan.history, plan.earlier = past.messages, past.earlier
         pending = [store.touch_conversation(self._db, conversation.id, conversation.title or store.title_of(plan.question))]

@@ -40,6 +40,7 @@ def test_beyond_the_limit_a_question_is_refused_and_nothing_is_stored(limited: B
     with pytest.raises(RateLimited):
         chat.begin(me, Ask("x"))
     assert chat._shared.take(other.id, limit=3, window_s=60) == 0
+    list(chat.answer(chat.begin(me, Ask("x"), limited=False)))  # the command line, at the machine itself
 
 
 def test_without_a_limit_nothing_is_counted(make_settings: Callable[..., Settings]) -> None:

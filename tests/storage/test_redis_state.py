@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from qzbrain.storage import redis_gate
 from qzbrain.storage.gate import Load
 from qzbrain.storage.redis_state import RedisState
 from qzbrain.storage.shared import News
-from tests.running import wait_for
+from tests.running import ROOT, wait_for
 from tests.servers.redis_server import RedisServer
 
 pytestmark = pytest.mark.servers
@@ -166,6 +167,23 @@ def test_a_redis_that_does_not_let_us_listen_is_no_redis(server: RedisServer, ma
     assert state.gate("m", slots=1, queue=0).enter("a").admitted
     raw(server).execute_command("ACL", "SETUSER", "default", "+subscribe")
     wait_for(lambda: state.connected and state.load("m") == Load(1, 0), "agreed", 10)
+
+
+def test_the_rights_that_the_documentation_names_are_enough(server: RedisServer, make: Any) -> None:
+    rights = re.search(r"^    ACL SETUSER (default .*)$", (ROOT / "docs" / "several_workers.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert rights
+    raw(server).execute_command("ACL", "SETUSER", *rights.group(1).split())
+    name, one, other = f"m-{new_id()}", make(), make()
+    held, waiting = one.gate(name, slots=1, queue=1).enter("a"), other.gate(name, slots=1, queue=1).enter("b")
+    held.release()
+    list(waiting.wait(Cancellation(), 5))
+    assert one.take("k", limit=1, window_s=60) == 0
+    assert other.take("k", limit=1, window_s=60) > 0
+    heard: list[News] = []
+    other.subscribe(heard.append)
+    wait_for(lambda: one.publish(News("stop", message_id="x")) or heard, "heard", 10)
+    time.sleep(1.2)  # one round of leases
+    assert one.connected and other.connected
 
 
 def test_a_redis_that_only_reads_counts_as_away_until_it_writes_again(server: RedisServer, make: Any) -> None:

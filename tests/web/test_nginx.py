@@ -58,13 +58,13 @@ def test_streams_pass_token_by_token_and_whole(site: Site, scripted: Engine) -> 
     counted = [_counted(web, "/v1/chat/completions") for web in site.behind]
     assert sum(counted) == 30
     assert min(counted) > 3  # clients without a cookie are spread
-    scripted.script(["早", "晚"], user="nginx-slow", delay_s=1.5)
+    scripted.script(["早", "晚"], user="nginx-slow", delay_s=4)
     began = time.monotonic()
     with site.open_stream(ask("nginx-slow")) as stream:
         data = b""
         while "早".encode() not in data:
             data += stream.recv(65536)
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 3
         assert b"event-stream" in data
         assert b"set-cookie: qzbrain_route=" in data.lower()
 
@@ -120,7 +120,7 @@ def test_a_client_that_leaves_frees_the_engine_and_a_large_upload_passes(site: S
     sock.close()
     left = time.monotonic()
     freed = eventually(lambda: next((at for name, at in scripted.cancelled if name == "nginx-leaver"), None))
-    assert freed - left < 0.7
+    assert freed - left < 2
     assert site.call("POST", "/api/knowledge-bases", {"name": "large"})[0] == 201
     status, added = site.call("POST", "/api/knowledge-bases/large/documents", {"name": "a.txt", "text": "法" * 3_000_000})
     assert status == 202, added
