@@ -8,6 +8,7 @@ what a Redis that was restarted or emptied does not know.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -52,7 +53,7 @@ class RedisGate(Gate):
         super().__init__(name, slots=slots, queue=queue)
         self._link, self._programs = link, programs
         self._keys = (f"{news}:gate:{name}", news)
-        self._given: Sequence[str | int] = (slots, round(LEASE_S * 1e3))
+        self._epoch = ""
         self._holder, self._number = holder, count(1)
         self._tickets: dict[str, SharedTicket] = {}
 
@@ -85,7 +86,7 @@ class RedisGate(Gate):
     def load(self) -> Load:
         """How busy the model is now, over all processes."""
         try:
-            return Load(*self._programs.load(self._keys, self._given))
+            return Load(*self._programs.load(self._keys, self._given()))
         except Away:
             return super().load()
 
@@ -108,8 +109,8 @@ class RedisGate(Gate):
         if not tickets:
             return
         try:
-            answer_ms, added, places = self._programs.sync(self._keys, (*self._given, len(held), *held, *(x.id for x in waiting)))
-            self._answer_s = answer_ms / 1e3
+            answer_ms, added, places, epoch = self._programs.sync(self._keys, (*self._given(), len(held), *held, *(x.id for x in waiting)))
+            self._answer_s, self._epoch = answer_ms / 1e3, epoch.decode()
             for ticket, place in zip(waiting, places, strict=True):
                 if place:
                     ticket.place = place
@@ -131,13 +132,17 @@ class RedisGate(Gate):
         for ticket in list(self._tickets.values()):
             self.release(ticket)
 
+    def _given(self) -> tuple[str | int, ...]:
+        """What every program is told first."""
+        return self._slots, round(LEASE_S * 1e3), self._epoch, secrets.token_hex(4)
+
     def _ask_for(self, ticket: SharedTicket) -> None:
         try:
-            place, queued, answer_ms = self._programs.enter(self._keys, (*self._given, self._bound, ticket.id))
+            place, queued, answer_ms, epoch = self._programs.enter(self._keys, (*self._given(), self._bound, ticket.id))
         except Away:
             self._take(ticket)
             return
-        self._answer_s = answer_ms / 1e3
+        self._answer_s, self._epoch = answer_ms / 1e3, epoch.decode()
         if place < 0:
             raise self._full(queued)
         with self._lock:
@@ -163,7 +168,7 @@ class RedisGate(Gate):
 
     def _leave_redis(self, ticket_id: str, took_ms: int) -> None:
         try:
-            self._programs.leave(self._keys, (*self._given, ticket_id, took_ms, str(SMOOTHING)))
+            self._programs.leave(self._keys, (*self._given(), ticket_id, took_ms, str(SMOOTHING)))
         except Away:  # its lease runs out
             return
 

@@ -20,6 +20,8 @@ log = logs.get(__name__)
 
 TIMEOUT_S = 2.0
 RETRY_S = 1.0
+AT_ONCE = 16
+"""Calls at once; the others wait their turn, and know by then whether Redis went away. (The client's pool has an error for the 101st.)"""
 
 
 class Away(Exception):
@@ -47,6 +49,7 @@ class RedisLink:
         )
         self._where = f"{host}:{port}"
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(AT_ONCE)
         self._closed = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="redis-news", daemon=True)
 
@@ -69,10 +72,11 @@ class RedisLink:
         self._client.connection_pool.disconnect(inuse_connections=False)  # the listener gives its own back
 
     def _try(self, call: Callable[[], Any]) -> Any:
-        if not self.up:
-            raise Away
         try:
-            return call()
+            with self._turns:
+                if not self.up:
+                    raise Away
+                return call()
         except (redis.RedisError, OSError) as exc:
             self._lose(exc)
             raise Away from exc

@@ -7,6 +7,8 @@ A ticket's id is `HOLDER/USER/NUMBER`: the process, a hash of the user, a number
     :users     list         users with waiting tickets, the next to be served first
     :line:USER list         one user's waiting tickets in their order
     :answer_ms string       smoothed length of an answer
+    :epoch     string       which life of these keys this is; made when it is missing
+    :settling  string       there while nobody who waits is admitted: the keys were lost, and not all processes have said yet what they hold
 
 Keys are made from KEYS[1] inside the programs, which a Redis Cluster would not take; one server holds this state with ease.
 Whoever is admitted while it waits is told over the channel `NEWS:HOLDER`.
@@ -14,9 +16,16 @@ Whoever is admitted while it waits is told over the channel `NEWS:HOLDER`.
 
 _COMMON = """
 local gate, news, slots, lease = KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2])
+local known_epoch, epoch = ARGV[3], redis.call('GET', gate .. ':epoch')
 local held, waiting, users, answer_ms = gate .. ':held', gate .. ':waiting', gate .. ':users', gate .. ':answer_ms'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+if not epoch then
+    epoch = ARGV[4]
+    redis.call('SET', gate .. ':epoch', epoch)
+    if known_epoch ~= '' then redis.call('SET', gate .. ':settling', '1', 'PX', 2500) end
+end
 
 local function holder_of(id) return string.match(id, '^([^/]*)/') end
 local function user_of(id) return string.match(id, '^[^/]*/([^/]*)/') end
@@ -41,6 +50,7 @@ local function drop_the_dead()
 end
 
 local function admit_waiting()
+    if redis.call('GET', gate .. ':settling') then return end
     while redis.call('ZCARD', held) < slots do
         local user = redis.call('LPOP', users)
         if not user then return end
@@ -91,29 +101,32 @@ end
 ENTER = (
     _COMMON
     + """
-local bound, id = tonumber(ARGV[3]), ARGV[4]
+local bound, id = tonumber(ARGV[5]), ARGV[6]
 drop_the_dead()
 admit_waiting()
 local in_use, queued, ms = load()
-if redis.call('ZSCORE', held, id) then return {0, queued, ms} end
+if redis.call('ZSCORE', held, id) then return {0, queued, ms, epoch} end
 if not redis.call('ZSCORE', waiting, id) then
     if in_use < slots and queued == 0 then
         redis.call('ZADD', held, now + lease, id)
-        return {0, queued, ms}
+        return {0, queued, ms, epoch}
     end
-    if queued >= bound then return {-1, queued, ms} end
+    if queued >= bound then return {-1, queued, ms, epoch} end
     line_up(id)
-    return {last_place(user_of(id)), queued, ms}
+    return {last_place(user_of(id)), queued, ms, epoch}
 end
-return {places()[id], queued, ms}
+return {places()[id], queued, ms, epoch}
 """
 )
-"""ARGV: slots, lease (ms), bound, ticket. Gives place (0: admitted, -1: the queue is full), number waiting before, answer_ms."""
+"""ARGV: slots, lease (ms), the epoch that this process knows or '', one to begin if there is none; then bound, ticket.
+
+Gives place (0: admitted, -1: the queue is full), number waiting before, answer_ms, epoch.
+"""
 
 LEAVE = (
     _COMMON
     + """
-local id, took_ms, weight = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local id, took_ms, weight = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 leave(id)
 redis.call('ZREM', held, id)
 if took_ms > 0 then
@@ -125,17 +138,17 @@ admit_waiting()
 return 0
 """
 )
-"""ARGV: slots, lease, ticket, length of its answer (ms, 0 for none), weight of one answer in the smoothed length."""
+"""ARGV: the first four as above, ticket, length of its answer (ms, 0 for none), weight of one answer in the smoothed length."""
 
 SYNC = (
     _COMMON
     + """
-local number, added, seen = tonumber(ARGV[3]), {}, {}
-for i = 4, 3 + number do
+local number, added, seen = tonumber(ARGV[5]), {}, {}
+for i = 6, 5 + number do
     leave(ARGV[i])
     if redis.call('ZADD', held, now + lease, ARGV[i]) == 1 then added[#added + 1] = ARGV[i] end
 end
-for i = 4 + number, #ARGV do
+for i = 6 + number, #ARGV do
     local id = ARGV[i]
     if redis.call('ZSCORE', held, id) then
         redis.call('ZADD', held, now + lease, id)
@@ -148,18 +161,18 @@ for i = 4 + number, #ARGV do
 end
 drop_the_dead()
 admit_waiting()
-if #ARGV > 3 + number then
+if #ARGV > 5 + number then
     local found = places()
-    for i = 4 + number, #ARGV do seen[#seen + 1] = found[ARGV[i]] or 0 end
+    for i = 6 + number, #ARGV do seen[#seen + 1] = found[ARGV[i]] or 0 end
 end
 local in_use, queued, ms = load()
-return {ms, added, seen}
+return {ms, added, seen, epoch}
 """
 )
-"""ARGV: slots, lease, how many tickets of this process are admitted, those, then its waiting ones in their order.
+"""ARGV: the first four as above, how many tickets of this process are admitted, those, then its waiting ones in their order.
 
 Extends all their leases, and takes in those that Redis does not know: it was away, or was emptied. Gives answer_ms, the tickets
-taken in, and the place of each waiting one (0: it has been admitted).
+taken in, the place of each waiting one (0: it has been admitted), epoch.
 """
 
 LOAD = (
@@ -170,7 +183,7 @@ local in_use, queued = load()
 return {in_use, queued}
 """
 )
-"""Gives the number admitted and the number waiting."""
+"""ARGV: the first four as above. Gives the number admitted and the number waiting."""
 
 TAKE = """
 local time = redis.call('TIME')

@@ -163,6 +163,30 @@ def test_a_redis_that_hangs_costs_two_seconds_once(server: RedisServer, make: An
     wait_for(lambda: raw(server).zcard(f"qzbrain:production:0:gate:{name}:held") == 7, "agreed again", 10)
 
 
+def test_a_rush_waits_its_turn_and_does_not_wait_for_a_redis_that_hangs(server: RedisServer, make: Any, said: Said) -> None:
+    name, state = f"m-{new_id()}", make()
+    gate = state.gate(name, slots=400, queue=0)
+
+    def rush() -> float:
+        threads = [threading.Thread(target=gate.enter, args=("a",)) for _ in range(200)]
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.monotonic() - began
+
+    rush()
+    assert state.load(name) == Load(200, 0)
+    assert said.events == []
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    assert rush() < 4.5
+    assert said.events == ["redis_away"]
+    server.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: state.connected and state.load(name) == Load(400, 0), "agreed again", 10)
+
+
 def test_a_redis_that_refuses_is_said_once_and_the_brain_goes_on(server: RedisServer, make: Any, said: Said) -> None:
     state = make(redis_password="wrong")
     gate = state.gate("m", slots=1, queue=0)
