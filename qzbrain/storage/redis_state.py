@@ -104,7 +104,9 @@ class RedisState:
 
     def _admitted(self, message: bytes) -> None:
         ticket_id = message.decode()
-        any(gate.admit(ticket_id) for gate in self._gates.values())
+        for gate in tuple(self._gates.values()):
+            if gate.admit(ticket_id):
+                return
 
     def _changed(self, up: bool) -> None:
         for gate in tuple(self._gates.values()):

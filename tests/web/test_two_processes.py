@@ -218,6 +218,8 @@ def test_a_redis_that_is_killed_interrupts_no_answer_and_is_used_again(pair: Any
         assert time.monotonic() - began < 3
     error = clients[0].call("chat:stop", {"message_id": acks[1]["message_id"]}, timeout=10)["error"]
     assert (error["type"], error["code"]) == ("unavailable_error", "shared_state_away")
+    status, reply = pair[1].call("POST", f"/api/conversations/{acks[0]['conversation_id']}/stop")
+    assert (status, reply["error"]["code"]) == (503, "shared_state_away")
     assert "qzbrain_shared_state_connected 0.0" in pair[0].call("GET", "/metrics")[1]
     redis_server.start()
     for client, ack in zip(clients, acks, strict=True):
