@@ -161,3 +161,7 @@ CREATE TABLE document_texts (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
 
 INSERT INTO alembic_version (version_num) VALUES ('0001');
+
+ALTER TABLE messages ADD COLUMN runner VARCHAR(64) NOT NULL DEFAULT '';
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';

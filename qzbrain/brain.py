@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qzbrain.retrieval.base import SearchIndex
     from qzbrain.retrieval.feeder import Feeder
     from qzbrain.retrieval.hybrid import Retriever
+    from qzbrain.storage.shared import SharedState
 
 
 class Brain:
@@ -74,14 +75,27 @@ class Brain:
         return ModelRegistry(self.settings)
 
     @cached_property
+    def shared(self) -> SharedState:
+        """What this process has in common with the other web processes of the brain."""
+        if self.settings.redis_host:
+            from qzbrain.storage.redis_state import RedisState
+
+            return RedisState(self.settings)
+        from qzbrain.storage.local_state import LocalState
+
+        return LocalState()
+
+    @cached_property
     def chat(self) -> ChatService:
         """Answers."""
         from qzbrain.chat.service import ChatService
 
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings)
+        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared)
 
     def close(self) -> None:
         """Give connections back."""
+        if "shared" in self.__dict__:
+            self.shared.close()
         self.db.close()
 
 

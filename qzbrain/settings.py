@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         "auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused."
     )
     qzbrain_embedder: str = Field("auto", description="Embedding model: `auto`, `none` or a model's name. This version has lexical retrieval only.")
-    web_workers: int = Field(1, ge=1, le=1, description="Web worker processes; this version runs one.")
+    web_workers: int = Field(1, ge=1, le=64, description="Web worker processes. More than one need REDIS_HOST: what they must agree on is kept there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     # -- places
@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
     parse_timeout_s: int = Field(120, ge=5, le=3600, description="Longest time that reading one document may take.")
     parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
+    rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering
     answer_threshold: float = Field(
@@ -106,7 +107,9 @@ class Settings(BaseSettings):
     mysql_password: str = Field("", description="MySQL password, any characters.", repr=False)
     mysql_db: str = Field("chatglm", min_length=1, max_length=64, description="MySQL database; `test_database` takes its place under QZBRAIN_ENV=test.")
     mysql_ssl_ca: str = Field("", description="PEM file of the CA that signed the MySQL server's certificate; with it nothing else is trusted.")
-    redis_host: str = Field("", description="Redis server. Not used by this version: setting it is refused.")
+    redis_host: str = Field(
+        "", description="Redis server: Celery dispatches jobs there, and web processes share slots of models, stops and rate limits. Empty: the built-in parts."
+    )
     redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")
     redis_password: str = Field("", description="Redis password.", repr=False)
     redis_db: int = Field(0, ge=0, description="Redis database for shared state.")
@@ -304,6 +307,7 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as exc:
         raise _unusable(exc) from exc
     _refuse_what_this_version_lacks(settings)
+    _refuse_workers_without_shared_state(settings)
     return settings
 
 
@@ -324,8 +328,6 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
 def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
-        "redis_host",
-        #
         "graph_url",
         "neo4j_url",
     ]
@@ -341,6 +343,16 @@ def _refuse_what_this_version_lacks(settings: Settings) -> None:
             zh="本版本没有账号功能，只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1，并去掉 QZBRAIN_ACCOUNTS=on。",
             en="This version has no accounts and runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1 and drop QZBRAIN_ACCOUNTS=on.",
             param="qzbrain_host",
+        )
+
+
+def _refuse_workers_without_shared_state(settings: Settings) -> None:
+    if settings.web_workers > 1 and not settings.redis_host:
+        raise SettingsInvalid(
+            zh=f"WEB_WORKERS={settings.web_workers} 需要 Redis：多个网页进程要共同遵守模型并发数、停止和限流。请设置 REDIS_HOST，或将 WEB_WORKERS 设为 1。",
+            en=f"WEB_WORKERS={settings.web_workers} needs Redis: several web processes must agree on slots of models, stops and rate limits. "
+            "Set REDIS_HOST, or WEB_WORKERS=1.",
+            param="web_workers",
         )
 
 

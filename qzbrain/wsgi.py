@@ -9,14 +9,17 @@ import gc
 
 from qzbrain import logs
 from qzbrain.brain import build
-from qzbrain.chat.store import mark_interrupted
+from qzbrain.chat.interrupted import Interrupted
 from qzbrain.settings import load_settings
 from qzbrain.web.app import create_app
 
 _settings = load_settings()
 logs.configure(_settings.log_level, "web")
 _brain = build(_settings)
-mark_interrupted(_brain.db)
+_interrupted = Interrupted(_brain.db, _settings)
+_interrupted.mark()
+if _brain.shared.several:
+    _interrupted.keep_marking()
 app = create_app(_brain)
 
 # Streams make many short-lived objects and few cycles: with Python's defaults the collector took an eighth of the CPU at 200

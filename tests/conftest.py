@@ -15,7 +15,9 @@ from tests.running import RunningBrain
 from tests.servers.mariadb import MariaDb
 from tests.servers.search_server import SearchServer
 
-MANUAL_NAMES = ("MYSQL_", "REDIS_", "CELERY_", "ES_", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR")
+MANUAL_NAMES = (
+    "MYSQL_", "REDIS_", "CELERY_", "ES_", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR", "WEB_WORKERS", "RATE_LIMIT_",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

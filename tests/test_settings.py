@@ -53,13 +53,23 @@ def test_the_manuals_names_work_in_the_file(config: Path) -> None:
     assert load_settings().mysql_password == "p@ss:/word"
 
 
-@pytest.mark.parametrize("name", ["REDIS_HOST", "GRAPH_URL", "NEO4J_URL"])
+@pytest.mark.parametrize("name", ["GRAPH_URL", "NEO4J_URL"])
 def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "127.0.0.1:1")
     with pytest.raises(SettingsInvalid) as refused:
         load_settings()
     assert name in refused.value.zh
     assert name in refused.value.en
+
+
+def test_several_web_workers_need_what_they_agree_on(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEB_WORKERS", "2")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert refused.value.param == "web_workers"
+    assert "REDIS_HOST" in refused.value.zh and "REDIS_HOST" in refused.value.en
+    monkeypatch.setenv("REDIS_HOST", "127.0.0.1")
+    assert load_settings().web_workers == 2
 
 
 @pytest.mark.parametrize(("name", "value"), [("QZBRAIN_HOST", "0.0.0.0"), ("QZBRAIN_ACCOUNTS", "on")])
@@ -70,7 +80,8 @@ def test_without_accounts_only_loopback_is_served(name: str, value: str, config:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("QZBRAIN_PORT", "abc"), ("QZBRAIN_PORT", "70000"), ("WEB_WORKERS", "0"), ("QZBRAIN_LANG", "fr"), ("ANSWER_THRESHOLD", "2")]
+    ("name", "value"),
+    [("QZBRAIN_PORT", "abc"), ("QZBRAIN_PORT", "70000"), ("WEB_WORKERS", "0"), ("WEB_WORKERS", "65"), ("QZBRAIN_LANG", "fr"), ("ANSWER_THRESHOLD", "2")],
 )
 def test_a_bad_value_is_named_with_its_setting(name: str, value: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)

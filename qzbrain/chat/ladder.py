@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
 from qzbrain.chat import prompts, wording
-from qzbrain.chat.admission import Admission
 from qzbrain.chat.citations import MarkFilter, check
 from qzbrain.chat.context import Passage, passages, to_citations
 from qzbrain.chat.draft import Draft
@@ -26,6 +25,7 @@ from qzbrain.models.base import ChatMessage, Generation
 from qzbrain.models.registry import AUTO, EXTRACTIVE, ModelRegistry, RegisteredModel
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
+from qzbrain.storage.shared import SharedState
 
 if TYPE_CHECKING:
     from qzbrain.retrieval.hybrid import Retriever
@@ -42,9 +42,9 @@ ANSWER_TOKENS = 1024
 class Ladder:
     """Answers one turn after another; keeps nothing of them."""
 
-    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings) -> None:
+    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings, shared: SharedState) -> None:
         self._db, self._access, self._retriever, self._models, self._settings = db, access, retriever, models, settings
-        self.admission = Admission()
+        self._shared = shared
 
     def climb(self, turn: Turn, draft: Draft) -> Iterator[StreamEvent]:
         """All events but the last one. Raises Cancelled, RateLimited, and EngineUnavailable for the bare model."""
@@ -165,7 +165,7 @@ class Ladder:
     ) -> Iterator[Queued | Delta]:
         """The model's text as deltas, behind the model's gate; the slot is given back however this ends."""
         plan, settings = turn.plan, model.settings
-        gate = self.admission.gate(model.name, slots=settings.slots, queue=settings.queue)
+        gate = self._shared.gate(model.name, slots=settings.slots, queue=settings.queue)
         ticket = gate.enter(f"{turn.caller.id}/{plan.options.get('user', '')}")
         try:
             yield from ticket.wait(turn.cancellation, settings.queue_timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,17 @@ from qzbrain.auth.access import Access
 from qzbrain.chat import store
 from qzbrain.chat.conversations import Conversations
 from qzbrain.chat.draft import Draft
+from qzbrain.chat.elsewhere import Elsewhere
 from qzbrain.chat.ladder import Ladder
-from qzbrain.chat.plan import BARE, Ask, make_plan
+from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
 from qzbrain.chat.turns import Turn, Turns
 from qzbrain.domain import Caller, Done, Failed, StreamEvent, new_id
-from qzbrain.errors import BrainError, Cancelled
+from qzbrain.errors import BrainError, Cancelled, RateLimited
+from qzbrain.jobs.owner import new_owner
 from qzbrain.models.registry import EXTRACTIVE, ModelRegistry, ModelState
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database, Submitted
+from qzbrain.storage.shared import SharedState
 
 if TYPE_CHECKING:
     from qzbrain.retrieval.hybrid import Retriever
@@ -26,24 +30,33 @@ __all__ = ["Ask", "ChatService", "Turn"]
 
 log = logs.get(__name__)
 
+MINUTE_S = 60.0
+
 
 class ChatService:
-    """Answers questions. `turns`: those on the way in this process; `conversations`: what was said before."""
+    """Answers questions.
 
-    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings) -> None:
+    `turns`: those on the way in this process; `elsewhere`: those in other processes; `conversations`: what was said before.
+    """
+
+    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings, shared: SharedState) -> None:
         self.turns = Turns()
+        self.elsewhere = Elsewhere(shared, self.turns)
         self.conversations = Conversations(db, access, models)
-        self._db, self._access, self._models = db, access, models
-        self._ladder = Ladder(db, access, retriever, models, settings)
+        self._db, self._access, self._models, self._shared = db, access, models, shared
+        self._ladder = Ladder(db, access, retriever, models, settings, shared)
+        self._runner = new_owner()
+        self._per_minute = settings.rate_limit_per_minute
 
-    def begin(self, caller: Caller, ask: Ask) -> Turn:
-        """Check the question and store it with a running answer row.
+    def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
+        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE.
 
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
-        awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), StorageFull.
+        awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
         """
         message_id = new_id()
-        turn = self._continue(caller, ask, message_id) if ask.conversation_id else self._open(caller, ask, message_id)
+        make = self._continue if ask.conversation_id else self._open
+        turn = make(caller, ask, message_id, limited=limited)
         if ask.conversation_id or ask.origin != "api":
             _await(turn.pending)
         self.turns.add(turn)
@@ -75,25 +88,29 @@ class ChatService:
                 last = self._finish(turn, draft, stopped=True)
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
+            self.elsewhere.tell_ended(turn.message_id)
         yield last
 
     def stop(self, caller: Caller, message_id: str) -> bool:
-        """Stop a running turn of this caller; False when it is not running here. Raises NotFound for a message that is not the caller's."""
+        """Stop a running turn of this caller, wherever it runs; False when it does not run.
+
+        Raises NotFound for a message that is not the caller's, Unavailable when the process that runs it cannot be told.
+        """
         turn = self.turns.get(message_id)
         if turn is None or turn.caller.id != caller.id:
-            self.conversations.message(caller, message_id)
-            return False
+            return self.elsewhere.stop(self.conversations.message(caller, message_id))
         running = not turn.finished
         turn.cancellation.cancel()
         return running
 
     def stop_conversation(self, caller: Caller, conversation_id: str) -> int:
-        """Stop all running turns of a conversation; returns how many. Raises NotFound."""
+        """Stop all running turns of a conversation; returns how many. Raises NotFound, Unavailable."""
         self.conversations.get(caller, conversation_id)
         running = [turn for turn in self.turns.running() if turn.conversation_id == conversation_id]
         for turn in running:
             turn.cancellation.cancel()
-        return len(running)
+        here = {turn.message_id for turn in running}
+        return len(running) + self.elsewhere.stop_conversation(conversation_id, lambda: len(store.running(self._db, conversation_id) - here))
 
     def model_names(self, caller: Caller) -> list[str]:
         """What `model` may be: each name, NAME@none for language models, and NAME@KB for each readable knowledge base."""
@@ -103,29 +120,44 @@ class ChatService:
 
     def model_states(self) -> list[tuple[ModelState, int, int]]:
         """Each model of the configuration with how many answers it gives now and how many wait for it."""
-        loads = ((state, self._ladder.admission.load(state.name)) for state in self._models.describe())
+        loads = ((state, self._shared.load(state.name)) for state in self._models.describe())
         return [(state, load.in_use, load.queued) for state, load in loads]
 
-    def _open(self, caller: Caller, ask: Ask, message_id: str) -> Turn:
+    def _plan(self, ask: Ask, caller: Caller, *, limited: bool, default_model: str = "", default_kbs: Sequence[str] = ()) -> Plan:
+        """A checked question that the caller may ask now."""
+        plan = make_plan(ask, caller, self._access, self._models, default_model=default_model, default_kbs=default_kbs)
+        if limited and self._per_minute and (wait_s := self._shared.take(caller.id, limit=self._per_minute, window_s=MINUTE_S)):
+            raise _too_many(self._per_minute, math.ceil(wait_s))
+        return plan
+
+    def _open(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation of its own."""
-        plan = make_plan(ask, caller, self._access, self._models)
+        plan = self._plan(ask, caller, limited=limited)
         kb_ids = [kb.id for kb in plan.kbs] if ask.knowledge_bases or "@" in ask.model else []
         model = store.kept_model(ask.model, plan.model)
         row = store.new_conversation_row(owner=caller.id, title=store.title_of(plan.question), model=model, kb_ids=kb_ids, origin=ask.origin)
         pending = [store.add_conversation(self._db, row)]
-        pending += store.add_messages(self._db, conversation_id=row["id"], message_id=message_id, question=plan.question, model=model, position=0)
+        pending += store.add_messages(
+            self._db, conversation_id=row["id"], message_id=message_id, question=plan.question, model=model, position=0, runner=self._runner
+        )
         return Turn(message_id=message_id, conversation_id=row["id"], caller=caller, plan=plan, pending=pending)
 
-    def _continue(self, caller: Caller, ask: Ask, message_id: str) -> Turn:
+    def _continue(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation that exists: its messages are the history, its model and knowledge bases the defaults."""
         conversation = self.conversations.get(caller, ask.conversation_id or "")
-        plan = make_plan(ask, caller, self._access, self._models, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
+        plan = self._plan(ask, caller, limited=limited, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
         past = store.past(self._db, conversation.id)
         plan.history, plan.earlier = past.messages, past.earlier
         pending = [store.touch_conversation(self._db, conversation.id, conversation.title or store.title_of(plan.question))]
         model = store.kept_model(ask.model, plan.model)
         pending += store.add_messages(
-            self._db, conversation_id=conversation.id, message_id=message_id, question=plan.question, model=model, position=past.position
+            self._db,
+            conversation_id=conversation.id,
+            message_id=message_id,
+            question=plan.question,
+            model=model,
+            position=past.position,
+            runner=self._runner,
         )
         return Turn(message_id=message_id, conversation_id=conversation.id, caller=caller, plan=plan, pending=pending)
 
@@ -156,6 +188,15 @@ def _await(pending: Sequence[Submitted]) -> None:
 
 def _failed(exc: BrainError) -> Failed:
     return Failed(exc.code, exc.zh, exc.en, exc.status, exc.type, exc.retry_after_s)
+
+
+def _too_many(limit: int, wait_s: int) -> RateLimited:
+    return RateLimited(
+        "rate_limit_exceeded",
+        zh=f"每分钟最多提 {limit} 个问题（RATE_LIMIT_PER_MINUTE），已达上限。请在 {wait_s} 秒后重试。",
+        en=f"At most {limit} questions a minute are answered (RATE_LIMIT_PER_MINUTE), and that many were asked. Try again in {wait_s} s.",
+        retry_after_s=wait_s,
+    )
 
 
 def _internal() -> BrainError:

@@ -10,6 +10,7 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from qzbrain.chat.plan import LONGEST_MODEL
 from qzbrain.chat.query import Earlier
 from qzbrain.domain import Answer, Citation, Degraded, Usage, new_id, utc_now
+from qzbrain.jobs.owner import died_here
 from qzbrain.models.base import ChatMessage
 from qzbrain.storage.database import Database, Submitted
 from qzbrain.storage.tables import conversations, messages
@@ -26,6 +27,7 @@ _FINISH = (
     .where(messages.c.id == bindparam("b_id"))
     .values({name: bindparam(f"b_{name}") for name in ("status", "content", "model", "rung", "rung_reason", "confidence", "details", "finished_at")})
 )
+_RUNNING = select(messages.c.id, messages.c.runner, messages.c.created_at).where(messages.c.status == "running")
 _LAST = (
     select(messages.c.role, messages.c.content, messages.c.status, messages.c.details, messages.c.position)
     .where(messages.c.conversation_id == bindparam("id"))
@@ -63,12 +65,18 @@ def touch_conversation(db: Database, conversation_id: str, title: str) -> Submit
     return db.submit(_TOUCH, {"b_id": conversation_id, "b_updated_at": utc_now(), "b_title": title})
 
 
-def add_messages(db: Database, *, conversation_id: str, message_id: str, question: str, model: str, position: int) -> list[Submitted]:
-    """Queue the question and the running answer `message_id` after it."""
+def add_messages(
+    db: Database, *, conversation_id: str, message_id: str, question: str, model: str, position: int, runner: str
+) -> list[Submitted]:
+    """Queue the question and the running answer `message_id` after it; `runner`: the process that gives it (jobs/owner.py)."""
     now = utc_now()
     common = {"conversation_id": conversation_id, "model": model, "details": {}, "created_at": now}
-    asked = {**common, "id": new_id(), "role": "user", "status": "complete", "content": question, "finished_at": now, "position": position}
-    answer = {**common, "id": message_id, "role": "assistant", "status": "running", "content": "", "finished_at": None, "position": position + 1}
+    asked = {
+        **common, "id": new_id(), "role": "user", "status": "complete", "content": question, "finished_at": now, "position": position, "runner": "",
+    }  # fmt: skip
+    answer = {
+        **common, "id": message_id, "role": "assistant", "status": "running", "content": "", "finished_at": None, "position": position + 1, "runner": runner,
+    }  # fmt: skip
     return [db.submit(_NEW_MESSAGE, asked), db.submit(_NEW_MESSAGE, answer)]
 
 
@@ -137,8 +145,20 @@ def answer_of(row: Row[Any]) -> Answer:
     )
 
 
-def mark_interrupted(db: Database) -> int:
-    """Mark answers that a killed process left running as stopped; called when the web process starts. Returns how many there were."""
+def running(db: Database, conversation_id: str) -> set[str]:
+    """Ids of the answers of a conversation that are under way in any process."""
+    return {row.id for row in db.rows(_RUNNING.where(messages.c.conversation_id == conversation_id))}
+
+
+def mark_interrupted(db: Database, *, before: str) -> int:
+    """Mark running answers whose process is gone as stopped; returns how many there were.
+
+    Gone is a process of this host that ended, and what has not finished an answer that it began at `before` (a time) or earlier. Answers
+    of other processes are left alone.
+    """
+    gone = [row for row in db.rows(_RUNNING) if not row.runner or died_here(row.runner) or row.created_at <= before]
+    if not gone:
+        return 0
     with db.write() as connection:
-        statement = update(messages).where(messages.c.status == "running").values(status="stopped", finished_at=utc_now())
-        return int(connection.execute(statement).rowcount)
+        statement = update(messages).where(messages.c.id.in_([row.id for row in gone]), messages.c.status == "running")
+        return int(connection.execute(statement.values(status="stopped", finished_at=utc_now())).rowcount)

@@ -24,7 +24,9 @@ KEPT_EVENTS = 200_000
 class Turn:
     """One question and its answer on the way. Made by `ChatService.begin`, run by `ChatService.answer`."""
 
-    __slots__ = ("_subscribers", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "plan", "started")
+    __slots__ = (
+        "_subscribers", "awaited_until", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "plan", "started",
+    )  # fmt: skip
 
     def __init__(self, *, message_id: str, conversation_id: str, caller: Caller, plan: Plan, pending: Sequence[Submitted]) -> None:
         """`pending`: the turn's rows on their way to the database, awaited before the turn ends."""
@@ -34,6 +36,8 @@ class Turn:
         self.cancellation = Cancellation()
         self.events: list[StreamEvent] = []
         self.ended_at: float | None = None
+        self.awaited_until = 0.0
+        """Until then (time.monotonic) clients of another process wait for the end; they say so again in time."""
         self._subscribers: tuple[Callable[[], None], ...] = ()
 
     @property

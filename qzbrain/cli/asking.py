@@ -33,7 +33,7 @@ def ask(
 
     message = sys.stdin.read() if question == "-" else question
     with open_brain() as (brain, caller):
-        turn = brain.chat.begin(caller, Ask(message=message, model=model, knowledge_bases=kb, origin="api"))
+        turn = brain.chat.begin(caller, Ask(message=message, model=model, knowledge_bases=kb, origin="api"), limited=False)
         for event in brain.chat.answer(turn):
             if isinstance(event, Delta) and not json:
                 piece(event.text)

@@ -91,7 +91,7 @@ def shows(answer: Answer | None, answers: Sequence[str]) -> bool:
 
 def _answered(brain: Brain, caller: Caller, kb: str, question: Question) -> Answer | None:
     """The extractive answer; its conversation is not kept, an evaluation is no history."""
-    turn = brain.chat.begin(caller, Ask(message=question.text, model="extractive", knowledge_bases=[kb], origin="api"))
+    turn = brain.chat.begin(caller, Ask(message=question.text, model="extractive", knowledge_bases=[kb], origin="api"), limited=False)
     answer = next((event.answer for event in brain.chat.answer(turn) if isinstance(event, Done)), None)
     brain.chat.conversations.delete(caller, turn.conversation_id)
     return answer

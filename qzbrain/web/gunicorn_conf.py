@@ -1,10 +1,12 @@
-"""gunicorn's configuration for the web process: one gevent worker, many connections, no access log of its own."""
+"""gunicorn's configuration for the web process: WEB_WORKERS gevent workers, many connections each, no access log of its own."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
+from contextlib import suppress
 from typing import Any
 
 from gevent import monkey
@@ -15,6 +17,9 @@ from qzbrain.settings import load_settings  # noqa: E402
 
 _settings = load_settings()
 _PR_SET_PDEATHSIG = 1
+_counters = _settings.data / "run" / f"metrics-{_settings.qzbrain_port}"
+if _settings.web_workers > 1:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_counters)  # before a worker imports prometheus_client, which looks once
 
 bind = f"{_settings.qzbrain_host if ':' not in _settings.qzbrain_host else f'[{_settings.qzbrain_host}]'}:{_settings.qzbrain_port}"
 workers = _settings.web_workers
@@ -32,6 +37,20 @@ loglevel = "warning"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
 proc_name = "qzbrain-web"
 control_socket_disable = True
+
+
+def on_starting(_server: Any) -> None:
+    """Counts of workers begin anew with their master."""
+    if workers > 1:
+        shutil.rmtree(_counters, ignore_errors=True)
+        _counters.mkdir(parents=True, exist_ok=True)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """What a worker that ended had open is open no more; what it counted stays."""
+    for path in _counters.glob(f"gauge_live*_{worker.pid}.db"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def post_fork(_server: Any, worker: Any) -> None:

@@ -15,7 +15,7 @@ from qzbrain import logs
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError, IndexUnavailable
 from qzbrain.jobs.lock import worker_is_alive
-from qzbrain.metrics import REGISTRY
+from qzbrain.metrics import scraped
 from qzbrain.storage.tables import documents, jobs, knowledge_bases
 from qzbrain.web import replies
 from qzbrain.web.responses import reply
@@ -38,7 +38,7 @@ _DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().la
 def routes(brain: Brain) -> APIBlueprint:
     """The routes of this module over a brain."""
     api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
-    REGISTRY.register(_AtScrape(brain))
+    registry = scraped(_AtScrape(brain))
 
     @api.get("/healthz", responses={"200": {"content": {"application/json": {"schema": {"type": "object"}}}}})
     def healthz() -> Response:
@@ -55,7 +55,7 @@ def routes(brain: Brain) -> APIBlueprint:
     @api.get("/metrics", responses={"200": {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     def metrics() -> Response:
         """Counters in Prometheus' form."""
-        return Response(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return api
 
@@ -120,6 +120,10 @@ class _AtScrape:
             queued.add_metric([state.name], waiting)
         yield running
         yield queued
+        if self._brain.shared.several:
+            connected = GaugeMetricFamily("qzbrain_shared_state_connected", "1 while Redis is there, else 0: each process is alone.")
+            connected.add_metric([], self._brain.shared.connected)
+            yield connected
 
     def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])

@@ -1,7 +1,8 @@
 """Chat over Socket.IO: `chat`, `chat:stop`, `chat:resume` in; `chat:queued`, `chat:sources`, `chat:delta`, `chat:done`, `chat:error` out.
 
 A turn runs in a greenlet of its own and writes a log; every connection that shows it follows the log from its own place. So the
-acknowledgement comes before any event, two tabs see one turn, and a slow one holds up neither the other nor the engine.
+acknowledgement comes before any event, two tabs see one turn, and a slow one holds up neither the other nor the engine. A tab whose
+connection is with another web process than the turn gets no deltas; it waits for the end and is given the whole answer.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from qzbrain import logs, metrics
 from qzbrain.brain import Brain
+from qzbrain.chat.elsewhere import Waiting
 from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import Turn
-from qzbrain.domain import Caller, Delta, StreamEvent
+from qzbrain.domain import Caller, Delta, StoredMessage, StreamEvent
 from qzbrain.errors import Lang, NotFound
 from qzbrain.web import engine, guards, render, schemas
 from qzbrain.web.follow import Follower
@@ -34,13 +36,14 @@ GRACE_S = 30.0
 
 
 class _Client:
-    """One connection: its session, its reader, and the turns that it follows by message id."""
+    """One connection: its session, its reader, and by message id the turns that it follows and those elsewhere whose end it waits for."""
 
-    __slots__ = ("caller", "followed", "session")
+    __slots__ = ("awaited", "caller", "followed", "session")
 
     def __init__(self, session: engine.Session, caller: Caller) -> None:
         self.session, self.caller = session, caller
         self.followed: dict[str, Follower] = {}
+        self.awaited: dict[str, Waiting] = {}
 
 
 class ChatSockets:
@@ -76,6 +79,8 @@ class ChatSockets:
         for follower in client.followed.values():
             follower.stop()
             self._leave(follower.turn)
+        for waiting in client.awaited.values():
+            waiting.leave()
 
     def close_idle(self) -> None:
         """Close the connections that follow no answer: the process is about to end, and clients come back to the next one."""
@@ -112,22 +117,40 @@ class ChatSockets:
     def _resume(self, client: _Client, body: schemas.SocketResume) -> dict[str, Any]:
         turn = self._brain.chat.turns.get(body.message_id)
         if turn is None:
-            frame = self._stored(client, body.message_id)
-            _spawn(client.session.wire.write, frame)
+            message = self._brain.chat.conversations.message(client.caller, body.message_id)
+            if self._brain.chat.elsewhere.may_run(message):
+                _spawn(self._await_end, client, message, body.after_seq)
+            else:
+                _spawn(client.session.wire.write, _ending(message, client.caller.lang))
         elif turn.caller.id != client.caller.id:
             raise _unknown_message()
         else:
             _spawn(self._follow, client, turn, body.after_seq)
         return {"message_id": body.message_id}
 
-    def _stored(self, client: _Client, message_id: str) -> bytes:
-        """What is left of a turn that this process no longer knows: its end. Raises NotFound."""
-        message = self._brain.chat.conversations.message(client.caller, message_id)
-        if message.answer is not None:
-            return _event("chat:done", render.answer(message.answer))
-        error = message.error or {}
-        text = error.get(client.caller.lang) or error.get("message") or message.status
-        return _event("chat:error", {"message_id": message_id, "code": error.get("code", "interrupted"), "message": text})
+    def _await_end(self, client: _Client, message: StoredMessage, after_seq: int) -> None:
+        """Wait for a turn of another process, and write what a client that has the delta `after_seq` lacks: sources, and the whole answer."""
+        chat, wire, lang = self._brain.chat, client.session.wire, client.caller.lang
+        if (before := client.awaited.pop(message.id, None)) is not None:
+            before.leave()
+        waiting = client.awaited[message.id] = Waiting(message.id)
+
+        def running() -> bool:
+            nonlocal message
+            message = chat.conversations.message(client.caller, message.id)
+            return message.status == "running"
+
+        try:
+            if chat.elsewhere.until_ended(waiting, running):
+                if message.answer is not None and message.answer.citations and after_seq < 0:
+                    wire.write(_event("chat:sources", {"message_id": message.id, "citations": [render.citation(x) for x in message.answer.citations]}))
+                wire.write(_ending(message, lang))
+        except Exception as exc:  # noqa: BLE001  # the edge: logged by as_brain_error
+            error = as_brain_error(exc)
+            wire.write(_event("chat:error", {"message_id": message.id, "code": error.code, "message": error.message(lang)}))
+        finally:
+            if client.awaited.get(message.id) is waiting:
+                del client.awaited[message.id]
 
     def _follow(self, client: _Client, turn: Turn, after_seq: int) -> None:
         message_id = turn.message_id
@@ -163,6 +186,9 @@ class ChatSockets:
         left_at = self._left_at.get(turn.message_id)
         if left_at is None or time.monotonic() - left_at < GRACE_S - 1:
             return  # somebody came back and left again: a later timer decides
+        if (awaited_s := turn.awaited_until - time.monotonic()) > 0 and not turn.finished:
+            _spawn_later(awaited_s, self._abandon, turn)
+            return
         del self._left_at[turn.message_id]
         if not turn.finished and not turn.followed:
             turn.cancellation.cancel()
@@ -179,6 +205,15 @@ def _renderer(turn: Turn, lang: Lang) -> Callable[[StreamEvent], bytes]:
         return _event(f"chat:{name}", payload)
 
     return frame
+
+
+def _ending(message: StoredMessage, lang: Lang) -> bytes:
+    """The end of a turn that this process does not run, as far as it is stored."""
+    if message.answer is not None:
+        return _event("chat:done", render.answer(message.answer))
+    error = message.error or {}
+    text = error.get(lang) or error.get("message") or message.status
+    return _event("chat:error", {"message_id": message.id, "code": error.get("code", "interrupted"), "message": text})
 
 
 def _event(name: str, payload: dict[str, Any]) -> bytes:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from qzbrain.brain import Brain
 from qzbrain.chat import store
+from qzbrain.chat.interrupted import Interrupted, longest_answer_s
 from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import KEPT_S, Turn, Turns
 from qzbrain.domain import Caller, Delta, Done, StreamEvent
 from qzbrain.errors import BrainError, InvalidRequest, NotFound, StorageFull
+from qzbrain.jobs.owner import new_owner
 from qzbrain.storage.tables import messages
 from tests.chat.conftest import Asking, answer_of
 from tests.engine import Engine
@@ -138,13 +142,26 @@ def test_ended_turns_are_forgotten_after_ten_minutes_and_api_turns_at_once(knowi
         list(knowing.chat.answer(turn))
 
 
-def test_answers_that_a_killed_process_left_running_become_stopped(knowing: Brain, me: Caller) -> None:
-    turn = knowing.chat.begin(me, Ask("x", model="m@none"))
-    assert knowing.chat.conversations.message(me, turn.message_id).status == "running"
-    assert store.mark_interrupted(knowing.db) == 1
-    assert knowing.chat.conversations.message(me, turn.message_id).status == "stopped"
-    assert store.mark_interrupted(knowing.db) == 0
-    list(knowing.chat.answer(turn))
+def test_answers_whose_process_is_gone_become_stopped_and_those_of_others_go_on(knowing: Brain, me: Caller) -> None:
+    turns = [knowing.chat.begin(me, Ask("x", model="m@none")) for _ in range(5)]
+    gone, elsewhere, old, unknown, own = (turn.message_id for turn in turns)
+    dead = new_owner().replace(f":{os.getpid()}:", f":{os.getpid()}:9")
+    rows = {gone: {"runner": dead}, elsewhere: {"runner": "other:1:1:ab"}, old: {"runner": "other:1:1:ab", "created_at": "2001"}, unknown: {"runner": ""}}
+    with knowing.db.write() as connection:
+        for message_id, values in rows.items():
+            connection.execute(update(messages).where(messages.c.id == message_id).values(**values))
+    assert Interrupted(knowing.db, knowing.settings).mark() == 3
+    assert Interrupted(knowing.db, knowing.settings).mark() == 0
+    status = {name: knowing.chat.conversations.message(me, name).status for name in (gone, elsewhere, old, unknown, own)}
+    assert status == {gone: "stopped", elsewhere: "running", old: "stopped", unknown: "stopped", own: "running"}
+    for turn in turns:
+        list(knowing.chat.answer(turn))
+
+
+def test_an_answer_may_take_as_long_as_the_slowest_model_allows(make_settings: Any) -> None:
+    slow = {"engine": "external", "base_url": "http://h/v1", "total_timeout_s": 5000, "queue_timeout_s": 700}
+    assert longest_answer_s(make_settings(models={"slow": slow, "m": {"engine": "external", "base_url": "http://h/v1"}})) > 5700
+    assert longest_answer_s(make_settings()) > 60
 
 
 def test_one_off_calls_are_not_listed(asking: Asking, knowing: Brain, me: Caller) -> None:

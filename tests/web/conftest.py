@@ -11,16 +11,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from web_process import WebProcess
 
+from qzbrain import metrics
 from qzbrain.brain import Brain, build
 from qzbrain.settings import Settings
-from qzbrain.web import health
 from qzbrain.web.app import create_app
 
 
 @pytest.fixture
 def app(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """The application over the test's brain."""
-    monkeypatch.setattr(health, "REGISTRY", type(health.REGISTRY)(auto_describe=False))
+    monkeypatch.setattr(metrics, "REGISTRY", type(metrics.REGISTRY)(auto_describe=False))
     return create_app(brain)
 
 
@@ -35,7 +35,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
     """A client over one brain with the empty knowledge base `laws`, for tests that change nothing."""
     brain = build(Settings(qzbrain_data=tmp_path_factory.mktemp("shared")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(health, "REGISTRY", type(health.REGISTRY)(auto_describe=False))
+        patch.setattr(metrics, "REGISTRY", type(metrics.REGISTRY)(auto_describe=False))
         client = create_app(brain).test_client()
     client.post("/api/knowledge-bases", json={"name": "laws"})
     yield client

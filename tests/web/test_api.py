@@ -157,11 +157,11 @@ def test_a_broken_multipart_body_is_refused_and_leaves_nothing(client: FlaskClie
 
 
 def test_a_file_over_the_limit_is_refused_and_leaves_nothing(make_settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qzbrain import metrics
     from qzbrain.brain import build
-    from qzbrain.web import health
     from qzbrain.web.app import create_app
 
-    monkeypatch.setattr(health, "REGISTRY", type(health.REGISTRY)())
+    monkeypatch.setattr(metrics, "REGISTRY", type(metrics.REGISTRY)())
     small = build(make_settings(max_upload_mb=1))
     client = create_app(small).test_client()
     client.post("/api/knowledge-bases", json={"name": "laws"})

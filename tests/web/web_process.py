@@ -19,24 +19,31 @@ STARTS_S = 20.0
 
 
 class WebProcess:
-    """gunicorn with its worker. `start()` may be called again after a kill."""
+    """gunicorn with its workers. `start()` may be called again after a kill.
 
-    def __init__(self, folder: Path, config: str = "") -> None:
-        self.data = folder / "data"
-        self.data.mkdir(parents=True)
-        (self.data / "config.toml").write_text(config, encoding="utf-8")
+    `beside`: another one whose data folder it shares; `settings`: by environment name; `app`: another target than the real one.
+    """
+
+    def __init__(
+        self, folder: Path, config: str = "", *, beside: WebProcess | None = None, settings: dict[str, str] | None = None, app: str = "qzbrain.wsgi:app"
+    ) -> None:
+        self.data = folder / "data" if beside is None else beside.data
+        if beside is None:
+            self.data.mkdir(parents=True)
+            (self.data / "config.toml").write_text(config, encoding="utf-8")
+        self._settings, self._app = settings or {}, app
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "web.log"
+        self.log = folder / f"web-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> WebProcess:
         """Start and wait until it answers."""
         outer = {name: value for name, value in os.environ.items() if not name.startswith("QZBRAIN_")}
-        environment = {**outer, "QZBRAIN_DATA": str(self.data), "QZBRAIN_PORT": str(self.port)}
-        command = [sys.executable, "-m", "gunicorn", "-c", "qzbrain/web/gunicorn_conf.py", "qzbrain.wsgi:app"]
+        environment = {**outer, "QZBRAIN_DATA": str(self.data), "QZBRAIN_PORT": str(self.port), **self._settings}
+        command = [sys.executable, "-m", "gunicorn", "-c", "qzbrain/web/gunicorn_conf.py", self._app]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
         eventually(lambda: self.call("GET", "/healthz")[0] == 200, within_s=STARTS_S)
@@ -56,6 +63,25 @@ class WebProcess:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers."""
+        assert self.process is not None
+        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def worker_of(self, sock: socket.socket) -> int:
+        """Process id of the worker that has the other end of this connection."""
+        port = sock.getsockname()[1]
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inode = next(row[9] for row in rows if row[1].endswith(f":{self.port:04X}") and row[2].endswith(f":{port:04X}"))
+        for pid in self.workers():
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                try:
+                    if str(link.readlink()) == f"socket:[{inode}]":
+                        return pid
+                except OSError:
+                    continue
+        raise AssertionError("no worker has taken the connection yet")
 
     def call(self, method: str, path: str, payload: Any = None, **headers: str) -> tuple[int, Any]:
         """JSON in, (status, JSON or text) out; header names with _ for -. Status 0 when nobody answers."""

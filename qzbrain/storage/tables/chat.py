@@ -36,6 +36,7 @@ messages = Table(
     Column("created_at", Time, nullable=False),
     Column("finished_at", Time),
     Column("position", Integer, nullable=False),  # order within the conversation, from 0
+    Column("runner", String(64), nullable=False, default="", server_default=""),  # the process that gives this answer, see jobs/owner.py
     Index("ix_messages_conversation_id_position", "conversation_id", "position"),
     Index("ix_messages_status", "status"),
 )

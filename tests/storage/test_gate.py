@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from qzbrain.chat.admission import Admission, Gate, Load, Ticket
 from qzbrain.domain import Queued
 from qzbrain.errors import Cancelled, EngineUnavailable, RateLimited
 from qzbrain.models.base import Cancellation
+from qzbrain.storage.gate import Gate, Load, Ticket
 
 
 def eventually(true: Callable[[], bool]) -> None:
@@ -118,11 +118,3 @@ def test_many_at_once_never_exceed_the_slots() -> None:
     for thread in threads:
         thread.join(20)
     assert (len(done), most[0], gate.load()) == (40, 3, Load(0, 0))
-
-
-def test_each_model_has_its_own_gate() -> None:
-    admission = Admission()
-    assert admission.load("m") == Load(0, 0)
-    assert admission.gate("m", slots=1, queue=1) is admission.gate("m", slots=1, queue=1)
-    admission.gate("m", slots=1, queue=1).enter("a")
-    assert (admission.load("m"), admission.load("n")) == (Load(1, 0), Load(0, 0))

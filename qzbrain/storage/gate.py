@@ -1,6 +1,7 @@
 """A bounded queue before each model: as many answers at once as it has slots, users in turn, 429 beyond the bound.
 
-In this process alone. A slot is always given back: `Ticket.release` may be called at any time, any number of times.
+In this process alone; `redis_gate.py` builds on it for several processes. A slot is always given back: `Ticket.release` may be
+called at any time, any number of times.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from qzbrain.domain import Queued
 from qzbrain.errors import Cancelled, EngineUnavailable, RateLimited
-from qzbrain.models.base import Cancellation
 
 NEWS_EVERY_S = 1.0
 """How often a waiting caller hears of its place."""
-_WEIGHT = 0.2
+SMOOTHING = 0.2
+"""Weight of the last answer in the estimate of how long one takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,17 @@ class Load:
 
     in_use: int
     queued: int
+
+
+class Stoppable(Protocol):
+    """What a waiting caller is stopped by: a `models.base.Cancellation`."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was stopped."""
+
+    def on_cancel(self, callback: Callable[[], None]) -> None:
+        """Call at the stop; at once when it has come already."""
 
 
 class Ticket:
@@ -40,7 +53,7 @@ class Ticket:
         self.admitted_at = 0.0
         self.ready: threading.Event | None = None
 
-    def wait(self, cancellation: Cancellation, timeout_s: float) -> Iterator[Queued]:
+    def wait(self, cancellation: Stoppable, timeout_s: float) -> Iterator[Queued]:
         """Return when the slot is there; meanwhile tell the place whenever it changes, and once at the start.
 
         Raises Cancelled, and EngineUnavailable (code `queue_timeout`) after `timeout_s`. Gives the claim up when left early.
@@ -85,14 +98,7 @@ class Gate:
     def enter(self, user: str) -> Ticket:
         """A ticket, admitted at once when a slot is free. Raises RateLimited when the queue is full."""
         ticket = Ticket(self, user)
-        with self._lock:
-            if self._in_use < self._slots and not self._queued:
-                self._admit(ticket)
-            elif self._queued >= self._bound:
-                raise self._full()
-            else:
-                self._waiting.setdefault(user, deque()).append(ticket)
-                self._queued += 1
+        self._take(ticket)
         return ticket
 
     def release(self, ticket: Ticket) -> None:
@@ -104,11 +110,10 @@ class Gate:
             if ticket.admitted:
                 self._in_use -= 1
                 took = time.monotonic() - ticket.admitted_at
-                self._answer_s = took if not self._answer_s else self._answer_s + _WEIGHT * (took - self._answer_s)
+                self._answer_s = took if not self._answer_s else self._answer_s + SMOOTHING * (took - self._answer_s)
             else:
                 self._leave(ticket)
-            while self._queued and self._in_use < self._slots:
-                self._admit_next()
+            self._admit_waiting()
 
     def is_admitted(self, ticket: Ticket) -> bool:
         """Whether the slot is there."""
@@ -131,6 +136,23 @@ class Gate:
     def load(self) -> Load:
         """How busy it is now."""
         return Load(self._in_use, self._queued)
+
+    def _take(self, ticket: Ticket) -> None:
+        with self._lock:
+            if self._in_use < self._slots and not self._queued:
+                self._admit(ticket)
+            elif self._queued >= self._bound:
+                raise self._full(self._queued)
+            else:
+                self._line_up(ticket)
+
+    def _line_up(self, ticket: Ticket) -> None:
+        self._waiting.setdefault(ticket.user, deque()).append(ticket)
+        self._queued += 1
+
+    def _admit_waiting(self) -> None:
+        while self._queued and self._in_use < self._slots:
+            self._admit_next()
 
     def _admit(self, ticket: Ticket) -> None:
         self._in_use += 1
@@ -155,11 +177,11 @@ class Gate:
         if not line:
             del self._waiting[ticket.user]
 
-    def _full(self) -> RateLimited:
-        wait_s = max(1, round(self.eta_s(self._queued + 1) or 5))
+    def _full(self, queued: int) -> RateLimited:
+        wait_s = max(1, round(self.eta_s(queued + 1) or 5))
         return RateLimited(
-            zh=f"模型 {self._name} 正忙，排队已满（{self._queued} 个等待）。请在 {wait_s} 秒后重试。",
-            en=f"The model {self._name} is busy and its queue is full ({self._queued} waiting). Try again in {wait_s} s.",
+            zh=f"模型 {self._name} 正忙，排队已满（{queued} 个等待）。请在 {wait_s} 秒后重试。",
+            en=f"The model {self._name} is busy and its queue is full ({queued} waiting). Try again in {wait_s} s.",
             retry_after_s=wait_s,
         )
 
@@ -171,20 +193,3 @@ def _waited_too_long(timeout_s: float) -> EngineUnavailable:
         en=f"No slot became free within {timeout_s:g} s. Try again later.",
         retry_after_s=10,
     )
-
-
-class Admission:
-    """The gates of all models, made when first used."""
-
-    def __init__(self) -> None:
-        self._gates: dict[str, Gate] = {}
-
-    def gate(self, name: str, *, slots: int, queue: int) -> Gate:
-        """The gate of this model."""
-        gate = self._gates.get(name)
-        return gate if gate is not None else self._gates.setdefault(name, Gate(name, slots=slots, queue=queue))
-
-    def load(self, name: str) -> Load:
-        """How busy a model is now; nothing for one that was never used."""
-        gate = self._gates.get(name)
-        return gate.load() if gate is not None else Load(0, 0)
