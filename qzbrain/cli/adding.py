@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qzbrain.cli.session import work_until
-from qzbrain.cli.terminal import WrongUsage, progress, result, t
+from qzbrain.cli.terminal import WrongUsage, note, progress, result, t
 from qzbrain.domain import AddedDocument, Caller, JobRecord
 from qzbrain.errors import BrainError, InvalidRequest, NotFound
 
@@ -110,14 +110,19 @@ def _failure(name: str, exc: BrainError | OSError) -> dict[str, str]:
 
 
 def _follow(brain: Brain, caller: Caller, job_ids: Sequence[str]) -> dict[str, JobRecord]:
-    """Wait for the jobs; their last state by id. A job whose row has gone (its document was deleted meanwhile) is left out."""
-    waiting, ended = set(job_ids), dict[str, JobRecord]()
+    """Wait for the jobs; their last state by id. A job whose row has gone (its document was deleted meanwhile) is left out.
+
+    What the jobs themselves wait for (a search server that is away) is said once.
+    """
+    waiting, ended, said = set(job_ids), dict[str, JobRecord](), set[str]()
     with progress(t("处理", "reading")) as bar:
 
         def look() -> bool:
             unfinished = brain.knowledge.unfinished_jobs(caller, waiting)
             waiting.intersection_update(unfinished)
             bar.update(len(job_ids) - len(waiting), len(job_ids))
+            if waiting:
+                _say_what_for(brain, caller, next(iter(waiting)), said)
             return not waiting
 
         work_until(brain, _at_most_every(0.1, look))
@@ -125,6 +130,15 @@ def _follow(brain: Brain, caller: Caller, job_ids: Sequence[str]) -> dict[str, J
         with suppress(NotFound):
             ended[job_id] = brain.knowledge.job(caller, job_id)
     return ended
+
+
+def _say_what_for(brain: Brain, caller: Caller, job_id: str, said: set[str]) -> None:
+    """Why a job waits, when it is not only its turn; each reason once."""
+    with suppress(NotFound):
+        job = brain.knowledge.job(caller, job_id)
+        if job.reason_code and job.reason_code not in said:
+            said.add(job.reason_code)
+            note(t(f"等待中：{job.reason_zh}", f"waiting: {job.reason_en}"))
 
 
 def _at_most_every(seconds: float, look: Callable[[], bool]) -> Callable[[], bool]:

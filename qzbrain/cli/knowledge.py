@@ -11,7 +11,7 @@ import typer
 from qzbrain.cli import adding
 from qzbrain.cli.session import open_brain, work_until
 from qzbrain.cli.terminal import Json, note, result, result_json, t, table
-from qzbrain.domain import KnowledgeBase
+from qzbrain.domain import JobRecord, KnowledgeBase
 from qzbrain.errors import Conflict
 from qzbrain.web import render
 
@@ -128,7 +128,7 @@ def reindex(kb: Name, json: Json = False) -> None:
     """Rebuild the search index from the database."""
     with open_brain() as (brain, caller):
         job_id = brain.knowledge.reindex(caller, kb)
-        work_until(brain, lambda: brain.knowledge.job(caller, job_id).status not in ("pending", "running"))
+        work_until(brain, lambda: _settled_or_waits(brain.knowledge.job(caller, job_id)))
         job = brain.knowledge.job(caller, job_id)
     if json:
         result_json({"job_id": job_id, "status": job.status, "reason": t(job.reason_zh or "", job.reason_en or "") or None})
@@ -136,3 +136,8 @@ def reindex(kb: Name, json: Json = False) -> None:
         result(t("索引已重建。", "The index is rebuilt.") if job.status == "done" else t(job.reason_zh or "", job.reason_en or ""))
     if job.status != "done":
         raise typer.Exit(1)
+
+
+def _settled_or_waits(job: JobRecord) -> bool:
+    """Done with, or waiting for something that may take long (a search server that is away): then the reason is said instead."""
+    return job.status not in ("pending", "running") or job.reason_code is not None

@@ -9,6 +9,7 @@ import pytest
 
 from qzbrain.cli.session import open_brain
 from tests.cli.conftest import Run
+from tests.running import free_port
 
 RULE = "采购金额超过五十万元的，须经董事会批准。采购金额不超过五十万元的，由总经理批准。"
 
@@ -110,6 +111,14 @@ def test_reindex_rebuilds(run: Run, rules: Path) -> None:
     run("kb", "add", "rules", rules / "purchase.txt", "--create")
     assert run("kb", "reindex", "rules", "--json").json["status"] == "done"
     assert run("ask", "五十万元以上的采购由谁批准？", "--kb", "rules", "--json").json["citations"]
+
+
+def test_reindex_on_a_search_server_that_is_away_says_so_instead_of_waiting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("kb", "create", "rules")
+    monkeypatch.setenv("ES_URL_ADD", f"127.0.0.1:{free_port()}")
+    outcome = run("kb", "reindex", "rules", "--json")
+    assert (outcome.code, outcome.json["status"]) == (1, "pending")
+    assert "ES_URL_ADD" in outcome.json["reason"]
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,18 @@ class Server:
     ) -> Reply:
         """As `request`, but a server that asks to come again raises Rejected."""
         self.product()
-        return self._send(method, path, body, params, expected, timeout_s or self.timeout_s)
+        done = self._send(method, path, body, params, expected, timeout_s or self.timeout_s)
+        if isinstance(done.body, str):
+            raise faults.unexpected(done.status, done.body).error()
+        return done
 
     def product(self) -> Product:
         """What runs there, asked once. Raises IndexUnavailable, also for one that is not supported."""
         if self._product is None:
-            found = _product(self._send("GET", "/", None, None, (), self.timeout_s).body)
+            try:
+                found = _product(self._send("GET", "/", None, None, (), self.timeout_s).body)
+            except Rejected as exc:
+                raise exc.fault.error() from exc
             if not found.is_supported():
                 self._raise(faults.unsupported(f"{found.name} {found.version}".strip()))
             self._product = found

@@ -50,6 +50,8 @@ class Searching:
         if not replies:
             return []
         asked = _weighed(weights, counted or [replies[1]])
+        if not asked.present:
+            return []
         return self._ranked(replies[0]["hits"]["hits"], list(weights), asked, top_k)
 
     def _counts(self, alias: str, terms: Sequence[str]) -> list[Json]:

@@ -107,6 +107,17 @@ def test_another_product_is_named(make: Callable[..., ElasticIndex], proxy: Prox
     assert (error.code, named in error.en) == ("search_product", True)
 
 
+@pytest.mark.parametrize(("status", "reply", "code"), [(503, b"{}", "search_red"), (200, b"<html>Sign in</html>", "search_refused")])
+def test_a_gateway_that_answers_for_it(make: Callable[..., ElasticIndex], proxy: Proxy, status: int, reply: bytes, code: str) -> None:
+    through = make(es_url_add=proxy.url)
+    if status == 200:
+        through.ready()
+    proxy.refuse, proxy.status, proxy.body = 2, status, reply
+    assert fault(lambda: through.search("kb", "劳动合同", top_k=1)).code == code
+    if status == 503:
+        assert fault(through.server.product).code == code
+
+
 def test_a_server_that_stalls_costs_one_time_out_and_then_nothing(make: Callable[..., ElasticIndex], server: SearchServer, index: ElasticIndex) -> None:
     patient = make(es_timeout_s=0.4)
     wait_for(lambda: patient.search("kb", "劳动合同", top_k=1), "warm")

@@ -9,8 +9,10 @@ import pytest
 from qzbrain.brain import Brain, build
 from qzbrain.domain import Hit, ReadScope
 from qzbrain.retrieval.hybrid import SearchQuery
+from qzbrain.retrieval.question import asked_terms
+from qzbrain.retrieval.ranking import MOST_TERMS
 from qzbrain.settings import Settings
-from tests.quality.sample_laws import QUESTIONS, laws_of
+from tests.quality.sample_laws import LAWS, QUESTIONS, laws_of
 from tests.servers.search_server import SearchServer
 
 pytestmark = pytest.mark.servers
@@ -49,12 +51,20 @@ def hits(brain: Brain, question: str) -> tuple[Hit, ...]:
     return brain.retriever.search(SearchQuery(question), ReadScope(("laws",))).hits
 
 
-@pytest.mark.parametrize("question", ALL)
+PASTED = sorted(LAWS.glob("*.md"))[0].read_text(encoding="utf-8")[2000:6000]
+"""A page pasted as a question: more terms than are looked at."""
+
+
+@pytest.mark.parametrize("question", [*ALL, pytest.param(PASTED, id="pasted")])
 def test_the_same_passages_with_the_same_confidence(embedded: Brain, served: Brain, question: str) -> None:
     reference, seen = hits(embedded, question), hits(served, question)
     assert [hit.chunk_id for hit in seen[:5]] == [hit.chunk_id for hit in reference[:5]]
     assert [hit.confidence for hit in seen[:5]] == pytest.approx([hit.confidence for hit in reference[:5]], abs=0.01)
     assert [hit.score for hit in seen[:5]] == pytest.approx([hit.score for hit in reference[:5]], rel=0.01)
+
+
+def test_the_pasted_page_is_longer_than_what_is_looked_at() -> None:
+    assert len(asked_terms(PASTED)) > MOST_TERMS
 
 
 def test_the_same_holds_after_changes(embedded: Brain, served: Brain) -> None:
