@@ -29,6 +29,7 @@ PACE_S = 0.015
 """Group commits begin at least this far apart: a lone row is committed at once, the rows of a rush together."""
 
 
+_FOLLOWING = "qz_after_commit"
 _TABLE_ORDER: dict[object, int] = {table: place for place, table in enumerate(metadata.sorted_tables)}
 
 
@@ -98,8 +99,12 @@ class Database:
 
         `durable`: the commit survives power loss too. Keep the block short: other writers wait. Raises StorageFull, StorageBusy.
         """
+        following: list[Callable[[], None]] = []
         with translated(), self._lock, (self._durable_writer if durable else self._writer).begin() as connection:
+            connection.info[_FOLLOWING] = following
             yield connection
+        for call in following:
+            call()
 
     @contextmanager
     def write_blindly(self) -> Iterator[Connection]:
@@ -121,6 +126,15 @@ class Database:
             self._rows_connection.close()
             self._rows_connection = None
         self.engine.dispose()
+
+
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
+    """Have `call` run as soon as the `Database.write` block of this connection is committed, and never when it is not.
+
+    It runs outside the transaction, in the caller's way: it must be quick and must not raise.
+    """
+    following: list[Callable[[], None]] = connection.info[_FOLLOWING]
+    following.append(call)
 
 
 class Submitted:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import SettingsInvalid, StorageFull
 from qzbrain.storage import migrate
-from qzbrain.storage.database import Database
+from qzbrain.storage.database import Database, after_commit
 from qzbrain.storage.tables import conversations, metadata
 
 
@@ -54,6 +54,28 @@ def test_a_second_upgrade_changes_nothing_and_a_newer_database_is_refused(db: Da
     with pytest.raises(SettingsInvalid) as refused:
         migrate.upgrade(db)
     assert "9999" in refused.value.en
+
+
+def test_what_follows_a_commit_runs_after_it_and_outside_the_transaction(db: Database) -> None:
+    seen: list[list[str]] = []
+    with db.write() as connection:
+        connection.execute(insert(conversations).values(conversation(title="a")))
+        after_commit(connection, lambda: seen.append(titles(db)))
+        assert seen == []
+    assert seen == [["a"]]
+    with db.write():
+        pass
+    assert seen == [["a"]], "once"
+
+
+def test_what_follows_a_commit_does_not_run_after_a_rollback(db: Database) -> None:
+    seen: list[int] = []
+    with pytest.raises(RuntimeError), db.write() as connection:
+        after_commit(connection, lambda: seen.append(1))
+        raise RuntimeError
+    with db.write():
+        pass
+    assert seen == []
 
 
 def test_a_block_that_raises_leaves_nothing(db: Database) -> None:
@@ -123,7 +145,7 @@ def run_under_gevent(body: str, folder: Path) -> str:
         from sqlalchemy import insert, select
         from qzbrain.domain import new_id, utc_now
         from qzbrain.storage import migrate
-        from qzbrain.storage.database import Database
+        from qzbrain.storage.database import Database, after_commit
         from qzbrain.storage.tables import conversations
         db = Database(Path(sys.argv[1]) / "brain.sqlite"); migrate.upgrade(db)
         def row(**more):
