@@ -103,11 +103,11 @@ class Settings(BaseSettings):
     mysql_user: str = Field("qiyuan", description="MySQL user.")
     mysql_password: str = Field("", description="MySQL password, any characters.", repr=False)
     mysql_db: str = Field("chatglm", description="MySQL database.")
-    redis_host: str = Field("", description="Redis server. Not used by this version: setting it is refused.")
+    redis_host: str = Field("", description="Redis server. When it is set, jobs are dispatched by Celery; see redis.md.")
     redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")
-    redis_password: str = Field("", description="Redis password.", repr=False)
+    redis_password: str = Field("", description="Redis password, any characters.", repr=False)
     redis_db: int = Field(0, ge=0, description="Redis database for shared state.")
-    celery_db: int = Field(1, ge=0, description="Redis database for Celery.")
+    celery_db: int = Field(1, ge=0, description="Redis database for Celery's queue.")
     es_url_add: str = Field("", description="Elasticsearch or OpenSearch address. Not used by this version: setting it is refused.")
     qizhibrain_index: str = Field("qizhi_brain_es_retriever", description="Name of the search index.")
     kginsert_index: str = Field("qizhi_brain_kg_insert", description="Name of the index of inserted knowledge.")
@@ -258,8 +258,6 @@ def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
         "mysql_host",
-        #
-        "redis_host",
         #
         "es_url_add",
         #

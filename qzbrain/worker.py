@@ -1,5 +1,9 @@
 """The worker process: leases jobs and does them. One at a time for a data folder; without one, a command can do its part (`work_inline`).
 
+Without REDIS_HOST it looks for due rows itself; with it, it is a Celery worker, and `qzbrain.worker:app` the Celery application
+(`celery -A qzbrain.worker:app inspect ping`). The embedded index has one writer, so one worker holds the data folder and others wait
+for it; on a search server (ES_URL_ADD) any number share the work.
+
 Lean while idle: tokeniser, index and reading child come with the first job, and a worker that grew large starts itself anew, keeping
 its process id and its lock, once it has had nothing to do for a while.
 """
@@ -10,10 +14,13 @@ import argparse
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -28,8 +35,11 @@ from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
 from qzbrain.knowledge.removal import sweep_strays
-from qzbrain.settings import load_settings
+from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.tables import knowledge_bases
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = logs.get(__name__)
 _RETIRE_READER_S = 20.0
@@ -52,7 +62,7 @@ class Workplace:
         self._reader = Reader(brain.settings)
         pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
-        self._kinds: dict[str, Kind] = {
+        self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
@@ -62,17 +72,26 @@ class Workplace:
     def run(self, stop: Stop, *, idle: Callable[[float], None] | None = None) -> None:
         """Do jobs until `stop()`; `idle` is told for how many seconds there has been nothing to do."""
         try:
-            self._sweep()
-            self._renew_indexes(stop)
-            self._brain.jobs.run(self._kinds, stop, idle=lambda since_s: self._rest(since_s, idle))
+            self.prepare(stop)
+            self._brain.jobs.run(self.kinds, stop, idle=lambda since_s: self.rest(since_s, idle))
         finally:
-            self._reader.close()
+            self.close()
 
-    def _rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
+    def prepare(self, stop: Stop) -> None:
+        """What is done before the first job."""
+        self._sweep()
+        self._renew_indexes(stop)
+
+    def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
+        """Nothing has been due for so many seconds: hold less, and tell `idle`."""
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
         if idle is not None:
             idle(since_s)
+
+    def close(self) -> None:
+        """End the reading child."""
+        self._reader.close()
 
     def _sweep(self) -> None:
         try:
@@ -118,12 +137,21 @@ def work_inline(brain: Brain, until: Stop) -> None:
 
 
 def main() -> None:
-    """Work until SIGTERM or SIGINT."""
-    arguments = argparse.ArgumentParser(prog="qzbrain.worker", description=__doc__)
-    arguments.add_argument("--lock", type=int, default=None, help="descriptor of the lock, when this process held it before it started itself anew")
-    held = arguments.parse_args().lock
+    """Work until SIGTERM or SIGINT. Further arguments are `celery worker`'s, where that is what runs."""
+    parser = argparse.ArgumentParser(prog="qzbrain.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lock", type=int, default=None, help="descriptor of the lock, when this process held it before it started itself anew")
+    given, more = parser.parse_known_args()
     settings = load_settings()
     logs.configure(settings.log_level, "worker")
+    if settings.redis_host:
+        _serve_broker(settings, given.lock, more)
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    else:
+        _serve_rows(settings, given.lock)
+
+
+def _serve_rows(settings: Settings, held: int | None) -> None:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopping.append(got))
@@ -139,12 +167,88 @@ def main() -> None:
     log.info("worker_ended")
 
 
-def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float) -> None:
+def _serve_broker(settings: Settings, held: int | None, more: Sequence[str]) -> None:
+    """Run Celery's worker in this process. Its command line is only loaded (9 MB) when there is something on it."""
+    app = celery_app(settings, held, more)
+    if more:
+        app.worker_main(["worker", f"--hostname={_node()}", "--without-mingle", "--without-gossip", "--without-heartbeat", *more])
+        return
+    worker = app.Worker(hostname=_node(), without_mingle=True, without_gossip=True, without_heartbeat=True, quiet=True)
+    worker.start()
+    sys.exit(worker.exitcode)
+
+
+def _node() -> str:
+    return f"worker-{os.getpid()}@{socket.gethostname()}"
+
+
+def celery_app(settings: Settings, held: int | None = None, more: Sequence[str] = ()) -> Celery:
+    """The Celery application of these settings. A Celery worker that is started on it, by whatever command, becomes this brain's worker."""
+    from celery import signals
+    from celery.platforms import SecurityWarning
+
+    from qzbrain.jobs.broker import application
+
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # of running as root: for messages that hold code, and ours hold an id
+    app = application(settings)
+    signals.setup_logging.connect(lambda **_: logs.configure(settings.log_level, "worker"), weak=False)
+    signals.worker_init.connect(lambda **_: _take_part(app, settings, held, more), weak=False)
+    return app
+
+
+def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence[str]) -> None:
+    """Before Celery connects: have the lock, the brain and the tasks. Until then a signal simply ends the process."""
+    from celery import signals
+
+    from qzbrain.jobs.shift import Shift
+
+    lock = WorkerLock(settings.data, held)
+    _await(lock, shared=bool(settings.es_url_add))
+    brain = build(settings)
+    workplace = Workplace(brain)
+    workplace.prepare(lambda: False)
+
+    def renew(since_s: float) -> None:
+        _renew_when_large(brain, lock, since_s, more)
+
+    shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, renew))
+
+    def end(**_: Any) -> None:
+        shift.close()
+        workplace.close()
+        brain.close()
+        log.info("worker_ended")
+
+    signals.worker_ready.connect(lambda **_: shift.sweep(), weak=False)
+    signals.worker_shutting_down.connect(lambda **_: shift.end(), weak=False)
+    signals.worker_shutdown.connect(end, weak=False)
+    log.info("worker_started", owner=brain.jobs.owner, broker=f"{settings.redis_host}:{settings.redis_port}")
+    shift.start()
+
+
+def _await(lock: WorkerLock, *, shared: bool) -> None:
+    """Wait until the data folder is ours. A shared one is not waited for: whoever holds the lock only shows that there is a worker."""
+    if lock.acquire() or shared:
+        return
+    log.info("worker_waits", reason="another worker holds the data folder")
+    while not lock.acquire():
+        time.sleep(_LOCK_POLL_S)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when Celery's command line asks for it: without REDIS_HOST nothing of Celery is imported."""
+    if name == "app":
+        return celery_app(load_settings())
+    raise AttributeError(name)
+
+
+def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float, more: Sequence[str] = ()) -> None:
     """Start this process anew when it is idle and large: what the tokeniser and the index took cannot be given back otherwise."""
     if since_s < _RENEW_S or _resident_mb() < _RENEW_ABOVE_MB:
         return
     brain.close()
-    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", "--lock", str(lock.hand_on())])
+    held = lock.hand_on()
+    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", *(["--lock", str(held)] if held is not None else []), *more])
 
 
 def _use_one_heap() -> None:
