@@ -198,8 +198,6 @@ def celery_app(settings: Settings, held: int | None = None, more: Sequence[str] 
 
 def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence[str]) -> None:
     """Before Celery connects: have the lock, the brain and the tasks. Until then a signal simply ends the process."""
-    from celery import signals
-
     from qzbrain.jobs.shift import Shift
 
     lock = WorkerLock(settings.data, held)
@@ -213,17 +211,13 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
 
     shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, renew))
 
-    def end(**_: Any) -> None:
-        shift.close()
+    def ended() -> None:
         workplace.close()
         brain.close()
         log.info("worker_ended")
 
-    signals.worker_ready.connect(lambda **_: shift.sweep(), weak=False)
-    signals.worker_shutting_down.connect(lambda **_: shift.end(), weak=False)
-    signals.worker_shutdown.connect(end, weak=False)
     log.info("worker_started", owner=brain.jobs.owner, broker=f"{settings.redis_host}:{settings.redis_port}")
-    shift.start()
+    shift.enlist(ended)
 
 
 def _await(lock: WorkerLock, *, shared: bool) -> None:

@@ -11,8 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.beat import EmbeddedService, Scheduler
 
 from qzbrain import logs
@@ -39,7 +40,8 @@ class Shift:
         self._ending = False
         self._heard = self._busy = time.monotonic()
         self._silent = False
-        self._threads: list[threading.Thread] = []
+        self._beat: Any = None
+        self._stand_by: threading.Thread | None = None
         self._kinds = runner.begin(kinds, lambda: self._ending)
         app.task(self.do, name=broker.DO, shared=False)
         app.task(self.sweep, name=broker.SWEEP, acks_late=False, shared=False)
@@ -72,30 +74,40 @@ class Shift:
             if missing > 0:
                 broker.send(self._app, due[:missing])
 
-    # -- beside the tasks
+    # -- the process
+
+    def enlist(self, ended: Callable[[], None]) -> None:
+        """Follow the Celery worker of this process, which has yet to connect, to its end; `ended` comes last."""
+        signals.worker_ready.connect(lambda **_: self.sweep(), weak=False)
+        signals.worker_shutting_down.connect(lambda **_: self._end(), weak=False)
+        signals.worker_shutdown.connect(lambda **_: self.close(), weak=False)
+        signals.worker_shutdown.connect(lambda **_: ended(), weak=False)
+        self.start()
 
     def start(self) -> None:
         """Start beat and the stand-by. The broker need not be there yet.
 
         Beat's own schedule would be a file; what it has to know is one line of `jobs.broker`.
         """
-        logging.getLogger("celery.beat").setLevel(logging.CRITICAL)  # a broker that is away is told by the consumer, once and not every two seconds
-        stand_by = threading.Thread(target=self._stand_by, name="stand-by", daemon=True)
-        self._threads = [EmbeddedService(self._app, thread=True, scheduler_cls=Scheduler), stand_by]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        """Have running handlers give their jobs back; nothing new is begun. Safe in a signal handler."""
-        self._ending = True
+        logging.getLogger("celery.beat").setLevel(logging.CRITICAL)  # a broker that is away is told by the consumer, and not every two seconds
+        self._beat = EmbeddedService(self._app, thread=True, scheduler_cls=Scheduler)
+        self._stand_by = threading.Thread(target=self._watch, name="stand-by", daemon=True)
+        self._beat.start()
+        self._stand_by.start()
 
     def close(self) -> None:
-        """Return when the stand-by has let go."""
-        self.end()
-        for thread in self._threads[1:]:
-            thread.join(_END_S)
+        """Return when the stand-by has let go. Running handlers give their jobs back, nothing new is begun; beat ends within a second or two."""
+        self._end()
+        if self._beat is not None:
+            self._beat.service.stop()
+        if self._stand_by is not None:
+            self._stand_by.join(_END_S)
 
-    def _stand_by(self) -> None:
+    def _end(self) -> None:
+        """Runs inside a signal handler: nothing here may wait."""
+        self._ending = True
+
+    def _watch(self) -> None:
         while not self._ending:
             worked = False
             if self._at_work.acquire(blocking=False):
