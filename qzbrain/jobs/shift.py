@@ -43,10 +43,21 @@ class Shift:
         self._beat: Any = None
         self._stand_by: threading.Thread | None = None
         self._kinds = runner.begin(kinds, lambda: self._ending)
-        app.task(self.do, name=broker.DO, shared=False)
-        app.task(self.sweep, name=broker.SWEEP, acks_late=False, shared=False)
+        self._register()
 
     # -- the tasks
+
+    def _register(self) -> None:
+        """Functions, not methods: Celery counts `self` among a task's arguments, and beat would send none."""
+
+        def do(job_id: str) -> None:
+            self.do(job_id)
+
+        def sweep() -> None:
+            self.sweep()
+
+        self._app.task(do, name=broker.DO, shared=False)
+        self._app.task(sweep, name=broker.SWEEP, shared=False, acks_late=False)
 
     def do(self, job_id: str) -> None:
         """Do the job of a message, and with it others of its kind that are due. One that is done, held or not yet due costs a look-up."""
