@@ -26,7 +26,7 @@ from sqlalchemy import select
 
 from qzbrain import logs
 from qzbrain.brain import Brain, build
-from qzbrain.errors import BrainError
+from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
@@ -171,7 +171,13 @@ def _serve_broker(settings: Settings, held: int | None, more: Sequence[str]) -> 
     """Run Celery's worker in this process. Its command line is only loaded (9 MB) when there is something on it."""
     app = celery_app(settings, held, more)
     if more:
-        app.worker_main(["worker", f"--hostname={_node()}", "--without-mingle", "--without-gossip", "--without-heartbeat", *more])
+        import click
+
+        try:
+            app.worker_main(["worker", f"--hostname={_node()}", "--without-mingle", "--without-gossip", "--without-heartbeat", *more])
+        except click.ClickException as exc:
+            exc.show()
+            sys.exit(exc.exit_code)
         return
     worker = app.Worker(hostname=_node(), without_mingle=True, without_gossip=True, without_heartbeat=True, quiet=True)
     worker.start()
@@ -192,8 +198,27 @@ def celery_app(settings: Settings, held: int | None = None, more: Sequence[str] 
     warnings.filterwarnings("ignore", category=SecurityWarning)  # of running as root: for messages that hold code, and ours hold an id
     app = application(settings)
     signals.setup_logging.connect(lambda **_: logs.configure(settings.log_level, "worker"), weak=False)
-    signals.worker_init.connect(lambda **_: _take_part(app, settings, held, more), weak=False)
+
+    def begin(sender: Any, **_: Any) -> None:
+        try:
+            if "solo" not in str(sender.pool_cls):
+                raise _other_pool()
+            _take_part(app, settings, held, more)
+        except Exception as exc:  # Celery would log it and run without any task
+            log.error("worker_not_started", exc_info=exc)
+            raise SystemExit(1) from exc
+
+    signals.worker_init.connect(begin, weak=False)
     return app
+
+
+def _other_pool() -> SettingsInvalid:
+    return SettingsInvalid(
+        zh="本程序的 Celery worker 只使用 solo 池（文档由子进程解析）。请去掉 --pool；需要更多并行时，在配置了 ES_URL_ADD 后启动多个 worker。",
+        en="This Celery worker uses the pool `solo` only (a child process reads documents). Drop --pool; for more at once start several workers, "
+        "with ES_URL_ADD configured.",
+        param="pool",
+    )
 
 
 def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from qzbrain.cli.session import open_brain
 from qzbrain.cli.terminal import LANG, Json, result, result_json, t
+from qzbrain.errors import SettingsInvalid
 from qzbrain.settings import ROOT, load_settings
 
 database = typer.Typer(help=t("数据库", "The database"), no_args_is_help=True)
@@ -28,18 +29,29 @@ def web() -> None:
     _become("web")
 
 
-def worker() -> None:
-    """Start the worker alone."""
-    _become("worker")
+def worker(
+    context: typer.Context,
+    celery: Annotated[bool, typer.Option("--celery", help=t("没有设置 REDIS_HOST 时报错", "Refuse without REDIS_HOST"))] = False,
+) -> None:
+    """Start the worker alone; with REDIS_HOST, further arguments are those of `celery worker`."""
+    if celery and not load_settings().redis_host:
+        raise SettingsInvalid(
+            zh="没有设置 REDIS_HOST，任务由内置的后台进程处理，不需要 Celery。要使用 Celery，请在环境变量或 config.toml 中设置 REDIS_HOST（见 docs/redis.md）；"
+            "否则运行 python main.py 即可。",
+            en="REDIS_HOST is not set, so the built-in worker does the jobs and Celery is not needed. To use Celery set REDIS_HOST in the environment or in "
+            "config.toml (see docs/redis.md); else python main.py is all.",
+            param="redis_host",
+        )
+    _become("worker", *context.args)
 
 
-def _become(program: str) -> None:
+def _become(program: str, *more: str) -> None:
     from qzbrain.ops.start import prepare_folders
     from qzbrain.ops.supervision import programs
 
     os.umask(0o077)
     prepare_folders(load_settings())
-    command = programs()[program]
+    command = [*programs()[program], *more]
     os.chdir(ROOT)
     os.execv(command[0], command)
 
