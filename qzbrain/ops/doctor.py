@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_services
+from qzbrain.ops import doctor_data, doctor_redis, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -44,6 +44,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
     checks: Iterable[Callable[[Settings], Iterable[Finding]]] = (
         doctor_data.integrity,
         doctor_services.not_in_this_version,
+        doctor_redis.redis,
         configuration,
         data_folder,
         disk,
