@@ -225,16 +225,18 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
     """Before Celery connects: have the lock, the brain and the tasks. Until then a signal simply ends the process."""
     from qzbrain.jobs.shift import Shift
 
-    lock = WorkerLock(settings.data, held)
-    _await(lock, shared=bool(settings.es_url_add))
+    lock, shared = WorkerLock(settings.data, held), bool(settings.es_url_add)
+    _await(lock, shared=shared)
     brain = build(settings)
     workplace = Workplace(brain)
     workplace.prepare(lambda: False)
 
-    def renew(since_s: float) -> None:
+    def idle(since_s: float) -> None:
+        if shared:
+            lock.acquire()  # the worker that held it may have ended
         _renew_when_large(brain, lock, since_s, more)
 
-    shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, renew))
+    shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, idle))
 
     def ended() -> None:
         workplace.close()

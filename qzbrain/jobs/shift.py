@@ -17,7 +17,7 @@ from celery import Celery, signals
 from celery.beat import EmbeddedService, Scheduler
 
 from qzbrain import logs
-from qzbrain.errors import BrainError, StorageBusy, StorageFull
+from qzbrain.errors import StorageBusy, StorageFull
 from qzbrain.jobs import broker
 from qzbrain.jobs.base import Handler
 from qzbrain.jobs.leases import Kind, LeaseRunner
@@ -124,8 +124,8 @@ class Shift:
             if self._at_work.acquire(blocking=False):
                 try:
                     worked = self._tick()
-                except BrainError as exc:
-                    log.warning("stand_by_failed", code=exc.code)
+                except Exception as exc:
+                    log.error("stand_by_failed", exc_info=exc)
                 finally:
                     self._at_work.release()
             if not worked:

@@ -16,6 +16,7 @@ from qzbrain.brain import Brain, build
 from qzbrain.jobs import broker
 from qzbrain.jobs.celery import CeleryRunner
 from qzbrain.jobs.leases import Kind, LeaseRunner
+from qzbrain.jobs.lock import WorkerLock
 from qzbrain.jobs.shift import Shift
 from qzbrain.settings import Settings
 from tests.running import free_port, wait_for
@@ -175,6 +176,30 @@ def test_celery_is_not_imported_before_a_job_is_submitted(redis: RedisServer, tm
     environment = {**redis.environment, "QZBRAIN_DATA": str(tmp_path / "data"), "PATH": "/usr/bin:/bin"}
     printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     assert printed.strip() == "[]"
+
+
+def test_the_web_process_sends_too(told: Brain, redis: RedisServer) -> None:
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "from qzbrain.brain import build; from qzbrain.settings import load_settings\n"
+        "brain = build(load_settings())\n"
+        "with brain.db.write() as connection: print(brain.jobs.submit(connection, 'read'))\n"
+        "brain.jobs.close()"
+    )
+    environment = {**redis.environment, "QZBRAIN_DATA": str(told.settings.data), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert messages(told) == [(broker.DO, done.stdout.strip())]
+
+
+def test_a_shared_data_folder_is_not_waited_for(brain: Brain) -> None:
+    from qzbrain.worker import _await
+
+    first, second = WorkerLock(brain.settings.data), WorkerLock(brain.settings.data)
+    _await(first, shared=False)
+    _await(second, shared=True)
+    assert not second.acquire(), "the first one still shows that there is a worker"
+    first.release()
+    assert second.acquire()
 
 
 def test_an_address_keeps_every_character_of_the_password(brain: Brain) -> None:
