@@ -45,6 +45,8 @@ log = logs.get(__name__)
 _RETIRE_READER_S = 20.0
 _RENEW_S = 30.0
 _RENEW_ABOVE_MB = 90
+_CELERY_MB = 25
+"""What Celery adds to a worker that has done nothing yet: 60 MB resident without, 72 to 87 with it (2026-11-28)."""
 _LOCK_POLL_S = 0.1
 _STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
@@ -162,7 +164,7 @@ def _serve_rows(settings: Settings, held: int | None) -> None:
         return
     brain = build(settings)
     log.info("worker_started", owner=brain.jobs.owner)
-    Workplace(brain).run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, lock, since_s))
+    Workplace(brain).run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB))
     brain.close()
     log.info("worker_ended")
 
@@ -182,6 +184,18 @@ def _serve_broker(settings: Settings, held: int | None, more: Sequence[str]) -> 
     worker = app.Worker(hostname=_node(), without_mingle=True, without_gossip=True, without_heartbeat=True, quiet=True)
     worker.start()
     sys.exit(worker.exitcode)
+
+
+def require_broker(settings: Settings) -> None:
+    """Raises SettingsInvalid when a Celery worker is wanted and no Redis is configured."""
+    if not settings.redis_host:
+        raise SettingsInvalid(
+            zh="没有设置 REDIS_HOST，任务由内置的后台进程处理，不需要 Celery。要使用 Celery，请在环境变量或 config.toml 中设置 REDIS_HOST（见 docs/redis.md）；"
+            "否则运行 python main.py 即可。",
+            en="REDIS_HOST is not set, so the built-in worker does the jobs and Celery is not needed. To use Celery set REDIS_HOST in the environment or in "
+            "config.toml (see docs/redis.md); else python main.py is all.",
+            param="redis_host",
+        )
 
 
 def _node() -> str:
@@ -234,7 +248,7 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
     def idle(since_s: float) -> None:
         if shared:
             lock.acquire()  # the worker that held it may have ended
-        _renew_when_large(brain, lock, since_s, more)
+        _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB + _CELERY_MB, more)
 
     shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, idle))
 
@@ -259,13 +273,15 @@ def _await(lock: WorkerLock, *, shared: bool) -> None:
 def __getattr__(name: str) -> Any:
     """`app`, made when Celery's command line asks for it: without REDIS_HOST nothing of Celery is imported."""
     if name == "app":
-        return celery_app(load_settings())
+        settings = load_settings()
+        require_broker(settings)
+        return celery_app(settings)
     raise AttributeError(name)
 
 
-def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float, more: Sequence[str] = ()) -> None:
+def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float, above_mb: float, more: Sequence[str] = ()) -> None:
     """Start this process anew when it is idle and large: what the tokeniser and the index took cannot be given back otherwise."""
-    if since_s < _RENEW_S or _resident_mb() < _RENEW_ABOVE_MB:
+    if since_s < _RENEW_S or _resident_mb() < above_mb:
         return
     brain.close()
     held = lock.hand_on()

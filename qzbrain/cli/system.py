@@ -9,7 +9,6 @@ import typer
 
 from qzbrain.cli.session import open_brain
 from qzbrain.cli.terminal import LANG, Json, result, result_json, t
-from qzbrain.errors import SettingsInvalid
 from qzbrain.settings import ROOT, load_settings
 
 database = typer.Typer(help=t("数据库", "The database"), no_args_is_help=True)
@@ -34,14 +33,10 @@ def worker(
     celery: Annotated[bool, typer.Option("--celery", help=t("没有设置 REDIS_HOST 时报错", "Refuse without REDIS_HOST"))] = False,
 ) -> None:
     """Start the worker alone; with REDIS_HOST, further arguments are those of `celery worker`."""
-    if celery and not load_settings().redis_host:
-        raise SettingsInvalid(
-            zh="没有设置 REDIS_HOST，任务由内置的后台进程处理，不需要 Celery。要使用 Celery，请在环境变量或 config.toml 中设置 REDIS_HOST（见 docs/redis.md）；"
-            "否则运行 python main.py 即可。",
-            en="REDIS_HOST is not set, so the built-in worker does the jobs and Celery is not needed. To use Celery set REDIS_HOST in the environment or in "
-            "config.toml (see docs/redis.md); else python main.py is all.",
-            param="redis_host",
-        )
+    if celery:
+        from qzbrain.worker import require_broker
+
+        require_broker(load_settings())
     _become("worker", *context.args)
 
 
