@@ -104,7 +104,7 @@ def test_redis_killed_and_started_again_in_the_middle_of_uploads(told: Brain, ca
     took += upload(told, caller, range(70, 140))
     redis.start()
     took += upload(told, caller, range(140, 200))
-    assert max(took) < 1.0
+    assert max(took) < 1.5
     all_ready_once(told, 200)
 
 
@@ -123,7 +123,7 @@ def test_redis_emptied_in_the_middle_of_uploads(told: Brain, caller: Caller, wor
 def test_jobs_go_on_while_redis_is_away_and_by_it_when_it_is_back(told: Brain, caller: Caller, worker: WorkerProcess, redis: RedisServer) -> None:
     redis.stop()
     up(worker)
-    assert max(upload(told, caller, range(20))) < 1.0
+    assert max(upload(told, caller, range(20))) < 1.5
     all_ready_once(told, 20)
     assert "broker_silent" in said(worker)
     assert "Cannot connect to redis" in said(worker)
@@ -140,7 +140,7 @@ def test_a_redis_that_hangs_delays_nobody(told: Brain, caller: Caller, worker: W
     assert redis.process is not None
     redis.process.send_signal(signal.SIGSTOP)
     try:
-        assert max(upload(told, caller, range(1, 5))) < 1.0
+        assert max(upload(told, caller, range(1, 5))) < 1.5
         all_ready_once(told, 5)
     finally:
         redis.process.send_signal(signal.SIGCONT)

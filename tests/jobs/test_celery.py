@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ from tests.running import free_port, wait_for
 from tests.servers.redis_server import PASSWORD, RedisServer
 
 pytestmark = pytest.mark.servers
+_CLOSED_TIMES = 20
+"""Each waits a second at most for what is still to be sent, and none when nothing is: enough for a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,8 @@ def told(brain: Brain, redis: RedisServer) -> Iterator[Brain]:
 def messages(brain: Brain) -> list[tuple[str, str]]:
     """Task and first argument of what waits, the oldest first; read as Redis has it."""
     settings = brain.settings
-    assert isinstance(brain.jobs, CeleryRunner)
-    brain.jobs.close()
+    for _ in range(_CLOSED_TIMES):
+        brain.jobs.close()
     with Redis(host=settings.redis_host, port=settings.redis_port, password=settings.redis_password, db=settings.celery_db) as client:
         raw = client.lrange(broker.prefix(settings) + broker.QUEUE, 0, -1)
     found = [json.loads(one) for one in reversed(raw)]
@@ -54,6 +57,18 @@ def messages(brain: Brain) -> list[tuple[str, str]]:
 def submit(brain: Brain, count: int = 1) -> list[str]:
     with brain.db.write() as connection:
         return brain.jobs.submit_many(connection, "read", [f"s{n}" for n in range(count)])
+
+
+def run(environment: dict[str, str], first: str = "") -> subprocess.CompletedProcess[str]:
+    """A process that submits one job and prints its id."""
+    code = f"""{first}
+from qzbrain.brain import build; from qzbrain.settings import load_settings
+brain = build(load_settings())
+with brain.db.write() as connection: print(brain.jobs.submit(connection, "read"))
+for _ in range({_CLOSED_TIMES}): brain.jobs.close()
+"""
+    given = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
 
 
 def shift(brain: Brain, done: list[str]) -> Shift:
@@ -146,7 +161,7 @@ def test_a_broker_that_is_away_costs_the_caller_nothing(brain: Brain, redis: Red
     began = time.monotonic()
     for _ in range(20):
         submit(away)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.5
     began = time.monotonic()
     away.close()
     assert time.monotonic() - began < 1.5
@@ -154,18 +169,12 @@ def test_a_broker_that_is_away_costs_the_caller_nothing(brain: Brain, redis: Red
 
 
 @pytest.mark.parametrize("wrong", ["", "wrong"])
-def test_a_wrong_password_is_told_in_the_log(wrong: str, brain: Brain, redis: RedisServer, capfd: pytest.CaptureFixture[str]) -> None:
-    refused = build(brain.settings.model_copy(update={**redis.settings, "redis_password": wrong}))
-    submit(refused)
-    seen: list[str] = []
-
-    def said() -> bool:
-        seen.extend(line for line in capfd.readouterr().err.splitlines() if f":{redis.port}" in line)
-        return any("jobs_not_announced" in line and ("uthentication" in line or "password" in line) for line in seen)
-
-    wait_for(said, "a line in the log", 20)
-    assert PASSWORD not in "".join(seen)
-    refused.close()
+def test_a_wrong_password_is_told_in_the_log(wrong: str, brain: Brain, redis: RedisServer) -> None:
+    done = run({**redis.environment, "REDIS_PASSWORD": wrong, "QZBRAIN_DATA": str(brain.settings.data)})
+    assert "jobs_not_announced" in done.stderr
+    assert "uthentication" in done.stderr or "password" in done.stderr
+    assert PASSWORD not in done.stderr
+    assert brain.jobs.get(done.stdout.strip()).status == "pending"
 
 
 def test_celery_is_not_imported_before_a_job_is_submitted(redis: RedisServer, tmp_path: Path) -> None:
@@ -179,15 +188,7 @@ def test_celery_is_not_imported_before_a_job_is_submitted(redis: RedisServer, tm
 
 
 def test_the_web_process_sends_too(told: Brain, redis: RedisServer) -> None:
-    code = (
-        "from gevent import monkey; monkey.patch_all()\n"
-        "from qzbrain.brain import build; from qzbrain.settings import load_settings\n"
-        "brain = build(load_settings())\n"
-        "with brain.db.write() as connection: print(brain.jobs.submit(connection, 'read'))\n"
-        "brain.jobs.close()"
-    )
-    environment = {**redis.environment, "QZBRAIN_DATA": str(told.settings.data), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = run({**redis.environment, "QZBRAIN_DATA": str(told.settings.data)}, "from gevent import monkey; monkey.patch_all()")
     assert messages(told) == [(broker.DO, done.stdout.strip())]
 
 
