@@ -36,7 +36,14 @@ class Brain:
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)
-        self.jobs = LeaseRunner(self.db)
+        self.jobs = self._job_runner()
+
+    def _job_runner(self) -> LeaseRunner:
+        if not self.settings.redis_host:
+            return LeaseRunner(self.db)
+        from qzbrain.jobs.celery import Announcer, CeleryRunner
+
+        return CeleryRunner(self.db, Announcer(self.settings))
 
     @cached_property
     def index(self) -> SearchIndex:
@@ -96,6 +103,7 @@ class Brain:
         """Give connections back."""
         if "shared" in self.__dict__:
             self.shared.close()
+        self.jobs.close()
         self.db.close()
 
 

@@ -108,12 +108,14 @@ class Settings(BaseSettings):
     mysql_db: str = Field("chatglm", min_length=1, max_length=64, description="MySQL database; `test_database` takes its place under QZBRAIN_ENV=test.")
     mysql_ssl_ca: str = Field("", description="PEM file of the CA that signed the MySQL server's certificate; with it nothing else is trusted.")
     redis_host: str = Field(
-        "", description="Redis server: Celery dispatches jobs there, and web processes share slots of models, stops and rate limits. Empty: the built-in parts."
+        "",
+        description="Redis server: Celery dispatches jobs there (docs/redis.md), and web processes share slots of models, stops and rate limits "
+        "(docs/several_workers.md). Empty: the built-in parts.",
     )
     redis_port: int = Field(16379, ge=1, le=65535, description="Redis port.")
-    redis_password: str = Field("", description="Redis password.", repr=False)
+    redis_password: str = Field("", description="Redis password, any characters.", repr=False)
     redis_db: int = Field(0, ge=0, description="Redis database for shared state.")
-    celery_db: int = Field(1, ge=0, description="Redis database for Celery.")
+    celery_db: int = Field(1, ge=0, description="Redis database for Celery's queue.")
     es_url_add: str = Field(
         "",
         description="Elasticsearch 8/9 or OpenSearch 2/3: HOST:PORT or a URL, several separated by commas or blanks. Setting it moves the search "

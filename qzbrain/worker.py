@@ -1,5 +1,9 @@
 """The worker process: leases jobs and does them. One at a time for a data folder; without one, a command can do its part (`work_inline`).
 
+Without REDIS_HOST it looks for due rows itself; with it, it is a Celery worker, and `qzbrain.worker:app` the Celery application
+(`celery -A qzbrain.worker:app inspect ping`). The embedded index has one writer, so one worker holds the data folder and others wait
+for it; on a search server (ES_URL_ADD) any number share the work.
+
 Lean while idle: tokeniser, index and reading child come with the first job, and a worker that grew large starts itself anew, keeping
 its process id and its lock, once it has had nothing to do for a while.
 """
@@ -10,16 +14,19 @@ import argparse
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from qzbrain import logs
 from qzbrain.brain import Brain, build
-from qzbrain.errors import BrainError
+from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
@@ -28,13 +35,18 @@ from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
 from qzbrain.knowledge.removal import sweep_strays
-from qzbrain.settings import load_settings
+from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.tables import knowledge_bases
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = logs.get(__name__)
 _RETIRE_READER_S = 20.0
 _RENEW_S = 30.0
 _RENEW_ABOVE_MB = 90
+_CELERY_MB = 25
+"""What Celery adds to a worker that has done nothing yet: 60 MB resident without, 72 to 87 with it (2026-11-28)."""
 _LOCK_POLL_S = 0.1
 _STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
@@ -52,7 +64,7 @@ class Workplace:
         self._reader = Reader(brain.settings)
         pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
-        self._kinds: dict[str, Kind] = {
+        self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
@@ -62,17 +74,26 @@ class Workplace:
     def run(self, stop: Stop, *, idle: Callable[[float], None] | None = None) -> None:
         """Do jobs until `stop()`; `idle` is told for how many seconds there has been nothing to do."""
         try:
-            self._sweep()
-            self._renew_indexes(stop)
-            self._brain.jobs.run(self._kinds, stop, idle=lambda since_s: self._rest(since_s, idle))
+            self.prepare(stop)
+            self._brain.jobs.run(self.kinds, stop, idle=lambda since_s: self.rest(since_s, idle))
         finally:
-            self._reader.close()
+            self.close()
 
-    def _rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
+    def prepare(self, stop: Stop) -> None:
+        """What is done before the first job."""
+        self._sweep()
+        self._renew_indexes(stop)
+
+    def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
+        """Nothing has been due for so many seconds: hold less, and tell `idle`."""
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
         if idle is not None:
             idle(since_s)
+
+    def close(self) -> None:
+        """End the reading child."""
+        self._reader.close()
 
     def _sweep(self) -> None:
         try:
@@ -118,12 +139,21 @@ def work_inline(brain: Brain, until: Stop) -> None:
 
 
 def main() -> None:
-    """Work until SIGTERM or SIGINT."""
-    arguments = argparse.ArgumentParser(prog="qzbrain.worker", description=__doc__)
-    arguments.add_argument("--lock", type=int, default=None, help="descriptor of the lock, when this process held it before it started itself anew")
-    held = arguments.parse_args().lock
+    """Work until SIGTERM or SIGINT. Further arguments are `celery worker`'s, where that is what runs."""
+    parser = argparse.ArgumentParser(prog="qzbrain.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lock", type=int, default=None, help="descriptor of the lock, when this process held it before it started itself anew")
+    given, more = parser.parse_known_args()
     settings = load_settings()
     logs.configure(settings.log_level, "worker")
+    if settings.redis_host:
+        _serve_broker(settings, given.lock, more)
+    elif more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    else:
+        _serve_rows(settings, given.lock)
+
+
+def _serve_rows(settings: Settings, held: int | None) -> None:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopping.append(got))
@@ -134,17 +164,128 @@ def main() -> None:
         return
     brain = build(settings)
     log.info("worker_started", owner=brain.jobs.owner)
-    Workplace(brain).run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, lock, since_s))
+    Workplace(brain).run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB))
     brain.close()
     log.info("worker_ended")
 
 
-def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float) -> None:
+def _serve_broker(settings: Settings, held: int | None, more: Sequence[str]) -> None:
+    """Run Celery's worker in this process. Its command line is only loaded (9 MB) when there is something on it."""
+    app = celery_app(settings, held, more)
+    if more:
+        import click
+
+        try:
+            app.worker_main(["worker", f"--hostname={_node()}", "--without-mingle", "--without-gossip", "--without-heartbeat", *more])
+        except click.ClickException as exc:
+            exc.show()
+            sys.exit(exc.exit_code)
+        return
+    worker = app.Worker(hostname=_node(), without_mingle=True, without_gossip=True, without_heartbeat=True, quiet=True)
+    worker.start()
+    sys.exit(worker.exitcode)
+
+
+def require_broker(settings: Settings) -> None:
+    """Raises SettingsInvalid when a Celery worker is wanted and no Redis is configured."""
+    if not settings.redis_host:
+        raise SettingsInvalid(
+            zh="没有设置 REDIS_HOST，任务由内置的后台进程处理，不需要 Celery。要使用 Celery，请在环境变量或 config.toml 中设置 REDIS_HOST（见 docs/redis.md）；"
+            "否则运行 python main.py 即可。",
+            en="REDIS_HOST is not set, so the built-in worker does the jobs and Celery is not needed. To use Celery set REDIS_HOST in the environment or in "
+            "config.toml (see docs/redis.md); else python main.py is all.",
+            param="redis_host",
+        )
+
+
+def _node() -> str:
+    return f"worker-{os.getpid()}@{socket.gethostname()}"
+
+
+def celery_app(settings: Settings, held: int | None = None, more: Sequence[str] = ()) -> Celery:
+    """The Celery application of these settings. A Celery worker that is started on it, by whatever command, becomes this brain's worker."""
+    from celery import signals
+    from celery.platforms import SecurityWarning
+
+    from qzbrain.jobs.broker import application
+
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # of running as root: for messages that hold code, and ours hold an id
+    app = application(settings)
+    signals.setup_logging.connect(lambda **_: logs.configure(settings.log_level, "worker"), weak=False)
+
+    def begin(sender: Any, **_: Any) -> None:
+        try:
+            if "solo" not in str(sender.pool_cls):
+                raise _other_pool()
+            _take_part(app, settings, held, more)
+        except Exception as exc:  # Celery would log it and run without any task
+            log.error("worker_not_started", exc_info=exc)
+            raise SystemExit(1) from exc
+
+    signals.worker_init.connect(begin, weak=False)
+    return app
+
+
+def _other_pool() -> SettingsInvalid:
+    return SettingsInvalid(
+        zh="本程序的 Celery worker 只使用 solo 池（文档由子进程解析）。请去掉 --pool；需要更多并行时，在配置了 ES_URL_ADD 后启动多个 worker。",
+        en="This Celery worker uses the pool `solo` only (a child process reads documents). Drop --pool; for more at once start several workers, "
+        "with ES_URL_ADD configured.",
+        param="pool",
+    )
+
+
+def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence[str]) -> None:
+    """Before Celery connects: have the lock, the brain and the tasks. Until then a signal simply ends the process."""
+    from qzbrain.jobs.shift import Shift
+
+    lock, shared = WorkerLock(settings.data, held), bool(settings.es_url_add)
+    _await(lock, shared=shared)
+    brain = build(settings)
+    workplace = Workplace(brain)
+    workplace.prepare(lambda: False)
+
+    def idle(since_s: float) -> None:
+        if shared:
+            lock.acquire()  # the worker that held it may have ended
+        _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB + _CELERY_MB, more)
+
+    shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, idle))
+
+    def ended() -> None:
+        workplace.close()
+        brain.close()
+        log.info("worker_ended")
+
+    log.info("worker_started", owner=brain.jobs.owner, broker=f"{settings.redis_host}:{settings.redis_port}")
+    shift.enlist(ended)
+
+
+def _await(lock: WorkerLock, *, shared: bool) -> None:
+    """Wait until the data folder is ours. A shared one is not waited for: whoever holds the lock only shows that there is a worker."""
+    if lock.acquire() or shared:
+        return
+    log.info("worker_waits", reason="another worker holds the data folder")
+    while not lock.acquire():
+        time.sleep(_LOCK_POLL_S)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when Celery's command line asks for it: without REDIS_HOST nothing of Celery is imported."""
+    if name == "app":
+        settings = load_settings()
+        require_broker(settings)
+        return celery_app(settings)
+    raise AttributeError(name)
+
+
+def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float, above_mb: float, more: Sequence[str] = ()) -> None:
     """Start this process anew when it is idle and large: what the tokeniser and the index took cannot be given back otherwise."""
-    if since_s < _RENEW_S or _resident_mb() < _RENEW_ABOVE_MB:
+    if since_s < _RENEW_S or _resident_mb() < above_mb:
         return
     brain.close()
-    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", "--lock", str(lock.hand_on())])
+    held = lock.hand_on()
+    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", *(["--lock", str(held)] if held is not None else []), *more])
 
 
 def _use_one_heap() -> None:

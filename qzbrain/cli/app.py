@@ -23,7 +23,10 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
-app.command(help=t("只启动后台处理进程", "Start the worker alone"))(system.worker)
+app.command(
+    help=t("只启动后台处理进程", "Start the worker alone"),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(system.worker)
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
 app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(system.doctor)

@@ -25,18 +25,25 @@ def web() -> None:
     _become("web")
 
 
-def worker() -> None:
-    """Start the worker alone."""
-    _become("worker")
+def worker(
+    context: typer.Context,
+    celery: Annotated[bool, typer.Option("--celery", help=t("没有设置 REDIS_HOST 时报错", "Refuse without REDIS_HOST"))] = False,
+) -> None:
+    """Start the worker alone; with REDIS_HOST, further arguments are those of `celery worker`."""
+    if celery:
+        from qzbrain.worker import require_broker
+
+        require_broker(load_settings())
+    _become("worker", *context.args)
 
 
-def _become(program: str) -> None:
+def _become(program: str, *more: str) -> None:
     from qzbrain.ops.start import prepare_folders
     from qzbrain.ops.supervision import programs
 
     os.umask(0o077)
     prepare_folders(load_settings())
-    command = programs()[program]
+    command = [*programs()[program], *more]
     os.chdir(ROOT)
     os.execv(command[0], command)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
@@ -40,6 +40,8 @@ log = logs.get(__name__)
 
 _ANY_DUE = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_after <= bindparam("now")).limit(1)
 """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
+_IS_DUE = _ANY_DUE.where(jobs.c.id == bindparam("job_id"))
+"""Asked for every message of a broker; that of a job done with others, as most are in a rush, costs this look-up."""
 
 
 class Stopping(Exception):
@@ -116,16 +118,14 @@ class LeaseRunner(JobRows):
         self._lease_s, self._clock = lease_s, clock
         self._stop: Callable[[], bool] = lambda: False
         self._swept = self._beaten = 0.0
-        self._any_due = database.prepared(_ANY_DUE)
+        self._any_due, self._is_due = database.prepared(_ANY_DUE), database.prepared(_IS_DUE)
         self.owner = new_owner()
 
     # -- for the worker
 
     def run(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool], idle: Callable[[float], None] | None = None) -> None:
         """Work until `stop()`. `idle` is called a few times a second while nothing is due, with the seconds since something was."""
-        known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
-        self._stop = stop
-        self.reclaim(known)
+        known = self.begin(kinds, stop)
         busy = time.monotonic()
         while not stop():
             try:
@@ -141,31 +141,40 @@ class LeaseRunner(JobRows):
                 idle(since_s)
             time.sleep(POLL_S if since_s < IDLE_AFTER_S else IDLE_POLL_S)
 
-    def work(self, kinds: Mapping[str, Kind]) -> bool:
-        """Claim and do one batch; False when nothing is due."""
+    def begin(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool]) -> dict[str, Kind]:
+        """Be ready to `work` at these kinds until `stop()`: what dead workers held is taken back first."""
+        known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
+        self._stop = stop
+        self.reclaim(known)
+        return known
+
+    def work(self, kinds: Mapping[str, Kind], job_id: str = "") -> bool:
+        """Claim and do one batch, the one with `job_id` if that is given; False when nothing is due."""
         if self._clock() - self._swept >= _SWEEP_S:
             self.reclaim(kinds)
-        leases = self.claim(kinds)
+        leases = self.claim(kinds, job_id)
         if leases:
             self._do(kinds[leases[0].job.kind], leases)
         return bool(leases)
 
-    def claim(self, kinds: Mapping[str, Kind]) -> list[Lease]:
-        """Lease the oldest due job, and those after it of the same kind up to the kind's batch.
+    def claim(self, kinds: Mapping[str, Kind], job_id: str = "") -> list[Lease]:
+        """Lease the oldest due job, or the one with `job_id` if it is due, and others of the same kind, oldest first, up to the kind's batch.
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
-        if not self._any_due(now=self._clock()):
+        if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(now=self._clock())):
             return []
-        due = (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
+        due = self._due(kinds)
         oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.id).limit(1)
+        if job_id:
+            oldest = oldest.where(jobs.c.id == job_id)
         with self._db.write() as connection:
             first = connection.execute(oldest).first()
             if first is None:
                 return []
             kind, alone = kinds[first.kind], first.lost >= ALONE_AFTER_LOST
             among = due & (jobs.c.kind == first.kind) & (jobs.c.id == first.id if alone else jobs.c.lost < ALONE_AFTER_LOST)
-            rows = connection.execute(select(jobs).where(among).order_by(jobs.c.id).limit(kind.batch)).all()
+            rows = connection.execute(select(jobs).where(among).order_by(jobs.c.id != first.id, jobs.c.id).limit(kind.batch)).all()
             held = {"status": "running", "lease_owner": self.owner, "lease_until": self._clock() + self._lease_s, "updated_at": utc_now()}
             connection.execute(update(jobs).where(jobs.c.id.in_([row.id for row in rows])).values(attempts=jobs.c.attempts + 1, **held))
         return [Lease(self, Job(row.id, row.kind, row.subject, row.kb_id, row.payload, row.attempts + 1), kind) for row in rows]
@@ -179,6 +188,13 @@ class LeaseRunner(JobRows):
             with self._db.write() as connection:
                 self._take_back(connection, row, kinds[row.kind])
         return len(gone)
+
+    def due(self, kinds: Mapping[str, Kind], limit: int) -> list[str]:
+        """Ids of the jobs that could be claimed now, oldest first."""
+        return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
+
+    def _due(self, kinds: Mapping[str, Kind]) -> ColumnElement[bool]:
+        return (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
 
     # -- for leases and their handlers
 

@@ -35,10 +35,10 @@ class WorkerLock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def hand_on(self) -> int:
-        """The descriptor, made to outlive an exec of this process."""
-        assert self._descriptor is not None
-        os.set_inheritable(self._descriptor, True)
+    def hand_on(self) -> int | None:
+        """The descriptor, made to outlive an exec of this process; None when the lock is not held."""
+        if self._descriptor is not None:
+            os.set_inheritable(self._descriptor, True)
         return self._descriptor
 
 

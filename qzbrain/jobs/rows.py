@@ -81,6 +81,9 @@ class JobRows:
             found.update(row.id for row in self._db.rows(query))
         return found
 
+    def close(self) -> None:
+        """Finish what submitting began. Rows need nothing."""
+
     def _change(self, connection: Connection, job_id: str, allowed: tuple[JobStatus, ...], values: Mapping[str, Any]) -> JobRecord:
         row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
         if row is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_search, doctor_services
+from qzbrain.ops import doctor_data, doctor_redis, doctor_search, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -46,6 +46,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_data.integrity,
         mysql,
         doctor_services.not_in_this_version,
+        doctor_redis.redis,
         doctor_search.search,
         configuration,
         data_folder,

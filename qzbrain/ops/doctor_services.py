@@ -17,10 +17,8 @@ _TIMEOUT_S = 3.0
 
 
 def not_in_this_version(settings: Settings) -> list[Finding]:
-    """The manual's servers: the built-in part does their work."""
-    without = ("内置实现，无需安装", "built in; nothing to install")
+    """What the manual names and this version does not have."""
     return [
-        Finding.skip("redis", 2, ("Redis 与 Celery", "Redis and Celery"), ("任务保存在数据库中", "jobs are kept in the database"), without),
         Finding.skip("graph_service", 3, ("知识图谱服务", "graph service"), ("本版本没有知识图谱", "this version has no graph"), ("", "")),
         Finding.skip("docker", 9, ("Docker", "Docker"), ("本版本不使用容器", "this version uses no containers"), ("", "")),
     ]

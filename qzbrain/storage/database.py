@@ -20,7 +20,9 @@ from qzbrain.storage.base import Driver, Kind, Result
 from qzbrain.storage.group_commit import GroupCommit, Submitted
 from qzbrain.storage.sqlite import SqliteDriver
 
-__all__ = ["Database", "Submitted"]
+__all__ = ["Database", "Submitted", "after_commit"]
+
+_FOLLOWING = "qz_after_commit"
 
 
 class Database:
@@ -82,8 +84,12 @@ class Database:
         `durable`: the commit survives power loss too. Keep the block short: other writers wait.
         Raises StorageFull, StorageBusy; of its kinds StorageInDoubt alone leaves open whether the commit took place.
         """
+        following: list[Callable[[], None]] = []
         with self._writing(durable=durable, blind=False) as connection:
+            connection.info[_FOLLOWING] = following
             yield connection
+        for call in following:
+            call()
 
     @contextmanager
     def write_blindly(self) -> Iterator[Connection]:
@@ -131,3 +137,12 @@ class Database:
             if error is None:
                 raise
             raise error from exc
+
+
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
+    """Have `call` run as soon as the `Database.write` block of this connection is committed, and never when it is not.
+
+    It runs outside the transaction, in the caller's way: it must be quick and must not raise.
+    """
+    following: list[Callable[[], None]] = connection.info[_FOLLOWING]
+    following.append(call)

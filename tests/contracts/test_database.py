@@ -22,7 +22,7 @@ from qzbrain.errors import BrainError, InvalidRequest, SettingsInvalid
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
 from qzbrain.storage.counters import COUNTED, go_on_after, last_number
-from qzbrain.storage.database import Database
+from qzbrain.storage.database import Database, after_commit
 from qzbrain.storage.tables import chunks, conversations, document_texts, documents, jobs, knowledge_bases, messages, metadata, outbox
 
 EMOJI, OTHER_EMOJI = "🍣", "🍺"  # equal under MySQL's older collations
@@ -118,6 +118,26 @@ class TestDatabase:
             connection.execute(insert(conversations), [conversation(title="half")])
             raise ZeroDivisionError
         assert titles(db) == []
+
+    def test_what_follows_a_commit_runs_after_it_and_outside_the_transaction(self, db: Database) -> None:
+        seen: list[int] = []
+        with db.write() as connection:
+            connection.execute(insert(conversations).values(conversation(title="a")))
+            after_commit(connection, lambda: seen.append(len(db.rows(select(conversations.c.id)))))
+            assert seen == []
+        assert seen == [1]
+        with db.write():
+            pass
+        assert seen == [1], "once"
+
+    def test_what_follows_a_commit_does_not_run_after_a_rollback(self, db: Database) -> None:
+        seen: list[int] = []
+        with pytest.raises(RuntimeError), db.write() as connection:
+            after_commit(connection, lambda: seen.append(1))
+            raise RuntimeError
+        with db.write():
+            pass
+        assert seen == []
 
     def test_what_is_written_is_seen_by_others_after_the_block_only(self, place: Place, db: Database) -> None:
         other = place.open()

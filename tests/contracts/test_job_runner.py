@@ -1,20 +1,26 @@
-"""What every job runner promises (see qzbrain/jobs/base.py). A new runner adds its harness to RUNNERS; the tests stay as they are."""
+"""What every job runner promises (see qzbrain/jobs/base.py). A new runner adds its harness to the fixture; the tests stay as they are."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
+from celery import Celery
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import JobRecord
 from qzbrain.errors import Cancelled, Conflict, EngineUnavailable, NotFound, ParseFailed
+from qzbrain.jobs import broker
 from qzbrain.jobs.base import MAX_ATTEMPTS, Handler, Job, JobContext, JobRunner
+from qzbrain.jobs.celery import Announcer, CeleryRunner
 from qzbrain.jobs.leases import Kind, LeaseRunner
+from qzbrain.jobs.shift import Shift
 from qzbrain.settings import Settings
+from tests.servers.redis_server import RedisServer
 
 
 class Harness(Protocol):
@@ -62,7 +68,37 @@ class LeaseHarness:
         self.pass_time(61)
 
 
-RUNNERS: dict[str, Callable[[Brain], Harness]] = {"leases": LeaseHarness}
+class CeleryHarness(LeaseHarness):
+    """Messages go through a real Redis; what the worker's tasks do with them is done here, in the order in which they come."""
+
+    def __init__(self, brain: Brain, redis: RedisServer) -> None:
+        self._settings = brain.settings.model_copy(update=redis.settings)
+        self._announcer = Announcer(self._settings)
+        super().__init__(brain)
+
+    def _new(self) -> CeleryRunner:
+        return CeleryRunner(self._brain.db, self._announcer, clock=lambda: self._now)
+
+    def work(self, handlers: dict[str, Handler]) -> None:
+        app, runner = broker.application(self._settings), self._new()
+        shift = Shift(app, runner, handlers)
+        known = {name: Kind(lambda leases: None) for name in handlers}
+        self._take_messages(app)
+        while runner.due(known, 1):
+            shift.sweep()
+            assert self._take_messages(app), "a sweep leaves no due row without a message"
+
+    def _take_messages(self, app: Celery) -> int:
+        self._announcer.wait(10)
+        with app.connection_for_read() as connection, connection.SimpleQueue(broker.QUEUE) as queue:
+            for taken in itertools.count():
+                try:
+                    message = queue.get(block=False)
+                except queue.Empty:
+                    return taken
+                app.tasks[message.headers["task"]](*message.payload[0])
+                message.ack()
+        raise AssertionError
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
@@ -73,9 +109,16 @@ def brain(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]
     made.close()
 
 
-@pytest.fixture(params=sorted(RUNNERS))
-def harness(request: pytest.FixtureRequest, brain: Brain) -> Iterator[Harness]:
-    yield RUNNERS[request.param](brain)
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["leases", pytest.param("celery", marks=pytest.mark.servers)])
+def harness(request: pytest.FixtureRequest, brain: Brain) -> Harness:
+    return LeaseHarness(brain) if request.param == "leases" else CeleryHarness(brain, request.getfixturevalue("redis"))
 
 
 def _recording(done: list[str], result: dict[str, Any] | None = None) -> Handler:

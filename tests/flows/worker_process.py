@@ -7,24 +7,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
 class WorkerProcess:
-    """`python -m qzbrain.worker` over a data folder; started again on demand."""
+    """`python -m qzbrain.worker` over a data folder; started again on demand. What it logs is in `log`, where that is given."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, environment: Mapping[str, str] | None = None, log: Path | None = None) -> None:
+        self.data, self.log = data, log
+        self._environment = dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, code: str = "") -> subprocess.Popen[bytes]:
         """Start the worker, or (for one with other constants) the code given."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QZBRAIN_")}
-        environment |= {"QZBRAIN_DATA": str(self.data), "LOG_LEVEL": "warning"}
-        self.process = subprocess.Popen([sys.executable, *(("-c", code) if code else ("-m", "qzbrain.worker"))], cwd=ROOT, env=environment)
+        environment |= {"QZBRAIN_DATA": str(self.data), "LOG_LEVEL": "warning", **self._environment}
+        command = [sys.executable, *(("-c", code) if code else ("-m", "qzbrain.worker"))]
+        if self.log is None:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        else:
+            with self.log.open("ab") as out:
+                self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
         return self.process
 
     def kill(self) -> None:

@@ -70,7 +70,7 @@ def run_under_gevent(body: str, folder: Path) -> str:
         from sqlalchemy import insert, select
         from qzbrain.domain import new_id, utc_now
         from qzbrain.storage import migrate
-        from qzbrain.storage.database import Database
+        from qzbrain.storage.database import Database, after_commit
         from qzbrain.storage.tables import conversations
         db = Database(Path(sys.argv[1]) / "brain.sqlite"); migrate.upgrade(db)
         def row(**more):
