@@ -159,8 +159,8 @@ def _require_no_session(database: Database) -> None:
     if database.kind != "mysql":
         return
     with database.read() as connection:
-        mine = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-        others = int(connection.exec_driver_sql(mine).scalar() or 0)
+        me, here = connection.exec_driver_sql("SELECT CONNECTION_ID(), DATABASE()").one()
+        others = sum(row.db == here and row.Id != me for row in connection.exec_driver_sql("SHOW PROCESSLIST"))
     if others:
         raise Conflict(
             "already_running",

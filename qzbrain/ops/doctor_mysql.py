@@ -77,6 +77,10 @@ def _rights(session: Session, known: Server) -> Finding:
     given = granted(grants, known.database)
     account = _account(session)
     missing = [x for x in RIGHTS if x not in given and "ALL PRIVILEGES" not in given]
+    if missing and any(_GRANT.match(x) is None for x in grants):
+        wanted = ", ".join(RIGHTS)
+        shown = ("权限来自角色，无法逐项判断", "rights come from a role; they cannot be told one by one")
+        return Finding.warn("mysql_rights", 1, title, shown, (f"确认该角色默认启用并含有：{wanted}", f"see that the role is a default one and holds: {wanted}"))
     if missing:
         command = f"GRANT {', '.join(missing)} ON `{_pattern(known.database)}`.* TO {account};"
         shown = (f"缺少 {', '.join(missing)}", f"missing: {', '.join(missing)}")

@@ -80,6 +80,22 @@ def test_a_right_that_is_missing_is_named_with_the_command(mariadb: MariaDb, set
     assert by_id(settings)["mysql_rights"].status == "ok"
 
 
+def test_rights_by_a_role_are_not_called_missing(mariadb: MariaDb, settings: Settings) -> None:
+    pattern = settings.mysql_db.replace("_", "\\_")
+    mariadb.run("CREATE ROLE brains")
+    mariadb.run("CREATE USER member@'127.0.0.1' IDENTIFIED BY 'x'")
+    try:
+        mariadb.run(f"GRANT {', '.join(RIGHTS)} ON `{pattern}`.* TO brains")
+        mariadb.run(f"GRANT SELECT ON `{pattern}`.* TO member@'127.0.0.1'")
+        mariadb.run("GRANT brains TO member@'127.0.0.1'")
+        found = by_id(settings.model_copy(update={"mysql_user": "member", "mysql_password": "x"}))["mysql_rights"]
+        assert found.status == "warn"
+        assert "role" in found.evidence
+    finally:
+        mariadb.run("DROP USER member@'127.0.0.1'")
+        mariadb.run("DROP ROLE brains")
+
+
 def test_needlessly_wide_rights_are_told_with_the_way_back(mariadb: MariaDb, settings: Settings) -> None:
     mariadb.run("CREATE USER wide@'127.0.0.1' IDENTIFIED BY 'x'")
     try:
