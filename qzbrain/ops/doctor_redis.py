@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from qzbrain.brain import database_of
 from qzbrain.errors import BrainError
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops.finding import Finding, Text
 from qzbrain.ops.start import running_brain
 from qzbrain.settings import Settings
-from qzbrain.storage.database import Database
 from qzbrain.storage.tables import jobs
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ def _celery(settings: Settings) -> Finding:
 
 def _jobs(settings: Settings) -> tuple[int, int]:
     """How many jobs are due, and how many are held by a living lease; zeros when the database cannot tell."""
-    if not settings.database_path.exists():
+    if not settings.mysql_host and not settings.database_path.exists():
         return 0, 0
-    database, now = Database(settings.database_path), time.time()
+    database, now = database_of(settings), time.time()
     try:
         due = select(func.count()).where(jobs.c.status == "pending", jobs.c.run_after <= now)
         held = select(func.count()).where(jobs.c.status == "running", jobs.c.lease_until >= now)

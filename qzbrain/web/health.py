@@ -86,7 +86,11 @@ def _index(brain: Brain) -> str:
 
 
 def _worker(brain: Brain) -> str:
-    return "ok" if worker_is_alive(brain.settings.data) else "no worker holds the data folder's lock yet"
+    if worker_is_alive(brain.settings.data):
+        return "ok"
+    if brain.settings.redis_host and brain.settings.es_url_add:  # nothing ties a worker to this host
+        return f"{_DEGRADED}no worker runs on this host; documents are read by the workers of others"
+    return "no worker holds the data folder's lock yet"
 
 
 def _sample(brain: Brain) -> str:
