@@ -29,6 +29,8 @@ POLL_S = 0.15
 IDLE_POLL_S = 0.4
 """Pause between polls when nothing was due for `IDLE_AFTER_S`: on a machine at rest each wake-up costs half a millisecond."""
 IDLE_AFTER_S = 5.0
+STORAGE_POLL_S = 1.0
+"""More between polls while the database is full, locked or away: each try is a line of the log."""
 MAX_LOST = 20
 ALONE_AFTER_LOST = 3
 _SWEEP_S = 5.0
@@ -132,6 +134,7 @@ class LeaseRunner(JobRows):
                 worked = self.work(known)
             except (StorageFull, StorageBusy) as exc:
                 log.warning("jobs_wait_for_storage", code=exc.code)
+                time.sleep(STORAGE_POLL_S)
                 worked = False
             if worked:
                 busy = time.monotonic()
