@@ -141,6 +141,21 @@ def test_what_is_typed_right_after_the_shortcut_goes_into_the_search(server: Ser
     assert focused == "combobox"
 
 
+def test_what_is_typed_right_after_a_dialog_was_closed_is_no_longer_for_it(server: Server, open_page) -> None:
+    page = open_page(server.url + "/knowledge", model="extractive")
+    page.keyboard.press("/")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    still_there = page.evaluate("""async () => {
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape", bubbles: true, cancelable: true }));
+        await new Promise(queueMicrotask);
+        await new Promise(queueMicrotask);
+        return document.querySelectorAll("dialog").length;
+    }""")
+    assert still_there == 0
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="快捷键")).to_be_visible()
+
+
 def test_nothing_is_sent_while_an_input_method_composes(server: Server, open_page) -> None:
     page = open_page(server.url + "/", model="extractive")
     page.fill("#question", "xingzheng")

@@ -60,7 +60,7 @@ function moveInMenu(event, root, close) {
   } else if (event.key === "Tab") close(false);
 }
 
-/** A modal dialog (the browser keeps the focus inside and closes it by Esc). */
+/** A modal dialog (the browser keeps the focus inside). Esc closes it at once: by itself the browser would do so a moment later, and lose the next key. */
 export function Dialog({ title, onClose, children, className = "" }) {
   const words = useWords();
   const box = useRef(null);
@@ -70,7 +70,14 @@ export function Dialog({ title, onClose, children, className = "" }) {
     return () => before instanceof HTMLElement && before.isConnected && before.focus();
   }, []);
   const onClick = (event) => event.target === box.current && onClose();
-  return html`<dialog class="dialog ${className}" ref=${box} aria-label=${title} onClose=${onClose} onClick=${onClick} onKeyDown=${(e) => e.key === "Escape" && e.stopPropagation()}>
+  const onKeyDown = (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    if (event.isComposing) return;
+    event.preventDefault();
+    onClose();
+  };
+  return html`<dialog class="dialog ${className}" ref=${box} aria-label=${title} onClose=${onClose} onClick=${onClick} onKeyDown=${onKeyDown}>
     <div class="dialog-body">
       <header><h2>${title}</h2><${IconButton} icon="close" label=${words("close")} onClick=${onClose} /></header>
       ${children}
