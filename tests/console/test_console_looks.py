@@ -176,6 +176,7 @@ def test_answers_are_announced_and_the_focus_is_seen(server: Server, open_page) 
     page.fill("#question", QUESTION)
     page.press("#question", "Enter")
     expect(page.locator("#live")).to_contain_text("从轻或者减轻", timeout=20_000)
+    expect(page.locator(".answer")).to_have_attribute("aria-busy", "false", timeout=20_000)
     page.keyboard.press("Shift+Tab")
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth")
     assert outline == "solid2px"
