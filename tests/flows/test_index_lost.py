@@ -61,6 +61,7 @@ def test_a_broken_index_heals_while_the_brain_runs(brain: RunningBrain, break_it
         search(brain)
     healed = wait_for(lambda: not (found := search(brain))["degraded"] and found, "search healed", 30)
     assert [hit["chunk_id"] for hit in healed["hits"]] == [hit["chunk_id"] for hit in before["hits"]]
+    wait_for(lambda: not unfinished(brain), "the repair settled")  # its outcome is stored a moment after searches see the new index
     repairs = [job for job in brain.call("GET", "/api/jobs?limit=100")[1]["data"] if job["kind"] == "index"]
     assert [job["status"] for job in repairs] == ["done"], "one job, however many asked"
     assert brain.status("/readyz") == 200

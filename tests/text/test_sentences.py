@@ -54,9 +54,9 @@ def test_sentence_around_finds_the_span_of_an_offset() -> None:
 
 def test_time_grows_with_the_length_not_its_square() -> None:
     def seconds(text: str) -> float:
-        started = time.perf_counter()
+        started = time.thread_time()
         sentences(text)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     for piece in ("。", ". ", "\n", "a.b", '"', "字", "1."):
         small, large = min(seconds(piece * 20_000) for _ in range(3)), min(seconds(piece * 160_000) for _ in range(2))
