@@ -70,7 +70,7 @@ def test_a_client_that_leaves_frees_the_engine(web: WebProcess, scripted: Engine
     left_at = time.monotonic()
     sock.close()
     freed_at = eventually(lambda: next((at for name, at in scripted.cancelled if name == user), None))
-    assert freed_at - left_at < 0.25
+    assert freed_at - left_at < 0.45  # before the next token, which comes every half second
 
 
 def test_what_was_given_before_leaving_is_stored_as_stopped(web: WebProcess, scripted: Engine) -> None:
