@@ -35,7 +35,10 @@ def _template() -> Path:
     holder = tempfile.TemporaryDirectory(prefix="mariadb-template-")
     _KEPT.append(holder)
     folder = Path(holder.name) / "data"
-    command = [program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+    command = [
+        program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db",
+        "--force",  # also where no name can be looked up
+    ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return folder
