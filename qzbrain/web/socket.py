@@ -38,12 +38,13 @@ GRACE_S = 30.0
 class _Client:
     """One connection: its session, its reader, and by message id the turns that it follows and those elsewhere whose end it waits for."""
 
-    __slots__ = ("awaited", "caller", "followed", "session")
+    __slots__ = ("awaited", "caller", "followed", "gone", "session")
 
     def __init__(self, session: engine.Session, caller: Caller) -> None:
         self.session, self.caller = session, caller
         self.followed: dict[str, Follower] = {}
         self.awaited: dict[str, Waiting] = {}
+        self.gone = False
 
 
 class ChatSockets:
@@ -75,6 +76,7 @@ class ChatSockets:
         client = self._clients.pop(sid, None)
         if client is None:
             return
+        client.gone = True
         metrics.SOCKETS.dec()
         for follower in client.followed.values():
             follower.stop()
@@ -133,6 +135,8 @@ class ChatSockets:
         chat, wire, lang = self._brain.chat, client.session.wire, client.caller.lang
         if (before := client.awaited.pop(message.id, None)) is not None:
             before.leave()
+        if client.gone:  # it left before this greenlet began
+            return
         waiting = client.awaited[message.id] = Waiting(message.id)
 
         def running() -> bool:
@@ -153,6 +157,9 @@ class ChatSockets:
                 del client.awaited[message.id]
 
     def _follow(self, client: _Client, turn: Turn, after_seq: int) -> None:
+        if client.gone:
+            self._leave(turn)
+            return
         message_id = turn.message_id
         if (before := client.followed.pop(message_id, None)) is not None:
             before.stop()
