@@ -165,3 +165,35 @@ INSERT INTO alembic_version (version_num) VALUES ('0001');
 ALTER TABLE messages ADD COLUMN runner VARCHAR(64) NOT NULL DEFAULT '';
 
 UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+
+CREATE TABLE vector_spaces (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    embedder VARCHAR(255) NOT NULL,
+    width INTEGER NOT NULL,
+    manifest LONGTEXT NOT NULL,
+    embedded_upto BIGINT NOT NULL,
+    reason_code VARCHAR(64),
+    reason_zh LONGTEXT,
+    reason_en LONGTEXT,
+    created_at VARCHAR(32) NOT NULL,
+    activated_at VARCHAR(32),
+    CONSTRAINT pk_vector_spaces PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_vector_spaces_kb_id_status ON vector_spaces (kb_id, status);
+
+CREATE TABLE vectors (
+    space_id VARCHAR(32) NOT NULL,
+    chunk_id BIGINT NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    vector BLOB NOT NULL,
+    CONSTRAINT pk_vectors PRIMARY KEY (space_id, chunk_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_vectors_document_id ON vectors (document_id);
+
+CREATE INDEX ix_chunks_kb_id_id ON chunks (kb_id, id);
+
+UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';

@@ -30,20 +30,35 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
-        description="What answers: `external` is any OpenAI-protocol server, `extractive` the built-in answerer. Local engines come in a later version."
+        description="What runs it: `llamacpp`, `vllm` and `sglang` are started on this machine; `external` is any OpenAI-protocol server; `extractive` "
+        "the built-in answerer."
     )
     base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
     api_key_env: str = Field("", description="Environment variable that holds the key.")
-    path: str = Field("", description="Local engines: the model's files; MODEL_PATH overrides it.")
-    alive: bool = Field(True, description="Whether this model takes part.")
-    devices: str = Field("", description="GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default.")
-    memory_limit: str = Field("", description="Bound on its memory, `50GiB`.")
-    context: int = Field(8192, ge=512, le=10_000_000, description="Context in tokens, prompt and answer together.")
+    path: str = Field("", description="Local engines: the model's file or folder; relative paths start at CURRENT_DIR. MODEL_PATH overrides it.")
+    config_path: str = Field("", description="Local engines: the model's configuration file, where it is not in the folder (CPM-9G).")
+    vocabulary_path: str = Field("", description="Local engines: the model's vocabulary file, where it is not in the folder (CPM-9G).")
+    alive: bool = Field(True, description="Whether this model takes part. A local engine that is alive starts with the brain.")
+    on_demand: bool = Field(False, description="Local engines: started by the first call, asleep after `sleep_after_s` without one.")
+    sleep_after_s: float = Field(300.0, ge=5, le=86_400, description="on_demand: idle time after which the engine ends.")
+    devices: str = Field("", description="GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default. Their number is the tensor parallelism.")
+    memory_limit: str = Field("", description='Bound on its memory, `"50GiB"` or a number of bytes; on GPUs for all devices together.')
+    environment: str = Field("", description="Local engines: the virtual environment that holds the engine; a folder of its own for vLLM and SGLang.")
+    command: tuple[str, ...] = Field(
+        (), description="Local engines: a command of your own instead of the built one; `{path}`, `{host}`, `{port}` and `{name}` are filled in."
+    )
+    arguments: tuple[str, ...] = Field((), description="Local engines: further arguments, added at the end of the command.")
+    threads: int = Field(0, ge=0, le=1024, description="llamacpp: CPU threads; 0 takes all cores.")
+    start_timeout_s: float = Field(900.0, gt=0, le=86_400, description="Local engines: longest time from the start to the first token.")
+    context: int = Field(8192, ge=64, le=10_000_000, description="Context in tokens of one request, prompt and answer together.")
     slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
     queue: int = Field(64, ge=0, le=100_000, description="Questions that may wait; beyond it the answer is 429.")
     kind: Literal["chat", "embedding", "rerank"] = Field("chat", description="What the model does.")
+    pooling: Literal["", "mean", "cls", "last"] = Field("", description="embedding: how one vector is made of a text; empty: as the model's files say.")
+    query_prefix: str = Field("", description="embedding: what stands before a question, such as `query: `.")
+    passage_prefix: str = Field("", description="embedding: what stands before a passage, such as `passage: `.")
     connect_timeout_s: float = Field(5.0, gt=0, le=600, description="Longest wait for a connection.")
     first_token_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for the first token.")
     idle_timeout_s: float = Field(60.0, gt=0, le=3600, description="Longest silence between two tokens.")
@@ -68,7 +83,15 @@ class Settings(BaseSettings):
     qzbrain_accounts: Literal["auto", "on"] = Field(
         "auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused."
     )
-    qzbrain_embedder: str = Field("auto", description="Embedding model: `auto`, `none` or a model's name. This version has lexical retrieval only.")
+    qzbrain_embedder: str = Field(
+        "auto",
+        description="Embedding model of semantic retrieval: a model's name; `none`: words only; `auto`: the first alive `[models.NAME]` with "
+        'kind = "embedding", else the built-in multilingual-e5-small where it is installed.',
+    )
+    qzbrain_reranker: str = Field(
+        "auto", description='Reranker: a model\'s name; `none`; `auto`: the first alive `[models.NAME]` with kind = "rerank", if there is one.'
+    )
+    rerank_timeout_s: float = Field(1.0, gt=0, le=60, description="Longest wait for the reranker; beyond it the order before it stands.")
     web_workers: int = Field(1, ge=1, le=64, description="Web worker processes. More than one need REDIS_HOST: what they must agree on is kept there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qzbrain.domain import Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float32]
+else:
+    Vector = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +82,52 @@ class ChatModel(Protocol):
         Raises EngineUnavailable (could not connect, an error status, silence, garbage, an end without finish_reason) and Cancelled.
         Leaving the iterator early (close) frees the engine at once.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingProfile:
+    """What vectors of an embedder are. `tokens`: longest text that it takes; longer ones are cut first. `prefix`es stand before each text."""
+
+    width: int
+    tokens: int
+    pooling: str
+    query_prefix: str
+    passage_prefix: str
+    fingerprint: str
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts. Thread-safe. Raises EngineUnavailable (the engine is away, slow, or talks nonsense) and Cancelled."""
+
+    name: str
+
+    def profile(self) -> EmbeddingProfile:
+        """Found out at the first call, which may start the engine; kept from then on."""
+
+    def embed_query(self, text: str, *, timeout_s: float) -> Vector:
+        """(width,) float32, unit length."""
+
+    def embed_passages(self, texts: Sequence[str], cancellation: Cancellation) -> Vector:
+        """(len(texts), width) float32, rows of unit length, in order."""
+
+
+class Reranker(Protocol):
+    """Judges passages by a question. Thread-safe."""
+
+    name: str
+
+    def rerank(self, query: str, passages: Sequence[str], *, timeout_s: float) -> list[float]:
+        """Relevance 0..1 of each passage, in the order given. Raises EngineUnavailable, also when fewer scores come than were asked for."""
+
+
+class EngineAddresses(Protocol):
+    """Where the engines of this machine listen. Thread-safe."""
+
+    def address(self, name: str, *, timeout_s: float) -> str:
+        """`http://127.0.0.1:PORT/v1` of a running engine; one that is `on_demand` is started first, by whoever may, and shared by all processes.
+
+        Raises EngineUnavailable: stopped, failed, or not ready within `timeout_s`.
+        """
+
+    def key(self, name: str) -> str:
+        """The API key that this engine wants, '' for none."""

@@ -8,5 +8,8 @@ from qzbrain.storage.tables.base import metadata
 from qzbrain.storage.tables.chat import conversations, messages
 from qzbrain.storage.tables.jobs import jobs, outbox
 from qzbrain.storage.tables.knowledge import chunks, document_texts, documents, knowledge_bases
+from qzbrain.storage.tables.vectors import vector_spaces, vectors
 
-__all__ = ["chunks", "conversations", "document_texts", "documents", "jobs", "knowledge_bases", "messages", "metadata", "outbox"]
+__all__ = [
+    "chunks", "conversations", "document_texts", "documents", "jobs", "knowledge_bases", "messages", "metadata", "outbox", "vector_spaces", "vectors",
+]  # fmt: skip

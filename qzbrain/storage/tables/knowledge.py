@@ -71,5 +71,6 @@ chunks = Table(
     Column("reference", String(32), nullable=False, default=""),  # article key: '12', '12-1', else ''
     Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
     Index("ix_chunks_kb_id_reference", "kb_id", "reference", "document_id", "ordinal"),  # covers the look-up of articles
+    Index("ix_chunks_kb_id_id", "kb_id", "id"),  # the next chunks without a vector
     sqlite_autoincrement=True,
 )

@@ -1,0 +1,49 @@
+"""Which models there are: those of the configuration, and the built-in embedder where its file is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qzbrain.settings import ROOT, ModelSettings, Settings
+
+E5_SMALL = "multilingual-e5-small"
+E5_FILE = "multilingual-e5-small-q4_0.gguf"
+_E5 = {
+    "engine": "llamacpp", "kind": "embedding", "on_demand": True, "context": 512, "slots": 2,
+    "pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: ",
+}  # fmt: skip
+
+
+def model_folders(settings: Settings) -> list[Path]:
+    """Where the built-in embedder's file may lie, best first: models pulled or imported into the data folder, then what the set-up fetched."""
+    return [settings.data / "models", ROOT / ".tools" / "models"]
+
+
+def all_models(settings: Settings) -> dict[str, ModelSettings]:
+    """The configured models in their order, then the built-in embedder, unless the configuration has one of that name."""
+    found = dict(settings.models)
+    if E5_SMALL not in found and (path := _built_in(settings)) is not None:
+        found[E5_SMALL] = ModelSettings.model_validate({**_E5, "path": str(path)})
+    return found
+
+
+def embedder_name(settings: Settings) -> str:
+    """The model that QZBRAIN_EMBEDDER means; '' for none. A name that is not configured comes back as it is."""
+    return _chosen(settings, settings.qzbrain_embedder, "embedding")
+
+
+def reranker_name(settings: Settings) -> str:
+    """The model that QZBRAIN_RERANKER means; '' for none. A name that is not configured comes back as it is."""
+    return _chosen(settings, settings.qzbrain_reranker, "rerank")
+
+
+def _chosen(settings: Settings, wanted: str, kind: str) -> str:
+    if wanted == "none":
+        return ""
+    if wanted not in ("auto", ""):
+        return wanted
+    return next((name for name, model in all_models(settings).items() if model.kind == kind and model.alive), "")
+
+
+def _built_in(settings: Settings) -> Path | None:
+    return next((folder / E5_FILE for folder in model_folders(settings) if (folder / E5_FILE).is_file()), None)

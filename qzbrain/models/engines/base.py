@@ -1,0 +1,49 @@
+"""What the parts of the engine manager hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCommand:
+    """How an engine is started: `argv`, and what is added to or (None) taken out of the environment."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a model's configuration or files, and the next step. An `error` keeps it from being started, a `warning` does not."""
+
+    code: str
+    zh: str
+    en: str
+    severity: Literal["error", "warning"] = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Memory that a model takes, estimated from its files' own metadata, bytes. `kv_cache`: for its context and slots."""
+
+    weights: int
+    kv_cache: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.kv_cache + self.overhead
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One GPU as its driver shows it, bytes."""
+
+    index: int
+    name: str
+    total: int
+    free: int
