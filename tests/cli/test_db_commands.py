@@ -35,7 +35,7 @@ EVERYTHING_OF = {
     "key_column_usage": "table_name, constraint_name, column_name, ordinal_position, referenced_table_name, referenced_column_name",
     "referential_constraints": "table_name, constraint_name, unique_constraint_name, update_rule, delete_rule, referenced_table_name",
     "tables": "table_name, engine, row_format, table_collation",
-    "check_constraints": "table_name, constraint_name, check_clause",
+    "check_constraints": "constraint_name, check_clause",
 }
 
 

@@ -1,8 +1,12 @@
-"""A real MariaDB: `MariaDb(folder).start()`; it can be stopped, killed and started again on the same port. Its tables are made once and copied."""
+"""A real MariaDB: `MariaDb(folder).start()`; it can be stopped, killed and started again on the same port. Its tables are made once and copied.
+
+With QZBRAIN_TEST_MYSQLD naming the `mysqld` of a MySQL 8 or 9, that server runs in its place, for all tests.
+"""
 
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import signal
 import subprocess
@@ -25,20 +29,26 @@ PASSWORD = "p@ss:word/#1%s '\"\\密码"
 DATABASE = "chatglm"
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES"
 STARTS_S = 30.0
+MYSQLD = os.environ.get("QZBRAIN_TEST_MYSQLD", "")
+OWN_ARGUMENTS = (
+    ("--mysqlx=OFF", "--secure-file-priv=", "--auto-generate-certs=OFF", "--max-allowed-packet=16M") if MYSQLD else ("--innodb-log-file-size=64M",)
+)
+"""Without certificates, as MariaDB: what goes over the line must be readable for a proxy that cuts it."""
 CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 
 
 @cache
 def _template() -> Path:
-    """An empty data folder as mariadb-install-db makes it, which takes seconds; kept until the test process ends."""
-    program = need("mariadb-install-db", "mariadb-server")
+    """An empty data folder as the server's own program makes it, which takes seconds; kept until the test process ends."""
     holder = tempfile.TemporaryDirectory(prefix="mariadb-template-")
     _KEPT.append(holder)
     folder = Path(holder.name) / "data"
-    command = [
-        program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db",
-        "--force",  # also where no name can be looked up
-    ]  # fmt: skip
+    common = ["--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}"]
+    if MYSQLD:
+        command = [MYSQLD, *common, "--initialize-insecure", "--auto-generate-certs=OFF"]
+    else:
+        program = need("mariadb-install-db", "mariadb-server")
+        command = [program, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--force"]  # --force: where no name can be looked up, too
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return folder
@@ -70,14 +80,14 @@ class MariaDb:
 
     def start(self) -> MariaDb:
         """Start and wait until it takes connections; the first time also make the user and the database."""
-        program = need("mariadbd", "mariadb-server")
+        program = MYSQLD or need("mariadbd", "mariadb-server")
         data, fresh = self.folder / "data", not self.folder.exists()
         if fresh:
             shutil.copytree(_template(), data)
         command = [
             program, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={data}", f"--socket={self.socket}", f"--pid-file={self.folder / 'my.pid'}",
             "--bind-address=127.0.0.1", f"--port={self.port}", "--skip-log-bin", "--skip-name-resolve", "--innodb-buffer-pool-size=64M",
-            "--innodb-log-file-size=64M", "--performance-schema=0", "--character-set-server=latin1", *self._arguments,
+            "--performance-schema=0", "--character-set-server=latin1", *OWN_ARGUMENTS, *self._arguments,
         ]  # fmt: skip
         self._launch(command)
         threading.Thread(target=self._watch, args=(command,), daemon=True).start()
