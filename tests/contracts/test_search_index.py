@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,14 +42,26 @@ def opensearch(opensearch_server: SearchServer) -> Make:
     return on_server(opensearch_server)
 
 
+@pytest.fixture
+def given() -> Make:
+    return at({"es_url_add": GIVEN})
+
+
 def on_server(server: SearchServer) -> Make:
+    return at(server.settings)
+
+
+def at(server: dict[str, object]) -> Make:
     from qzbrain.retrieval.elastic.index import ElasticIndex
 
-    settings = Settings(**server.settings, qizhibrain_index="contract")
+    settings = Settings(**server, qizhibrain_index="contract")
     return lambda: ElasticIndex(settings)
 
 
-BACKENDS = ["embedded", *(pytest.param(name, marks=pytest.mark.servers) for name in ("elasticsearch", "opensearch"))]
+GIVEN = os.environ.get("QZBRAIN_TEST_ES_URL", "")
+"""One more server, of whatever version, that is running already."""
+SERVERS = ("elasticsearch", "opensearch", *(["given"] if GIVEN else []))
+BACKENDS = ["embedded", *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)]
 
 
 def put(document_id: str, *texts: str, first: int | None = None, context: str = "") -> PutDocument:
