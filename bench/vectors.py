@@ -1,0 +1,117 @@
+"""The embedded vector store on clustered vectors: speed, recall, memory, the price of an append. `python bench/vectors.py [ROWS WIDTH]...`
+
+Vectors are drawn round random centres that share a large common part, as embeddings of one model do. Recall is against exact float32 cosines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from qzbrain.retrieval.embedded.vectors import FlatVectors
+from qzbrain.retrieval.vectors import StoredVectors
+
+BATCH = 10_000
+QUESTIONS = 100
+TOP = 10
+
+
+def vectors(rows: int, width: int) -> Iterator[np.ndarray]:
+    """Unit vectors, BATCH at a time, the same at each call."""
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((max(10, rows // 100), width), np.float32)
+    common = random.standard_normal(width, np.float32) * 2
+    for start in range(0, rows, BATCH):
+        count = min(BATCH, rows - start)
+        found = common + centres[random.integers(0, len(centres), count)] + 0.8 * random.standard_normal((count, width), np.float32)
+        yield found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def resident_mb() -> float:
+    """Of this process, mapped files included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+
+def measure(rows: int, width: int) -> None:
+    """One size."""
+    random = np.random.default_rng(8)
+    with tempfile.TemporaryDirectory(prefix="vectors-") as folder:
+        store = FlatVectors(Path(folder))
+        started, at = time.perf_counter(), 0
+        questions: list[np.ndarray] = []
+
+        def batches() -> Iterator[StoredVectors]:
+            nonlocal at
+            for batch in vectors(rows, width):
+                picked = batch[random.integers(0, len(batch), max(1, QUESTIONS * BATCH // rows) if rows > BATCH else QUESTIONS)]
+                noisy = picked + 0.5 / np.sqrt(width) * random.standard_normal(picked.shape, np.float32)
+                questions.extend(noisy / np.linalg.norm(noisy, axis=1, keepdims=True))
+                ids = list(range(at + 1, at + len(batch) + 1))
+                at += len(batch)
+                yield StoredVectors(ids, [f"d{one // 20}" for one in ids], batch)
+
+        store.rebuild("space", width, batches(), upto=rows)
+        built_s = time.perf_counter() - started
+        asked = questions[:QUESTIONS]
+        exact = _exact(rows, width, np.stack(asked))
+        before = resident_mb()
+        store.search("space", asked[0], top_k=TOP)
+        took, found = [], []
+        for one in asked:
+            started = time.perf_counter()
+            hits = store.search("space", one, top_k=TOP)
+            took.append((time.perf_counter() - started) * 1e3)
+            found.append({hit.chunk_id for hit in hits})
+        recall = statistics.mean(len(f & e) / TOP for f, e in zip(found, exact, strict=True))
+        few = [f"d{one}" for one in random.integers(0, rows // 20, 50)]
+        filtered = []
+        for one in asked[:30]:
+            started = time.perf_counter()
+            store.search("space", one, top_k=TOP, document_ids=few)
+            filtered.append((time.perf_counter() - started) * 1e3)
+        mapped = resident_mb() - before
+        appended = []
+        extra = next(vectors(64, width))
+        for n in range(20):
+            first = rows + 1 + 64 * n
+            started = time.perf_counter()
+            ids = list(range(first, first + 64))
+            store.append("space", StoredVectors(ids, ["new"] * 64, extra), upto=first + 63)
+            appended.append((time.perf_counter() - started) * 1e3)
+        floor = _floor(rows, width)
+        print(f"{rows} x {width}: built {built_s:.1f} s; recall@{TOP} {recall:.4f}", flush=True)
+        print(f"  search p50 {np.percentile(took, 50):.2f} p95 {np.percentile(took, 95):.2f} ms; among 50 documents p95 {np.percentile(filtered, 95):.2f} ms")
+        print(f"  floor, one pass over the signs: {floor:.2f} ms; append of 64 p50 {np.percentile(appended, 50):.1f}, max {max(appended):.1f} ms")
+        print(f"  mapped and touched by searches {mapped:.0f} MB; the whole process {resident_mb():.0f} MB", flush=True)
+
+
+def _exact(rows: int, width: int, asked: np.ndarray) -> list[set[int]]:
+    scores = np.concatenate([asked @ batch.T for batch in vectors(rows, width)], axis=1)
+    return [set((np.argpartition(-line, TOP)[:TOP] + 1).tolist()) for line in scores]
+
+
+def _floor(rows: int, width: int) -> float:
+    """Reading the sign patterns once and counting bits, nothing else."""
+    bits = np.zeros(rows * -(-width // 64), np.uint64)
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for start in range(0, len(bits), 1 << 15):
+            np.bitwise_count(bits[start : start + (1 << 15)])
+        took.append((time.perf_counter() - started) * 1e3)
+    return min(took)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=[24_000, 384, 100_000, 1024, 1_000_000, 1024])
+    sizes = parser.parse_args().sizes
+    for one in zip(sizes[::2], sizes[1::2], strict=True):
+        measure(*one)

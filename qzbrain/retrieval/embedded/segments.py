@@ -1,0 +1,240 @@
+"""Segments of a vector store: immutable files of quantised vectors, mapped into memory and scanned whole.
+
+Of each vector there are kept its signs, one bit a dimension, and its dimensions as 16-bit numbers with one scale, both of what is left after
+the segment's mean is taken off: embeddings of one model share a large common part, which would eat up either. A question is compared with
+all sign patterns (exact Hamming distance, Charikar, STOC 2002), the nearest are scored by the upper bytes, and the best of those by both bytes.
+Upper and lower bytes lie apart: only the few rows in the end are read from the second half of the file.
+
+    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[words, n] | upper int8[n, width] | documents S32[d]
+    | lower uint8[n, width]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qzbrain.retrieval.vectors import StoredVectors
+
+_ALIGN = 64
+_BLOCK = 1 << 16
+"""Rows at a time: what is in between stays in the core's own cache."""
+_EXACT_ROWS = 2048
+_WIDEN = 4
+_SETTLED = 10_000
+_OUTGROWN = 8
+"""A mean of fewer vectors than _SETTLED is made anew when a merge brings more than _OUTGROWN times as many together."""
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a segment's file holds, as the store's list names it. `mean_of`: of how many vectors its mean is."""
+
+    name: str
+    rows: int
+    documents: int
+    mean_of: int
+
+    def offsets(self, width: int) -> list[int]:
+        """Where each part begins, and the end."""
+        sizes = (8, 4, 4)
+        parts = [size * self.rows for size in sizes] + [4 * width, 8 * words_of(width) * self.rows]
+        parts += [width * self.rows, 32 * self.documents, width * self.rows]
+        found = [0]
+        for size in parts:
+            found.append(-(-(found[-1] + size) // _ALIGN) * _ALIGN)
+        return found
+
+
+def words_of(width: int) -> int:
+    """64-bit words of one sign pattern."""
+    return -(-width // 64)
+
+
+def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = None) -> Shape:
+    """Quantise and write a segment of at least one row, through to the disk. `like`: take this segment's mean, so that both can be merged as they are."""
+    vectors: Floats = np.asarray(rows.vectors, np.float32)
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32) if like is None else like.mean
+    residuals = vectors - mean
+    scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(32767)).astype(np.float32)
+    numbers = np.clip(np.rint(residuals / scales[:, None]), -32767, 32767).astype(np.int16)
+    upper, lower = (numbers >> 8).astype(np.int8), (numbers & 255).astype(np.uint8)
+    table = _Table(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, _signs(residuals), upper, lower)
+    return _write(path, name, table, mean_of=len(vectors) if like is None else like.shape.mean_of)
+
+
+def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
+    """Write the live rows of several segments, in their order, as one. A mean of few vectors is made anew when there are many more."""
+    rows = [part.all_rows() for part in parts]
+    first, total = parts[0], sum(map(len, rows))
+    outgrown = first.shape.mean_of < _SETTLED and total > _OUTGROWN * first.shape.mean_of
+    if outgrown or any(not np.array_equal(part.mean, first.mean) for part in parts):
+        return write(path, name, _joined([part.stored(chosen) for part, chosen in zip(parts, rows, strict=True)]))
+    tables = [part.table(chosen) for part, chosen in zip(parts, rows, strict=True)]
+    columns = [np.concatenate(column) for column in zip(*((x.ids, x.scales, x.owners, x.signs, x.upper, x.lower) for x in tables), strict=True)]
+    ids, scales, owners, signs, upper, lower = columns
+    return _write(path, name, _Table(ids, scales, owners, first.mean, signs, upper, lower), mean_of=first.shape.mean_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    ids: NDArray[np.int64]
+    scales: Floats
+    owners: NDArray[np.bytes_]
+    mean: Floats
+    signs: NDArray[np.uint64]
+    upper: NDArray[np.int8]
+    lower: NDArray[np.uint8]
+
+
+def _write(path: Path, name: str, table: _Table, *, mean_of: int) -> Shape:
+    documents, owners = np.unique(table.owners, return_inverse=True)
+    shape = Shape(name, len(table.ids), len(documents), mean_of)
+    offsets = shape.offsets(len(table.mean))
+    parts = [table.ids, table.scales, owners.astype(np.uint32), table.mean, table.signs.T, table.upper, documents.astype("S32"), table.lower]
+    with path.open("wb") as file:
+        for offset, part in zip(offsets, parts, strict=False):
+            file.seek(offset)
+            file.write(np.ascontiguousarray(part).data)
+        file.truncate(offsets[-1])
+        file.flush()
+        os.fsync(file.fileno())
+    return shape
+
+
+def _signs(residuals: Floats) -> NDArray[np.uint64]:
+    """(rows, words): bit i of a pattern says that dimension i is positive."""
+    packed = np.packbits(residuals > 0, axis=1, bitorder="little")
+    padded = np.zeros((len(packed), 8 * words_of(residuals.shape[1])), np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64)
+
+
+def _distances(bits: NDArray[np.uint64], asked: NDArray[np.uint64]) -> NDArray[np.uint16]:
+    """Hamming distances of the columns of `bits` from `asked`. Three words at a time are counted in bytes, which 192 still fits into."""
+    words, rows = bits.shape
+    found = np.zeros(rows, np.uint16)
+    differing, counted, summed = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.uint8)
+    for start in range(0, rows, _BLOCK):
+        end = min(rows, start + _BLOCK)
+        x, count, total, distances = differing[: end - start], counted[: end - start], summed[: end - start], found[start:end]
+        for first in range(0, words, 3):
+            np.bitwise_count(np.bitwise_xor(bits[first, start:end], asked[first], out=x), out=total)
+            for word in range(first + 1, min(first + 3, words)):
+                np.bitwise_count(np.bitwise_xor(bits[word, start:end], asked[word], out=x), out=count)
+                np.add(total, count, out=total)
+            np.add(distances, total, out=distances)
+    return found
+
+
+class Segment:
+    """One file, mapped. `dead`: rows that no longer count, ascending. Immutable, safe for threads."""
+
+    def __init__(self, path: Path, shape: Shape, width: int, dead: NDArray[np.int64]) -> None:
+        """Raises OSError or ValueError when the file is not what `shape` says."""
+        self.shape, self.dead, self._width = shape, dead, width
+        offsets = shape.offsets(width)
+        whole = np.memmap(path, np.uint8, "r")
+        if len(whole) != offsets[-1]:
+            raise ValueError(f"{path}: {len(whole)} bytes instead of {offsets[-1]}")
+        self._file = whole
+
+        def part(number: int, kind: Any, count: int) -> Any:
+            size = np.dtype(kind).itemsize * count
+            return np.asarray(whole[offsets[number] : offsets[number] + size]).view(kind)
+
+        rows, words = shape.rows, words_of(width)
+        self.ids: NDArray[np.int64] = part(0, np.int64, rows)
+        self._scales: Floats = part(1, np.float32, rows)
+        self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
+        self.mean: Floats = part(3, np.float32, width)
+        self._bits: NDArray[np.uint64] = part(4, np.uint64, words * rows).reshape(words, rows)
+        self._upper: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
+        self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
+        self._lower: NDArray[np.uint8] = part(7, np.uint8, width * rows).reshape(rows, width)
+
+    @property
+    def live(self) -> int:
+        """Rows that count."""
+        return self.shape.rows - len(self.dead)
+
+    def document(self, row: int) -> str:
+        """Whose chunk this is."""
+        return bytes(self._documents[self._owners[row]]).decode()
+
+    def rows_of(self, document_ids: Collection[str]) -> Rows:
+        """Live rows of these documents, ascending."""
+        wanted = np.unique(np.array(list(document_ids), "S32")) if document_ids else np.array([], "S32")
+        at = np.searchsorted(self._documents, wanted)
+        inside = at < len(self._documents)
+        ordinals = at[inside][self._documents[at[inside]] == wanted[inside]]
+        chosen = np.zeros(len(self._documents), np.bool_)
+        chosen[ordinals] = True
+        return self._alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
+
+    def rows_with(self, chunk_ids: NDArray[np.int64]) -> Rows:
+        """Live rows of these chunks, where there are any."""
+        at = np.searchsorted(self.ids, chunk_ids)
+        at = at[at < len(self.ids)]
+        return self._alive(np.unique(at[np.isin(self.ids[at], chunk_ids)]))
+
+    def _alive(self, rows: Rows) -> Rows:
+        return rows[~np.isin(rows, self.dead)] if len(self.dead) else rows
+
+    def all_rows(self) -> Rows:
+        """Every live row."""
+        return np.delete(np.arange(self.shape.rows), self.dead)
+
+    def nearest(self, vector: Floats, rows: Rows | None, candidates: int) -> Rows:
+        """At least `candidates` rows (all of few) that may be nearest, in no order. `rows`: among these only."""
+        among = self.shape.rows if rows is None else len(rows)
+        if among <= max(_EXACT_ROWS, candidates):
+            return self.all_rows() if rows is None else rows
+        asked = _signs((vector - self.mean)[None, :])[0]
+        distances = _distances(self._bits if rows is None else self._bits[:, rows], asked)
+        if rows is None and len(self.dead):
+            distances[self.dead] = 64 * len(asked) + 1
+        reached = np.cumsum(np.bincount(distances, minlength=1))
+        limit = int(np.searchsorted(reached, candidates))
+        near = np.flatnonzero(distances <= limit)
+        if len(near) > _WIDEN * candidates:
+            near = near[np.argpartition(distances[near], candidates)[:candidates]]
+        return near if rows is None else rows[near]
+
+    def estimates(self, vector: Floats, rows: Rows) -> Floats:
+        """Cosines of these rows by the upper bytes alone: within some .001."""
+        by_bytes: Floats = self._upper[rows].astype(np.float32) @ vector * np.float32(256) + np.float32(128 * vector.sum())
+        return by_bytes * self._scales[rows] + np.float32(self.mean @ vector)
+
+    def cosines(self, vector: Floats, rows: Rows) -> Floats:
+        """Cosines of these rows, within some .00001."""
+        bounded: Floats = np.clip((self._numbers(rows) @ vector) * self._scales[rows] + np.float32(self.mean @ vector), -1, 1)
+        return bounded
+
+    def _numbers(self, rows: Rows) -> Floats:
+        return self._upper[rows].astype(np.float32) * np.float32(256) + self._lower[rows].astype(np.float32)
+
+    def table(self, rows: Rows) -> _Table:
+        """These rows as they are."""
+        signs = np.ascontiguousarray(self._bits[:, rows].T)
+        return _Table(self.ids[rows], self._scales[rows], self._documents[self._owners[rows]], self.mean, signs, self._upper[rows], self._lower[rows])
+
+    def stored(self, rows: Rows) -> StoredVectors:
+        """These rows as they came in, but for quantisation."""
+        vectors = self._numbers(rows) * self._scales[rows, None] + self.mean
+        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self._documents[self._owners[rows]].tolist()], vectors)
+
+
+def _joined(parts: Sequence[StoredVectors]) -> StoredVectors:
+    ids = [one for part in parts for one in part.chunk_ids]
+    owners = [one for part in parts for one in part.document_ids]
+    return StoredVectors(ids, owners, np.concatenate([part.vectors for part in parts]))

@@ -1,0 +1,315 @@
+"""The embedded vector store: for each space a folder of mapped segments, scanned whole; no server, no training, no graph to build.
+
+Keeps the promises of `retrieval.vectors.VectorIndex`. A commit replaces the list of segments (`meta.json`) by rename, so a kill at any
+moment leaves the last commit; readers of every process compare two stamps and see it at their next search. An append writes a small
+segment; neighbours of like size are merged, so there are never more than some twenty, and an append costs what it brings, not what is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from qzbrain import logs
+from qzbrain.domain import new_id
+from qzbrain.errors import StorageFull, Unavailable
+from qzbrain.retrieval.embedded import segments
+from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, stamp
+from qzbrain.retrieval.embedded.segments import Floats, Rows, Segment, Shape
+from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
+from qzbrain.settings import Settings
+from qzbrain.storage.cooperation import offloader
+
+log = logs.get(__name__)
+
+SCHEMA = "v1"
+CANDIDATES = 1000
+PER_HIT = 20
+"""Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; upper bytes order them."""
+REFINED = 3
+"""For each hit asked for so many are scored by both bytes."""
+COMPACT_ABOVE = 0.25
+OPEN_SPACES = 64
+META = "meta.json"
+
+
+def at_home(settings: Settings) -> FlatVectors:
+    """The vectors in the data folder."""
+    return FlatVectors(settings.index_path / "vectors")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """One commit of one space. `parts`: with the names of their files of dead rows, '' for none."""
+
+    generation: Path
+    width: int
+    upto: int
+    parts: tuple[tuple[Segment, str], ...]
+
+    @property
+    def segments(self) -> list[Segment]:
+        return [part for part, _ in self.parts]
+
+
+class FlatVectors:
+    """Spaces under `root`. Thread-safe."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, tuple[Stamp | None, Stamp | None, _Open]] = OrderedDict()
+
+    # -- writing
+
+    def append(self, space_id: str, rows: StoredVectors, *, upto: int) -> None:
+        """See `VectorIndex.append`. Raises StorageFull; Unavailable `vectors_missing` when there is no usable index."""
+        folder = self._folder(space_id)
+        with folder.writing(), _translated():
+            present = self._reader(space_id)
+            if present is None:
+                raise _missing()
+            new = _newer(rows, present.upto)
+            if upto <= present.upto:
+                return
+            parts = list(present.parts)
+            if len(new.chunk_ids):
+                parts = self._merged(present, [*parts, (self._written(present, new), "")])
+            _commit(present.generation, present.width, upto, parts)
+
+    def forget(self, space_id: str, document_ids: Collection[str], *, keep: Collection[int] = ()) -> None:
+        """See `VectorIndex.forget`. Raises StorageFull."""
+        folder = self._folder(space_id)
+        if not document_ids or self._reader(space_id) is None:
+            return
+        with folder.writing(), _translated():
+            present = self._reader(space_id)
+            if present is None:
+                return
+            kept = np.array(sorted(keep), np.int64)
+            parts: list[tuple[Segment, str]] = []
+            for part, name in present.parts:
+                gone = part.rows_of(document_ids)
+                gone = gone[~np.isin(part.ids[gone], kept)]
+                parts.append(_without(present, part, gone) if len(gone) else (part, name))
+            if parts != list(present.parts):
+                _commit(present.generation, present.width, present.upto, self._compacted(present, parts))
+
+    def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
+        """See `VectorIndex.rebuild`. Raises StorageFull; the index in use stays then."""
+        folder = self._folder(space_id)
+        with folder.writing(), _translated():
+            folder.sweep()
+            generation = folder.new_generation()
+            present = _Open(generation, width, -1, ())
+            for batch in rows:
+                if len(batch.chunk_ids):
+                    present = _Open(generation, width, -1, tuple(self._merged(present, [*present.parts, (self._written(present, batch), "")])))
+            _commit(generation, width, upto, present.parts)
+            folder.use(generation)
+
+    def drop(self, space_id: str) -> None:
+        """See `VectorIndex.drop`."""
+        folder = self._folder(space_id)
+        if folder.path.is_dir():
+            with folder.writing():
+                folder.remove()
+        with self._lock:
+            self._open.pop(space_id, None)
+
+    # -- reading
+
+    def upto(self, space_id: str) -> int:
+        """See `VectorIndex.upto`."""
+        present = self._reader(space_id)
+        return -1 if present is None else present.upto
+
+    def count(self, space_id: str) -> int:
+        """See `VectorIndex.count`."""
+        present = self._reader(space_id)
+        return 0 if present is None else sum(part.live for part in present.segments)
+
+    def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
+        """See `VectorIndex.search`. The scan runs in the native pool of a process of greenlets."""
+        present = self._reader(space_id)
+        if present is None or top_k < 1 or len(vector) != present.width:
+            return []
+        found: list[DenseHit] = offloader()(_search, present.segments, np.asarray(vector, np.float32), top_k, document_ids)
+        return found
+
+    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
+        """See `VectorIndex.cosines`."""
+        present = self._reader(space_id)
+        if present is None or not chunk_ids or len(vector) != present.width:
+            return {}
+        wanted, asked = np.array(sorted(chunk_ids), np.int64), np.asarray(vector, np.float32)
+        found: dict[int, float] = {}
+        for part in present.segments:
+            rows = part.rows_with(wanted)
+            found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
+        return found
+
+    # -- steps
+
+    def _folder(self, space_id: str) -> IndexFolder:
+        return IndexFolder(self.root, space_id, SCHEMA)
+
+    def _reader(self, space_id: str) -> _Open | None:
+        """The newest commit of the generation in use; None when there is none that can be read."""
+        with self._lock:
+            folder = self._folder(space_id)
+            kept = self._open.get(space_id)
+            if kept is not None and kept[0] is not None and kept[0] == stamp(folder.pointer) and kept[1] == stamp(kept[2].generation / META):
+                self._open.move_to_end(space_id)
+                return kept[2]
+            return self._reopen(space_id, folder)
+
+    def _reopen(self, space_id: str, folder: IndexFolder) -> _Open | None:
+        self._open.pop(space_id, None)
+        for last in (False, False, True):  # a commit may remove a segment between the look at the list and the opening
+            pointer, generation = stamp(folder.pointer), folder.current()
+            if generation is None:
+                return None
+            seen = stamp(generation / META)
+            try:
+                opened = _opened(generation)
+            except (OSError, ValueError, KeyError, TypeError) as exc:
+                if last:
+                    log.warning("vectors_unreadable", space_id=space_id, reason=str(exc))
+                continue
+            self._open[space_id] = (pointer, seen, opened)
+            while len(self._open) > OPEN_SPACES:
+                self._open.popitem(last=False)
+            return opened
+        return None
+
+    def _written(self, present: _Open, rows: StoredVectors) -> Segment:
+        name = new_id()
+        like = present.parts[0][0] if present.parts else None
+        path = present.generation / name
+        return Segment(path, segments.write(path, name, rows, like=like), present.width, _NONE_DEAD)
+
+    def _merged(self, present: _Open, parts: list[tuple[Segment, str]]) -> list[tuple[Segment, str]]:
+        """With the last segments merged as long as one is not at least twice as large as all behind it together."""
+        first, behind = len(parts) - 1, parts[-1][0].shape.rows
+        while first > 0 and parts[first - 1][0].shape.rows < 2 * behind:
+            first -= 1
+            behind += parts[first][0].shape.rows
+        if first == len(parts) - 1:
+            return parts
+        return [*parts[:first], *self._rewritten(present, [part for part, _ in parts[first:]])]
+
+    def _compacted(self, present: _Open, parts: list[tuple[Segment, str]]) -> list[tuple[Segment, str]]:
+        """With segments of many dead rows written anew."""
+        found: list[tuple[Segment, str]] = []
+        for part, name in parts:
+            found += self._rewritten(present, [part]) if len(part.dead) > COMPACT_ABOVE * part.shape.rows else [(part, name)]
+        return found
+
+    def _rewritten(self, present: _Open, parts: Sequence[Segment]) -> list[tuple[Segment, str]]:
+        if not any(part.live for part in parts):
+            return []
+        name = new_id()
+        path = present.generation / name
+        return [(Segment(path, segments.merge(path, name, parts), present.width, _NONE_DEAD), "")]
+
+
+_NONE_DEAD: NDArray[np.int64] = np.array([], np.int64)
+
+
+def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+    """Runs outside the hub: neither logs nor locks."""
+    found: list[tuple[float, int, Segment, int]] = []
+    candidates = max(CANDIDATES, PER_HIT * top_k)
+    for part in parts:
+        among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
+        rows = part.nearest(vector, among, candidates)
+        if len(rows) > REFINED * top_k:
+            rows = rows[np.argpartition(-part.estimates(vector, rows), REFINED * top_k)[: REFINED * top_k]]
+        scored = part.cosines(vector, rows)
+        ids = part.ids[rows]
+        best = np.lexsort((ids, -scored))[:top_k]
+        found += [(-float(scored[n]), int(ids[n]), part, int(rows[n])) for n in best]
+    found.sort(key=lambda one: one[:2])
+    return [DenseHit(chunk_id, part.document(row), -score) for score, chunk_id, part, row in found[:top_k]]
+
+
+def _newer(rows: StoredVectors, upto: int) -> StoredVectors:
+    """Without those that the store has already."""
+    first = int(np.searchsorted(np.asarray(rows.chunk_ids, np.int64), upto, side="right"))
+    return StoredVectors(rows.chunk_ids[first:], rows.document_ids[first:], rows.vectors[first:])
+
+
+def _without(present: _Open, part: Segment, gone: Rows) -> tuple[Segment, str]:
+    dead = np.union1d(part.dead, gone).astype(np.int64)
+    name = f"{part.shape.name}.{new_id()}"
+    _put(present.generation / name, dead.tobytes())
+    return Segment(present.generation / part.shape.name, part.shape, present.width, dead), name
+
+
+def _opened(generation: Path) -> _Open:
+    """Raises OSError, ValueError, KeyError, TypeError when something is missing or damaged."""
+    meta = orjson.loads((generation / META).read_bytes())
+    parts = []
+    for name, rows, documents, mean_of, dead_name in meta["segments"]:
+        dead = np.frombuffer((generation / dead_name).read_bytes(), np.int64) if dead_name else _NONE_DEAD
+        parts.append((Segment(generation / name, Shape(name, rows, documents, mean_of), meta["width"], dead), dead_name))
+    return _Open(generation, meta["width"], meta["upto"], tuple(parts))
+
+
+def _commit(generation: Path, width: int, upto: int, parts: Iterable[tuple[Segment, str]]) -> None:
+    """Replace the list, then remove the files that it no longer names."""
+    listed = [(part.shape.name, part.shape.rows, part.shape.documents, part.shape.mean_of, dead) for part, dead in parts]
+    temporary = generation / f".{META}"
+    _put(temporary, orjson.dumps({"width": width, "upto": upto, "segments": listed}))
+    temporary.replace(generation / META)
+    _sync(generation)
+    kept = {META, *(one[0] for one in listed), *(one[4] for one in listed)}
+    for path in generation.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _put(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A full disk is told as StorageFull."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull from exc
+        raise
+
+
+def _missing() -> Unavailable:
+    return Unavailable(
+        "vectors_missing",
+        zh="该知识库的语义索引不存在或已损坏，将从数据库重建。",
+        en="This knowledge base has no usable semantic index; it will be rebuilt from the database.",
+        retry_after_s=5,
+    )
