@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from qzbrain.brain import build
 from qzbrain.domain import utc_now
 from qzbrain.ops.doctor import Check, examine
-from qzbrain.retrieval.elastic import generations
+from qzbrain.retrieval.elastic import index as elastic
 from qzbrain.retrieval.elastic.index import ElasticIndex
 from qzbrain.settings import Settings
 from qzbrain.storage.tables import knowledge_bases, outbox
@@ -64,7 +64,7 @@ def test_read_only_indexes_are_found(settings: Settings, opensearch_server: Sear
 @pytest.mark.servers
 def test_an_index_of_another_version_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     index = ElasticIndex(settings)
-    monkeypatch.setattr(generations, "index_body", lambda watermark, alias: {"mappings": {"_meta": {"schema": "older"}}, "aliases": {alias: {}}})
+    monkeypatch.setattr(elastic, "index_body", lambda watermark: {"mappings": {"_meta": {"schema": "older", "watermark": watermark}}})
     index.rebuild("kb", [], watermark=1)
     assert by_id(settings)["search_index"].status == "warn"
 

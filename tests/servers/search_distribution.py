@@ -18,6 +18,8 @@ from tests.servers.programs import missing, need
 
 Flavour = Literal["elasticsearch", "opensearch"]
 VERSIONS: dict[Flavour, str] = {"elasticsearch": "8.19.21", "opensearch": "2.19.1"}
+READY = ".ready-3"
+"""Stands in a folder that is whole; raise the number when what belongs into it changes."""
 SOURCES = Path(__file__).resolve().parent / "search"
 
 
@@ -50,13 +52,13 @@ def _java_version(home: Path) -> int:
 def distribution(flavour: Flavour) -> Path:
     """The folder of a server's program; fetched (some 60 MB) when it is not there yet. Processes that ask at once wait for one of them."""
     there = FETCHED / f"{flavour}-{VERSIONS[flavour]}"
-    if (there / ".ready").exists():
+    if (there / READY).exists():
         return there
     maven, jdk = need("mvn", "maven"), java_home()
     FETCHED.mkdir(parents=True, exist_ok=True)
     with (FETCHED / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (there / ".ready").exists():
+        if not (there / READY).exists():
             _fetch(flavour, there, maven, jdk)
     return there
 
@@ -67,7 +69,8 @@ def _fetch(flavour: Flavour, there: Path, maven: str, jdk: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     part.mkdir()
     shutil.copy(SOURCES / f"{flavour}.xml", part / "pom.xml")
-    command = [maven, "-q", "-B", "dependency:unpack", f"-Ddest={part}"]
+    goals = ["dependency:unpack", *(["dependency:copy-dependencies"] if flavour == "opensearch" else [])]
+    command = [maven, "-q", "-B", *goals, f"-Ddest={part}"]
     done = subprocess.run(command, cwd=part, env={**os.environ, "JAVA_HOME": str(jdk)}, capture_output=True, text=True, timeout=600)
     if done.returncode:
         missing(f"Maven could not fetch {flavour}: {done.stdout[-500:]}")
@@ -76,7 +79,9 @@ def _fetch(flavour: Flavour, there: Path, maven: str, jdk: Path) -> None:
         program.chmod(0o755)
     if flavour == "elasticsearch":
         _add_stub(home, jdk)
-    (home / ".ready").touch()
+    else:
+        _add_painless(home, part / "jars")
+    (home / READY).touch()
     home.rename(there)
     shutil.rmtree(part)
 
@@ -88,6 +93,23 @@ def _add_stub(home: Path, jdk: Path) -> None:
     shutil.copy(SOURCES / "plugin-descriptor.properties", plugin)
     subprocess.run([jdk / "bin/javac", "-nowarn", "-d", classes, "-cp", f"{home}/lib/*", SOURCES / "StubPlugin.java"], check=True)
     subprocess.run([jdk / "bin/jar", "cf", plugin / "test-stub.jar", "-C", classes, "."], check=True)
+
+
+def _add_painless(home: Path, jars: Path) -> None:
+    """The script module, as the full distribution has it: the k-NN plugin extends it."""
+    module = home / "modules/lang-painless"
+    module.mkdir(parents=True)
+    for pattern in ("lang-painless-*.jar", "opensearch-scripting-painless-spi-*.jar", "antlr4-*.jar", "asm-*.jar"):
+        for jar in jars.glob(pattern):
+            jar.rename(module / jar.name)
+    version = VERSIONS["opensearch"]
+    values = {
+        "description": "lang-painless", "version": version, "name": "lang-painless", "classname": "org.opensearch.painless.PainlessPlugin",
+        "java.version": "11", "opensearch.version": version, "custom.foldername": "", "extended.plugins": "", "has.native.controller": "false",
+    }  # fmt: skip
+    (module / "plugin-descriptor.properties").write_text("".join(f"{key}={value}\n" for key, value in values.items()), encoding="utf-8")
+    needed = "".join(f'permission java.lang.RuntimePermission "{right}"; ' for right in ("createClassLoader", "getClassLoader"))
+    (module / "plugin-security.policy").write_text(f"grant {{ {needed}}};\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

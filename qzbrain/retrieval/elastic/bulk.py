@@ -13,10 +13,8 @@ from typing import Any
 import orjson
 
 from qzbrain import logs
-from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Rejected, Server
-from qzbrain.retrieval.elastic.mapping import source
 
 log = logs.get(__name__)
 
@@ -41,9 +39,10 @@ class Bulk:
         self._changes: dict[int, bytes] = {}
         self._bytes = 0
 
-    def put(self, chunk: IndexedChunk) -> None:
-        """Index a chunk."""
-        self._add(chunk.chunk_id, orjson.dumps({"index": self._about(chunk.chunk_id)}) + b"\n" + orjson.dumps(source(chunk)) + b"\n")
+    def put(self, chunk_id: int, source: dict[str, Any]) -> None:
+        """Index a chunk with these fields; numbers may be numpy's."""
+        line = orjson.dumps({"index": self._about(chunk_id)}) + b"\n" + orjson.dumps(source, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+        self._add(chunk_id, line)
 
     def delete(self, chunk_id: int) -> None:
         """Forget a chunk; one that is not there is no error."""

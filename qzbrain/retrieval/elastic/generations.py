@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from qzbrain.domain import new_id
 from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
-from qzbrain.retrieval.elastic.mapping import SCHEMA_HASH, index_body
 
 BUILDING = "building"
 
@@ -29,12 +29,12 @@ class Generation:
 
 
 class Generations:
-    """The generations of one knowledge base."""
+    """The generations of one knowledge base, or of one space of vectors (`key`: its id). `schema`: twelve hexadecimal digits."""
 
-    def __init__(self, server: Server, prefix: str, kb_id: str) -> None:
+    def __init__(self, server: Server, prefix: str, key: str, schema: str) -> None:
         self._server = server
-        self._base = f"{prefix}-{kb_id}"
-        self.alias = f"{self._base}-{SCHEMA_HASH}"
+        self._base = f"{prefix}-{key}"
+        self.alias = f"{self._base}-{schema}"
         self.building = f"{self.alias}-{BUILDING}"
 
     def current(self) -> Generation | None:
@@ -45,10 +45,10 @@ class Generations:
         name = max(reply.body)
         return Generation(name, int(reply.body[name]["mappings"]["_meta"]["watermark"]))
 
-    def new(self, watermark: int) -> str:
-        """An empty index that nobody searches yet."""
+    def new(self, body: dict[str, Any]) -> str:
+        """An empty index that nobody searches yet; `mappings._meta.watermark` of its body is what it is built with."""
         name = f"{self.alias}-{new_id()}"
-        self._server.request("PUT", f"/{name}", index_body(watermark, self.building), timeout_s=WRITE_TIMEOUT_S)
+        self._server.request("PUT", f"/{name}", {**body, "aliases": {self.building: {}}}, timeout_s=WRITE_TIMEOUT_S)
         return name
 
     def use(self, name: str) -> None:

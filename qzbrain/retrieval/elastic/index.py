@@ -15,7 +15,8 @@ from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
 from qzbrain.retrieval.elastic.bulk import Bulk
 from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
 from qzbrain.retrieval.elastic.generations import Generation, Generations
-from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
+from qzbrain.retrieval.elastic.held import chunks_of
+from qzbrain.retrieval.elastic.mapping import SCHEMA_HASH, index_body, source
 from qzbrain.retrieval.elastic.searching import Searching
 from qzbrain.retrieval.elastic.writing import States
 from qzbrain.settings import Settings
@@ -23,7 +24,6 @@ from qzbrain.settings import Settings
 log = logs.get(__name__)
 
 CHANGES_AT_ONCE = 64
-PAGE = 10_000
 
 
 class ElasticIndex:
@@ -63,7 +63,7 @@ class ElasticIndex:
         with self._states.writing(kb_id) as writing:
             current = generations.current()
             generations.sweep(current.name if current else "")
-            name = generations.new(watermark)
+            name = generations.new(index_body(watermark))
             try:
                 bulk = Bulk(self.server, generations.building, watermark, writing.still_mine)
                 self._write(bulk, None, changes)
@@ -125,7 +125,7 @@ class ElasticIndex:
     # -- steps
 
     def _generations(self, kb_id: str) -> Generations:
-        return Generations(self.server, self._prefix, kb_id)
+        return Generations(self.server, self._prefix, kb_id, SCHEMA_HASH)
 
     def _refresh(self, name: str) -> None:
         self.server.request("POST", f"/{name}/_refresh", timeout_s=WRITE_TIMEOUT_S)
@@ -144,7 +144,7 @@ class ElasticIndex:
         held: dict[str, set[int]] = {}
         for some in _batches(changes, CHANGES_AT_ONCE):
             unknown = {change.document_id for change in some} - held.keys()
-            held |= self._chunks_of(present, sorted(unknown)) if present is not None else {one: set() for one in unknown}
+            held |= chunks_of(self.server, present, sorted(unknown)) if present is not None else {one: set() for one in unknown}
             for change in some:
                 chunks = change.chunks if isinstance(change, PutDocument) else ()
                 ids, before = {chunk.chunk_id for chunk in chunks}, held[change.document_id]
@@ -152,30 +152,8 @@ class ElasticIndex:
                     bulk.delete(chunk_id)
                 for chunk in chunks:
                     if chunk.chunk_id not in before:
-                        bulk.put(chunk)
+                        bulk.put(chunk.chunk_id, source(chunk))
                 held[change.document_id] = ids
-
-    def _chunks_of(self, name: str, document_ids: Sequence[str]) -> dict[str, set[int]]:
-        """Ids of these documents' chunks, by document."""
-        held: dict[str, set[int]] = {one: set() for one in document_ids}
-        body = {
-            "size": PAGE,
-            "query": {"terms": {DOCUMENT: list(document_ids)}},
-            "sort": [{CHUNK: "asc"}],
-            "stored_fields": "_none_",
-            "docvalue_fields": [DOCUMENT],
-            "track_total_hits": False,
-        }
-        params = {"filter_path": "hits.hits.sort,hits.hits.fields", "allow_partial_search_results": "false"}
-        while document_ids:
-            found = self.server.request("POST", f"/{name}/_search", body, params=params, timeout_s=WRITE_TIMEOUT_S).body
-            hits = found.get("hits", {}).get("hits", [])
-            for hit in hits:
-                held[hit["fields"][DOCUMENT][0]].add(hit["sort"][0])
-            if len(hits) < PAGE:
-                break
-            body["search_after"] = hits[-1]["sort"]
-        return held
 
 
 def _batches(changes: Iterable[IndexChange], size: int) -> Iterator[list[IndexChange]]:

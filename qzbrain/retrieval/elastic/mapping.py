@@ -23,8 +23,8 @@ SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; server fields 1".enco
 _TERMS = {"type": "text", "analyzer": "whitespace", "index_options": "freqs", "norms": True, "similarity": "terms"}
 
 
-def index_body(watermark: int, alias: str) -> dict[str, Any]:
-    """A new index that holds what the outbox told until `watermark`, under an alias of its making.
+def index_body(watermark: int) -> dict[str, Any]:
+    """A new index that holds what the outbox told until `watermark`.
 
     One shard, so that the statistics are those of the whole knowledge base; a copy where there is a second node. Refreshed by its writer
     alone: readers see all of a batch or nothing.
@@ -48,7 +48,6 @@ def index_body(watermark: int, alias: str) -> dict[str, Any]:
                 LENGTH: {"type": "integer", "index": False},
             },
         },
-        "aliases": {alias: {}},
     }
 
 

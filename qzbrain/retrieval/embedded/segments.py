@@ -12,7 +12,7 @@ Upper and lower bytes lie apart: only the few rows in the end are read from the 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _ALIGN = 64
 _BLOCK = 1 << 16
 """Rows at a time: what is in between stays in the core's own cache."""
 _EXACT_ROWS = 2048
+_MERGED_ROWS = 1 << 14
 _WIDEN = 4
 _SETTLED = 10_000
 _OUTGROWN = 8
@@ -68,8 +69,8 @@ def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = 
     scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(32767)).astype(np.float32)
     numbers = np.clip(np.rint(residuals / scales[:, None]), -32767, 32767).astype(np.int16)
     upper, lower = (numbers >> 8).astype(np.int8), (numbers & 255).astype(np.uint8)
-    table = _Table(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, _signs(residuals), upper, lower)
-    return _write(path, name, table, mean_of=len(vectors) if like is None else like.shape.mean_of)
+    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, _signs(residuals).T, [upper], [lower])
+    return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
 def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
@@ -79,32 +80,42 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
     outgrown = first.shape.mean_of < _SETTLED and total > _OUTGROWN * first.shape.mean_of
     if outgrown or any(not np.array_equal(part.mean, first.mean) for part in parts):
         return write(path, name, _joined([part.stored(chosen) for part, chosen in zip(parts, rows, strict=True)]))
-    tables = [part.table(chosen) for part, chosen in zip(parts, rows, strict=True)]
-    columns = [np.concatenate(column) for column in zip(*((x.ids, x.scales, x.owners, x.signs, x.upper, x.lower) for x in tables), strict=True)]
-    ids, scales, owners, signs, upper, lower = columns
-    return _write(path, name, _Table(ids, scales, owners, first.mean, signs, upper, lower), mean_of=first.shape.mean_of)
+    columns = _Columns(
+        ids=np.concatenate([part.ids[chosen] for part, chosen in zip(parts, rows, strict=True)]),
+        scales=np.concatenate([part.scales[chosen] for part, chosen in zip(parts, rows, strict=True)]),
+        owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
+        mean=first.mean,
+        signs=np.concatenate([part.bits[:, chosen] for part, chosen in zip(parts, rows, strict=True)], axis=1),
+        upper=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.upper)),
+        lower=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.lower())),
+    )
+    return _write(path, name, columns, mean_of=first.shape.mean_of)
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _Columns:
+    """What a segment is written from; the large ones come block by block."""
+
     ids: NDArray[np.int64]
     scales: Floats
     owners: NDArray[np.bytes_]
     mean: Floats
     signs: NDArray[np.uint64]
-    upper: NDArray[np.int8]
-    lower: NDArray[np.uint8]
+    upper: Iterable[NDArray[np.int8]]
+    lower: Iterable[NDArray[np.uint8]]
 
 
-def _write(path: Path, name: str, table: _Table, *, mean_of: int) -> Shape:
-    documents, owners = np.unique(table.owners, return_inverse=True)
-    shape = Shape(name, len(table.ids), len(documents), mean_of)
-    offsets = shape.offsets(len(table.mean))
-    parts = [table.ids, table.scales, owners.astype(np.uint32), table.mean, table.signs.T, table.upper, documents.astype("S32"), table.lower]
+def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
+    documents, owners = np.unique(columns.owners, return_inverse=True)
+    shape = Shape(name, len(columns.ids), len(documents), mean_of)
+    offsets = shape.offsets(len(columns.mean))
+    small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean, columns.signs]
+    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.upper, [documents.astype("S32")], columns.lower]
     with path.open("wb") as file:
         for offset, part in zip(offsets, parts, strict=False):
             file.seek(offset)
-            file.write(np.ascontiguousarray(part).data)
+            for block in part:
+                file.write(np.ascontiguousarray(block).data)
         file.truncate(offsets[-1])
         file.flush()
         os.fsync(file.fileno())
@@ -143,10 +154,12 @@ class Segment:
         """Raises OSError or ValueError when the file is not what `shape` says."""
         self.shape, self.dead, self._width = shape, dead, width
         offsets = shape.offsets(width)
-        whole = np.memmap(path, np.uint8, "r")
-        if len(whole) != offsets[-1]:
-            raise ValueError(f"{path}: {len(whole)} bytes instead of {offsets[-1]}")
-        self._file = whole
+        self._file = path.open("rb", buffering=0)
+        size = os.fstat(self._file.fileno()).st_size
+        if size != offsets[-1]:
+            raise ValueError(f"{path}: {size} bytes instead of {offsets[-1]}")
+        self._lower_at = offsets[7]
+        whole = np.memmap(self._file, np.uint8, "r", shape=(self._lower_at,))
 
         def part(number: int, kind: Any, count: int) -> Any:
             size = np.dtype(kind).itemsize * count
@@ -154,13 +167,12 @@ class Segment:
 
         rows, words = shape.rows, words_of(width)
         self.ids: NDArray[np.int64] = part(0, np.int64, rows)
-        self._scales: Floats = part(1, np.float32, rows)
+        self.scales: Floats = part(1, np.float32, rows)
         self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
         self.mean: Floats = part(3, np.float32, width)
-        self._bits: NDArray[np.uint64] = part(4, np.uint64, words * rows).reshape(words, rows)
-        self._upper: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
+        self.bits: NDArray[np.uint64] = part(4, np.uint64, words * rows).reshape(words, rows)
+        self.upper: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
         self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
-        self._lower: NDArray[np.uint8] = part(7, np.uint8, width * rows).reshape(rows, width)
 
     @property
     def live(self) -> int:
@@ -168,7 +180,7 @@ class Segment:
         return self.shape.rows - len(self.dead)
 
     def document(self, row: int) -> str:
-        """Whose chunk this is."""
+        """Whose chunk this row is."""
         return bytes(self._documents[self._owners[row]]).decode()
 
     def rows_of(self, document_ids: Collection[str]) -> Rows:
@@ -200,7 +212,7 @@ class Segment:
         if among <= max(_EXACT_ROWS, candidates):
             return self.all_rows() if rows is None else rows
         asked = _signs((vector - self.mean)[None, :])[0]
-        distances = _distances(self._bits if rows is None else self._bits[:, rows], asked)
+        distances = _distances(self.bits if rows is None else self.bits[:, rows], asked)
         if rows is None and len(self.dead):
             distances[self.dead] = 64 * len(asked) + 1
         reached = np.cumsum(np.bincount(distances, minlength=1))
@@ -212,26 +224,41 @@ class Segment:
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the upper bytes alone: within some .001."""
-        by_bytes: Floats = self._upper[rows].astype(np.float32) @ vector * np.float32(256) + np.float32(128 * vector.sum())
-        return by_bytes * self._scales[rows] + np.float32(self.mean @ vector)
+        by_bytes: Floats = self.upper[rows].astype(np.float32) @ vector * np.float32(256) + np.float32(128 * vector.sum())
+        return by_bytes * self.scales[rows] + np.float32(self.mean @ vector)
 
     def cosines(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows, within some .00001."""
-        bounded: Floats = np.clip((self._numbers(rows) @ vector) * self._scales[rows] + np.float32(self.mean @ vector), -1, 1)
+        bounded: Floats = np.clip((self._numbers(rows) @ vector) * self.scales[rows] + np.float32(self.mean @ vector), -1, 1)
         return bounded
 
     def _numbers(self, rows: Rows) -> Floats:
-        return self._upper[rows].astype(np.float32) * np.float32(256) + self._lower[rows].astype(np.float32)
+        """Both bytes. The lower ones are read, not mapped: a page for each row would stay resident."""
+        width, handle = self._width, self._file.fileno()
+        read = b"".join(os.pread(handle, width, self._lower_at + int(row) * width) for row in rows)
+        lower = np.frombuffer(read, np.uint8).reshape(len(rows), width)
+        return self.upper[rows].astype(np.float32) * np.float32(256) + lower.astype(np.float32)
 
-    def table(self, rows: Rows) -> _Table:
-        """These rows as they are."""
-        signs = np.ascontiguousarray(self._bits[:, rows].T)
-        return _Table(self.ids[rows], self._scales[rows], self._documents[self._owners[rows]], self.mean, signs, self._upper[rows], self._lower[rows])
+    # -- for merging
+
+    def owners(self, rows: Rows) -> NDArray[np.bytes_]:
+        """Document ids of these rows."""
+        return self._documents[self._owners[rows]]
+
+    def lower(self) -> NDArray[np.uint8]:
+        """The lower bytes of all rows, mapped for the moment."""
+        shape = (self.shape.rows, self._width)
+        return np.memmap(self._file, np.uint8, "r", offset=self._lower_at, shape=shape)
+
+    def blocks(self, rows: Rows, column: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """These rows of a column, some at a time."""
+        for start in range(0, len(rows), _MERGED_ROWS):
+            yield column[rows[start : start + _MERGED_ROWS]]
 
     def stored(self, rows: Rows) -> StoredVectors:
         """These rows as they came in, but for quantisation."""
-        vectors = self._numbers(rows) * self._scales[rows, None] + self.mean
-        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self._documents[self._owners[rows]].tolist()], vectors)
+        vectors = self._numbers(rows) * self.scales[rows, None] + self.mean
+        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self.owners(rows).tolist()], vectors)
 
 
 def _joined(parts: Sequence[StoredVectors]) -> StoredVectors:

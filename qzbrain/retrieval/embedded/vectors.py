@@ -39,6 +39,8 @@ PER_HIT = 20
 REFINED = 3
 """For each hit asked for so many are scored by both bytes."""
 COMPACT_ABOVE = 0.25
+COSINE_DIGITS = 6
+"""The order of additions changes the last digits: beyond this many decimals equal vectors would not tie."""
 OPEN_SPACES = 64
 META = "meta.json"
 
@@ -229,17 +231,19 @@ _NONE_DEAD: NDArray[np.int64] = np.array([], np.int64)
 
 def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
     """Runs outside the hub: neither logs nor locks."""
-    found: list[tuple[float, int, Segment, int]] = []
-    candidates = max(CANDIDATES, PER_HIT * top_k)
+    candidates, total = max(CANDIDATES, PER_HIT * top_k), sum(part.shape.rows for part in parts) or 1
+    near: list[tuple[Segment, Rows, Floats]] = []
     for part in parts:
         among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
-        rows = part.nearest(vector, among, candidates)
-        if len(rows) > REFINED * top_k:
-            rows = rows[np.argpartition(-part.estimates(vector, rows), REFINED * top_k)[: REFINED * top_k]]
-        scored = part.cosines(vector, rows)
-        ids = part.ids[rows]
-        best = np.lexsort((ids, -scored))[:top_k]
-        found += [(-float(scored[n]), int(ids[n]), part, int(rows[n])) for n in best]
+        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total))
+        near.append((part, rows, part.estimates(vector, rows)))
+    estimates = np.concatenate([one for _, _, one in near]) if near else np.array([], np.float32)
+    wanted = REFINED * top_k
+    least = np.partition(estimates, len(estimates) - wanted)[len(estimates) - wanted] if len(estimates) > wanted else -np.inf
+    found: list[tuple[float, int, Segment, int]] = []
+    for part, rows, estimated in near:
+        best = rows[estimated >= least]
+        found += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), [part] * len(best), best.tolist(), strict=True)
     found.sort(key=lambda one: one[:2])
     return [DenseHit(chunk_id, part.document(row), -score) for score, chunk_id, part, row in found[:top_k]]
 

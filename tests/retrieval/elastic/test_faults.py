@@ -202,7 +202,7 @@ def block(server: SearchServer, *, on: bool) -> None:
 def test_an_index_without_its_shard_is_told_and_can_be_built_again(index: ElasticIndex, server: SearchServer) -> None:
     index.drop("kb")
     generations = index._generations("kb")
-    body = index_body(3, generations.alias)
+    body = index_body(3) | {"aliases": {generations.alias: {}}}
     body["settings"]["index.routing.allocation.require._name"] = "nowhere"
     assert server.call("PUT", f"/{generations.alias}-{new_id()}?wait_for_active_shards=0", body)[0] == 200
     assert fault(lambda: index.search("kb", "劳动合同", top_k=1)).code == "search_red"

@@ -1,0 +1,229 @@
+"""Vectors on Elasticsearch or OpenSearch: keeps the promises of `retrieval.vectors.VectorIndex`.
+
+One index per space beside that of the words, with generations, alias, lease and watermark as there. Vectors are kept unquantised in an
+HNSW graph; a search looks at so many candidates that its best are the exact ones in practice, and one whose filter leaves no more than it
+asks for is exact. No `_source`: vectors are read from SQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from qzbrain import logs
+from qzbrain.errors import IndexUnavailable, Unavailable
+from qzbrain.retrieval.elastic.bulk import Bulk
+from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
+from qzbrain.retrieval.elastic.generations import Generations
+from qzbrain.retrieval.elastic.held import chunks_of
+from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
+from qzbrain.retrieval.elastic.writing import States, Writing
+from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
+from qzbrain.settings import Settings
+
+log = logs.get(__name__)
+
+VECTOR = "vector"
+SCHEMA_HASH = hashlib.sha256(b"vectors 1").hexdigest()[:12]
+LINKS, EFFORT = 24, 200
+"""Of the graph: edges of a node, candidates when one is added."""
+LEAST_CANDIDATES, MOST_CANDIDATES = 400, 10_000
+CANDIDATES_PER_HIT = 8
+DOCUMENTS_AT_ONCE = 10_000
+COSINE_DIGITS = 6
+_HITS = {"filter_path": "hits.hits._score,hits.hits.fields,timed_out,_shards.failed", "allow_partial_search_results": "false"}
+
+Json = dict[str, Any]
+
+
+class ElasticVectors:
+    """Spaces on the server of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.server = Server(settings)
+        self._prefix = f"{settings.es_index}.vectors"
+        self._states = States(self.server, settings.es_index)
+
+    # -- writing
+
+    def append(self, space_id: str, rows: StoredVectors, *, upto: int) -> None:
+        """See `VectorIndex.append`. Raises IndexUnavailable; Unavailable `vectors_missing` when there is no usable index."""
+        generations = self._generations(space_id)
+        with self._states.writing(space_id) as writing:
+            name, present = self._present(generations, writing)
+            if upto <= present:
+                return
+            bulk = Bulk(self.server, generations.alias, upto, writing.still_mine)
+            _put(bulk, rows, after=present)
+            bulk.flush()
+            self._refresh(generations.alias)
+            writing.finish(name, upto)
+
+    def forget(self, space_id: str, document_ids: Collection[str], *, keep: Collection[int] = ()) -> None:
+        """See `VectorIndex.forget`. Raises IndexUnavailable."""
+        generations = self._generations(space_id)
+        if not document_ids or generations.current() is None:
+            return
+        with self._states.writing(space_id) as writing:
+            name, present = self._present(generations, writing)
+            bulk = Bulk(self.server, generations.alias, max(0, present), writing.still_mine)
+            kept, documents = set(keep), iter(sorted(document_ids))
+            while some := list(islice(documents, DOCUMENTS_AT_ONCE)):
+                for held in chunks_of(self.server, generations.alias, some).values():
+                    for chunk_id in sorted(held - kept):
+                        bulk.delete(chunk_id)
+            bulk.flush()
+            self._refresh(generations.alias)
+            writing.finish(name, present)
+
+    def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
+        """See `VectorIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
+        generations = self._generations(space_id)
+        with self._states.writing(space_id) as writing:
+            current = generations.current()
+            generations.sweep(current.name if current else "")
+            name = generations.new(self._body(width, upto))
+            try:
+                bulk = Bulk(self.server, generations.building, max(0, upto), writing.still_mine)
+                for batch in rows:
+                    _put(bulk, batch, after=-1)
+                bulk.flush()
+                self._refresh(name)
+                writing.still_mine()
+            except BaseException:
+                self._give_up(generations, name)
+                raise
+            generations.use(name)
+            writing.finish(name, upto)
+
+    def drop(self, space_id: str) -> None:
+        """See `VectorIndex.drop`."""
+        generations = self._generations(space_id)
+        if not generations.all() and self._states.read(space_id).version is None:
+            return
+        with self._states.writing(space_id) as writing:
+            generations.sweep("")
+            writing.forget()
+
+    # -- reading
+
+    def upto(self, space_id: str) -> int:
+        """See `VectorIndex.upto`. Raises IndexUnavailable."""
+        current = self._generations(space_id).current()
+        if current is None:
+            return -1
+        state = self._states.read(space_id)
+        return max(current.watermark, state.watermark if state.index == current.name else -1)
+
+    def count(self, space_id: str) -> int:
+        """See `VectorIndex.count`. Raises IndexUnavailable."""
+        reply = self.server.request("GET", f"/{self._generations(space_id).alias}/_count", expected=(404,))
+        return int(reply.body["count"]) if reply.found else 0
+
+    def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
+        """See `VectorIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
+        if top_k < 1:
+            return []
+        candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * top_k))
+        hits = self._nearest(space_id, vector, candidates, _documents(document_ids), size=min(candidates, top_k + LEAST_CANDIDATES))
+        return sorted(hits, key=lambda one: (-one.cosine, one.chunk_id))[:top_k]
+
+    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
+        """See `VectorIndex.cosines`: exact, since the filter leaves no more than are asked for. Raises IndexUnavailable."""
+        found: dict[int, float] = {}
+        for start in range(0, len(chunk_ids), MOST_CANDIDATES):
+            some = [int(one) for one in chunk_ids[start : start + MOST_CANDIDATES]]
+            hits = self._nearest(space_id, vector, len(some), {"terms": {CHUNK: some}}, size=len(some))
+            found.update((hit.chunk_id, hit.cosine) for hit in hits)
+        return found
+
+    # -- steps
+
+    def _generations(self, space_id: str) -> Generations:
+        return Generations(self.server, self._prefix, space_id, SCHEMA_HASH)
+
+    def _present(self, generations: Generations, writing: Writing) -> tuple[str, int]:
+        """The index in use and how far it is. Raises Unavailable `vectors_missing`."""
+        current = generations.current()
+        if current is None:
+            raise Unavailable(
+                "vectors_missing",
+                zh="该知识库在检索服务上没有可用的语义索引，将从数据库重建。",
+                en="This knowledge base has no usable semantic index on the search server; it will be rebuilt from the database.",
+                retry_after_s=5,
+            )
+        return current.name, max(current.watermark, writing.watermark_of(current.name))
+
+    def _refresh(self, name: str) -> None:
+        self.server.request("POST", f"/{name}/_refresh", timeout_s=WRITE_TIMEOUT_S)
+
+    def _give_up(self, generations: Generations, name: str) -> None:
+        try:
+            generations.remove(name)
+        except IndexUnavailable as exc:
+            log.warning("stray_index_left", index=name, code=exc.code)
+
+    def _opensearch(self) -> bool:
+        return self.server.product().name == "opensearch"
+
+    def _body(self, width: int, upto: int) -> Json:
+        """One shard, so that a search's candidates are those of the whole space; refreshed by its writer alone."""
+        settings: Json = {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "-1"}
+        graph = {"m": LINKS, "ef_construction": EFFORT}
+        if self._opensearch():
+            settings["index.knn"] = True
+            field: Json = {
+                "type": "knn_vector",
+                "dimension": width,
+                "method": {"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil", "parameters": graph},
+            }
+        else:
+            field = {"type": "dense_vector", "dims": width, "index": True, "similarity": "cosine", "index_options": {"type": "hnsw", **graph}}
+        return {
+            "settings": settings,
+            "mappings": {
+                "_meta": {"schema": SCHEMA_HASH, "watermark": upto},
+                "_source": {"enabled": False},
+                "dynamic": False,
+                "properties": {CHUNK: {"type": "long"}, DOCUMENT: {"type": "keyword"}, VECTOR: field},
+            },
+        }
+
+    def _nearest(self, space_id: str, vector: Vector, candidates: int, only: Json | None, *, size: int) -> list[DenseHit]:
+        asked = np.asarray(vector, np.float32).tolist()
+        body: Json = {
+            "size": size,
+            "stored_fields": "_none_",
+            "docvalue_fields": [CHUNK, DOCUMENT],
+            "track_total_hits": False,
+            "timeout": f"{int(self.server.timeout_s * 900)}ms",
+        }
+        chosen = {"filter": only} if only is not None else {}
+        if self._opensearch():
+            body["query"] = {"knn": {VECTOR: {"vector": asked, "k": candidates, **chosen}}}
+        else:
+            body["knn"] = {"field": VECTOR, "query_vector": asked, "k": candidates, "num_candidates": candidates, **chosen}
+        reply = self.server.request("POST", f"/{self._generations(space_id).alias}/_search", body, params=_HITS, expected=(404,))
+        hits = reply.body.get("hits", {}).get("hits", []) if reply.found else []
+        return [_hit(hit) for hit in hits]
+
+
+def _hit(hit: Json) -> DenseHit:
+    """Both servers give (1 + cosine) / 2."""
+    fields = hit["fields"]
+    return DenseHit(int(fields[CHUNK][0]), fields[DOCUMENT][0], round(2 * float(hit["_score"]) - 1, COSINE_DIGITS))
+
+
+def _documents(document_ids: Sequence[str] | None) -> Json | None:
+    return None if document_ids is None else {"terms": {DOCUMENT: list(document_ids)}}
+
+
+def _put(bulk: Bulk, rows: StoredVectors, *, after: int) -> None:
+    vectors = np.ascontiguousarray(rows.vectors, np.float32)
+    for chunk_id, document_id, vector in zip(rows.chunk_ids, rows.document_ids, vectors, strict=True):
+        if chunk_id > after:
+            bulk.put(int(chunk_id), {CHUNK: int(chunk_id), DOCUMENT: document_id, VECTOR: vector})
