@@ -1,0 +1,39 @@
+"""The command line of llama.cpp's server, which `llamacpp_serve.py` starts in the engine's environment. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qzbrain.models.engines.base import EngineCommand
+from qzbrain.settings import ModelSettings
+
+LAUNCHER = Path(__file__).with_name("llamacpp_serve.py")
+ALL_LAYERS = 999
+
+
+def command(name: str, model: ModelSettings, *, path: Path, python: Path, state: Path, key: str, devices: str) -> EngineCommand:
+    """`state`: where the launcher tells that it listens. `devices`: GPUs by number, '' for none.
+
+    llama.cpp splits its context across slots, so it is asked for all of them together. GOMP_SPINCOUNT: with all cores busy its threads would
+    spin for each other, at four times the time for one text (2026-11-22).
+    """
+    argv = [
+        str(python), str(LAUNCHER), "--model", str(path), "--alias", model.model or name, "--ctx", str(model.context * model.slots),
+        "--parallel", str(model.slots), "--mode", model.kind, "--state", str(state),
+    ]  # fmt: skip
+    if model.threads:
+        argv += ["--threads", str(model.threads)]
+    if model.pooling:
+        argv += ["--pooling", model.pooling]
+    if devices:
+        argv += ["--ngl", str(ALL_LAYERS)]
+    if model.on_demand:
+        argv += ["--sleep-after", f"{model.sleep_after_s:g}"]
+    environment: dict[str, str | None] = {
+        "QZBRAIN_ENGINE_KEY": key,
+        "GOMP_SPINCOUNT": "2000",
+        "CUDA_VISIBLE_DEVICES": devices,
+        "PYTHONPATH": None,
+        "PYTHONHOME": None,
+    }
+    return EngineCommand((*argv, *model.arguments), environment)

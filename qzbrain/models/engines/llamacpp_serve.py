@@ -1,0 +1,133 @@
+"""llama.cpp's own server out of the xllamacpp wheel: one process, one model, the OpenAI protocol on 127.0.0.1.
+
+Run by the Python of the engine's environment, which need not have anything of qzbrain: only the standard library and xllamacpp are
+imported. Of several that are started for one model, one takes the lock and writes the state file; the others end with code 75. It ends by
+itself when its parent dies, on SIGTERM, and (code 0) when nobody has touched the state file for `--sleep-after` seconds and it is not
+at work. The API key comes in QZBRAIN_ENGINE_KEY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 1.0
+_LOCK_TRIES = 50
+ANOTHER_RUNS = 75
+
+
+def arguments() -> argparse.Namespace:
+    """The command line; `engines/llamacpp.py` builds it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--alias", default="")
+    parser.add_argument("--ctx", type=int, default=4096, help="tokens of all slots together")
+    parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--mode", choices=["chat", "embedding", "rerank"], default="chat")
+    parser.add_argument("--pooling", choices=["mean", "cls", "last"], default=None)
+    parser.add_argument("--ngl", type=int, default=0, help="layers on GPUs")
+    parser.add_argument("--sleep-after", type=float, default=0.0, help="seconds; 0: never")
+    parser.add_argument("--state", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Serve until there is a reason to end."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = os.getppid()
+    given = arguments()
+    lock = _lock(given.state.with_suffix(".lock"))
+    if lock is None:
+        sys.exit(ANOTHER_RUNS)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    server, key = _server(given)
+    _write(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
+    while not ended.wait(_LOOK_S) and os.getppid() == parent and not (given.sleep_after and _unused(given.state, given.sleep_after, server)):
+        pass
+    given.state.unlink(missing_ok=True)
+    os._exit(0)  # without waiting for the server's threads: what they hold is the kernel's to take back
+
+
+def began(pid: int) -> str:
+    """When a process began, in the kernel's ticks: with the pid it names one process for good. '' for one that has ended. Raises OSError."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _lock(path: Path) -> int | None:
+    """The one lock on this engine; None when somebody else keeps it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if path.with_suffix(".json").exists():
+                return None
+            time.sleep(0.02)
+        else:
+            return handle
+    return None
+
+
+def _server(given: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a class of the engine's environment
+    import xllamacpp
+
+    key = os.environ.get("QZBRAIN_ENGINE_KEY", "")
+    params = xllamacpp.CommonParams()
+    params.model.path = given.model
+    params.hostnames = [given.host]
+    params.port = given.port
+    if given.alias:
+        params.model_alias = {given.alias} if isinstance(params.model_alias, (set, frozenset)) else [given.alias]
+    params.n_ctx, params.n_parallel, params.n_gpu_layers = given.ctx, given.parallel, given.ngl
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads or os.cpu_count() or 1
+    params.cont_batching = params.endpoint_metrics = params.endpoint_slots = params.use_jinja = True
+    params.warmup = params.ui = params.fit_params = False
+    if key:
+        params.api_keys = [key]
+    if given.mode != "chat":
+        pooling = xllamacpp.llama_pooling_type
+        params.embedding = True
+        params.n_batch = params.n_ubatch = min(given.ctx // given.parallel, 8192)  # a text must fit into one batch
+        if given.mode == "rerank":
+            params.pooling_type = pooling.LLAMA_POOLING_TYPE_RANK
+        elif given.pooling:
+            params.pooling_type = getattr(pooling, f"LLAMA_POOLING_TYPE_{given.pooling.upper()}")
+    return xllamacpp.Server(params), key
+
+
+def _unused(state: Path, sleep_after_s: float, server) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    try:
+        if time.time() - state.stat().st_mtime < sleep_after_s:
+            return False
+    except OSError:
+        return True
+    at_work = re.search(r"^llamacpp:requests_processing (\d+)", str(server.handle_metrics()), re.MULTILINE)
+    return at_work is None or at_work[1] == "0"
+
+
+def _write(path: Path, state: dict[str, object]) -> None:
+    temporary = path.with_suffix(".new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(state, file)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    main()
