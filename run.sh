@@ -14,5 +14,9 @@ case "${1:-}" in
 esac
 
 ensure_environment "$ROOT/.venv" "$ROOT/requirements.txt"
-[ "${1:-}" != --setup-only ] || exit 0
+if [ "${1:-}" = --setup-only ]; then
+    ensure_embedder again || true
+    exit 0
+fi
+ensure_embedder || true
 exec "$ROOT/.venv/bin/python" "$ROOT/main.py"

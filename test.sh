@@ -84,6 +84,14 @@ checks() {
 
 ensure_environment "$ROOT/.venv-test" "$ROOT/requirements-test.txt"
 BIN=$ROOT/.venv-test/bin
+case "${1:-}" in
+    --checks-only) ;;
+    *)
+        if ! ensure_embedder again && [ "${CI:-}" = true ]; then
+            die "没有内置向量模型，语义检索的测试无法运行；CI 中不允许跳过。" "The built-in embedder is not there, so tests of semantic search cannot run; in CI they must not be skipped."
+        fi
+        ;;
+esac
 export PATH=$BIN:$PATH
 
 case "${1:-}" in

