@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
 from qzbrain.storage.cooperation import offloader
@@ -19,11 +20,17 @@ from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
+    from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.service import KnowledgeService
+    from qzbrain.models.base import Embedder, EngineAddresses
+    from qzbrain.models.courtesy import Courtesy
     from qzbrain.models.registry import ModelRegistry
     from qzbrain.retrieval.base import SearchIndex
     from qzbrain.retrieval.feeder import Feeder
     from qzbrain.retrieval.hybrid import Retriever
+    from qzbrain.retrieval.spaces import Spaces
+    from qzbrain.retrieval.vector_feeder import VectorFeeder
+    from qzbrain.retrieval.vectors import VectorIndex
     from qzbrain.storage.shared import SharedState
 
 
@@ -57,7 +64,55 @@ class Brain:
         """Brings the outbox into the search index."""
         from qzbrain.retrieval.feeder import Feeder
 
-        return Feeder(self.db, self.index)
+        return Feeder(self.db, self.index, self.vector_feeder)
+
+    @cached_property
+    def vectors(self) -> VectorIndex:
+        """The vector store that belongs to the search backend."""
+        from qzbrain.retrieval.backends import vector_index
+
+        return vector_index(self.settings)
+
+    @cached_property
+    def vector_feeder(self) -> VectorFeeder:
+        """Brings vectors from SQL into the store."""
+        from qzbrain.retrieval.vector_feeder import VectorFeeder
+
+        return VectorFeeder(self.db, lambda: self.vectors)
+
+    @cached_property
+    def spaces(self) -> Spaces:
+        """Which vectors a knowledge base has."""
+        from qzbrain.retrieval.spaces import Spaces
+
+        return Spaces(self.db)
+
+    @cached_property
+    def embedder(self) -> Embedder | None:
+        """The embedding model of the settings; None: retrieval by words only."""
+        name = embedder_name(self.settings)
+        model = all_models(self.settings).get(name)
+        if model is None:
+            return None
+        from qzbrain.models.embedders import HttpEmbedder
+
+        return HttpEmbedder(name, model, engine_addresses(self.settings), self.courtesy.note)
+
+    @cached_property
+    def courtesy(self) -> Courtesy:
+        """Lets work in the background step aside for questions."""
+        from qzbrain.models.courtesy import Courtesy
+
+        return Courtesy(self.settings.data / "asked")
+
+    @cached_property
+    def embedding(self) -> Embedding | None:
+        """The job that gives chunks their vectors; None without an embedder."""
+        if embedder_name(self.settings) not in all_models(self.settings):
+            return None
+        from qzbrain.knowledge.embedding import Embedding
+
+        return Embedding(self.db, self.jobs, lambda: self.embedder, lambda: self.vector_feeder, lambda: self.vectors, self.courtesy)
 
     @cached_property
     def knowledge(self) -> KnowledgeService:
@@ -105,6 +160,11 @@ class Brain:
             self.shared.close()
         self.jobs.close()
         self.db.close()
+
+
+def engine_addresses(settings: Settings) -> EngineAddresses | None:
+    """Where this machine's engines listen; None while nothing manages any."""
+    return None
 
 
 def database_of(settings: Settings) -> Database:

@@ -78,11 +78,12 @@ class HttpEmbedder:
         rows = self._embed(self._cut([text], self._habits.query_prefix, deadline), Cancellation(), deadline, pauses=_PAUSES_S[:1])
         if not rows[0].any():
             raise self._unavailable(EngineFault("这个问题得不到向量", "it makes no vector of this question"))
+        vector: Vector = rows[0]
         with self._lock:
-            self._queries[text] = rows[0]
+            self._queries[text] = vector
             if len(self._queries) > _KEPT_QUERIES:
                 self._queries.popitem(last=False)
-        return rows[0]
+        return vector
 
     def embed_passages(self, texts: Sequence[str], cancellation: Cancellation) -> Vector:
         """(len(texts), width) float32, rows of unit length, in order."""
