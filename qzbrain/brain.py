@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
+from qzbrain.errors import NotFound
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.settings import Settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, EngineAddresses
     from qzbrain.models.courtesy import Courtesy
+    from qzbrain.models.embedders import HttpEmbedder
     from qzbrain.models.registry import ModelRegistry
     from qzbrain.retrieval.base import SearchIndex
     from qzbrain.retrieval.feeder import Feeder
@@ -44,6 +46,7 @@ class Brain:
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)
         self.jobs = self._job_runner()
+        self._embedders: dict[str, HttpEmbedder] = {}
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:
@@ -91,12 +94,28 @@ class Brain:
     def embedder(self) -> Embedder | None:
         """The embedding model of the settings; None: retrieval by words only."""
         name = embedder_name(self.settings)
-        model = all_models(self.settings).get(name)
-        if model is None:
-            return None
-        from qzbrain.models.embedders import HttpEmbedder
+        return self._embedder(name) if name in all_models(self.settings) else None
 
-        return HttpEmbedder(name, model, engine_addresses(self.settings), self.courtesy.note)
+    def embedder_of(self, name: str) -> HttpEmbedder:
+        """An embedding model by its name, `auto` for that of the settings. Raises NotFound."""
+        known = all_models(self.settings)
+        name = embedder_name(self.settings) if name == "auto" else name
+        if name not in known or known[name].kind != "embedding":
+            raise NotFound(
+                "model_not_found",
+                zh=f"没有向量模型“{name[:80]}”。向量模型在 config.toml 的 [models.名称] 中以 kind = \"embedding\" 配置。",
+                en=f'There is no embedding model "{name[:80]}". They are configured in config.toml as [models.NAME] with kind = "embedding".',
+                param="model",
+            )
+        return self._embedder(name)
+
+    def _embedder(self, name: str) -> HttpEmbedder:
+        if name not in self._embedders:
+            from qzbrain.models.embedders import HttpEmbedder
+
+            model = all_models(self.settings)[name]
+            self._embedders[name] = HttpEmbedder(name, model, engine_addresses(self.settings), self.courtesy.note)
+        return self._embedders[name]
 
     @cached_property
     def courtesy(self) -> Courtesy:

@@ -17,6 +17,7 @@ from qzbrain import logs
 from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.knowledge.reembedding import estimated_weights, judge
+from qzbrain.knowledge.semantics import submit_embedding, wrong_embedder
 from qzbrain.models.base import Cancellation, Embedder, EmbeddingProfile
 from qzbrain.models.courtesy import Courtesy
 from qzbrain.retrieval.space_rows import SpaceRows
@@ -24,14 +25,13 @@ from qzbrain.retrieval.spaces import Manifest, Space, known_weights
 from qzbrain.retrieval.vector_feeder import VectorFeeder
 from qzbrain.retrieval.vectors import VectorIndex
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import chunks, jobs, knowledge_bases, vector_spaces
+from qzbrain.storage.tables import chunks, knowledge_bases, vector_spaces
 
 if TYPE_CHECKING:
     from qzbrain.models.base import Vector
 
 log = logs.get(__name__)
 
-KIND = "embed"
 _COMMIT_CHUNKS = 64
 _BRING_CHUNKS = 1024
 _REQUEST_CHARS = 700
@@ -39,15 +39,6 @@ _REQUEST_CHARS = 700
 _QUIET_S = 1.0
 """Nobody has asked for so long: full speed. Else one text at a time, each after a pause of this length, so that the work still ends."""
 _PAUSE_STEP_S = 0.1
-
-
-def submit_embedding(connection: Connection, runner: LeaseRunner, kb_id: str, payload: dict[str, Any] | None = None) -> str:
-    """See that a knowledge base's chunks get their vectors; a job that waits or runs already will do. Returns the job's id."""
-    query = select(jobs.c.id, jobs.c.payload).where(jobs.c.kb_id == kb_id, jobs.c.kind == KIND, jobs.c.status.in_(("pending", "running")))
-    for row in connection.execute(query):
-        if payload is None or row.payload == payload:
-            return str(row.id)
-    return runner.submit(connection, KIND, kb_id=kb_id, payload=payload)
 
 
 class Embedding:
@@ -252,17 +243,6 @@ def mismatch(space: Space, name: str, profile: EmbeddingProfile) -> Conflict | N
     if same and same_embedder(space.manifest.fingerprint, profile.fingerprint):
         return None
     return wrong_embedder(space, name, profile.width)
-
-
-def wrong_embedder(space: Space, name: str, width: int) -> Conflict:
-    """The vectors of a knowledge base come from another embedder."""
-    return Conflict(
-        "wrong_embedder",
-        zh=f"该知识库的向量由 {space.embedder}（{space.width} 维）生成，与当前的 {name}（{width} 维）不一致，暂不用于语义检索。"
-        "请运行 qzbrain kb reembed 知识库 重新向量化，或在 QZBRAIN_EMBEDDER 中改回原来的模型。",
-        en=f"The vectors of this knowledge base are of {space.embedder} ({space.width} wide) and do not fit {name} ({width} wide) as it is now, so they are "
-        "not searched. Run qzbrain kb reembed KB, or set QZBRAIN_EMBEDDER back to the model before.",
-    )
 
 
 def not_better(figures: dict[str, Any]) -> Conflict:

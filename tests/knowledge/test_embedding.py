@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import func, select, update
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import Caller
+from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.settings import ROOT, Settings
 from qzbrain.storage.tables import chunks, jobs, vector_spaces, vectors
 from qzbrain.worker import Workplace
@@ -63,10 +65,13 @@ def add(brain: Brain, names: list[str]) -> dict[str, str]:
 def work(brain: Brain, until: Callable[[], bool] | None = None, seconds: float = 30.0) -> None:
     """Be the worker until `until()`, by default until no job is left."""
     deadline = time.monotonic() + seconds
+    over = False
 
     def done() -> bool:
+        nonlocal over
         assert time.monotonic() < deadline, "the work did not end in time"
-        return until() if until is not None else not open_jobs(brain)
+        over = over or (until() if until is not None else not open_jobs(brain))  # yes stays yes: what stops is given back
+        return over
 
     Workplace(brain).run(done)
 
@@ -208,7 +213,7 @@ def test_a_worker_killed_in_the_middle_goes_on_where_it_was(embedding: Brain, en
     environment = {**os.environ, "QZBRAIN_DATA": str(embedding.settings.data), "QZBRAIN_EMBEDDER": "tiny"}
     worker = subprocess.Popen([sys.executable, "-m", "qzbrain.worker"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: 0 < counts(embedding)[1])
+        wait_until(lambda: counts(embedding)[1] > 0)
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
@@ -246,3 +251,90 @@ def test_without_an_embedder_nothing_is_embedded_and_numpy_stays_out(tmp_path: P
         "assert brain.embedding is None and 'numpy' not in sys.modules and 'qzbrain.knowledge.embedding' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=60)
+
+
+def state(brain: Brain) -> dict[str, Any]:
+    """The knowledge base's `manifest`."""
+    return dict(brain.knowledge.knowledge_base(me(brain), "rules").manifest)
+
+
+def test_the_knowledge_base_tells_its_state(embedding: Brain, engine: EmbeddingEngine, make_settings: Callable[..., Settings]) -> None:
+    assert state(embedding)["state"] == "none"
+    add(embedding, list(TEXTS))
+    work(embedding, lambda: open_jobs(embedding) == ["embed"])
+    assert state(embedding)["state"] == "building"
+    work(embedding)
+    shown = state(embedding)
+    assert (shown["state"], shown["embedder"], shown["progress"], shown["reason"]) == ("active", "tiny", None, None)
+    assert shown["width"] == embedding.spaces.active(kb_id(embedding)).width  # type: ignore[union-attr]
+    other = build(make_settings(**with_embedder(engine, "other")))
+    assert state(other)["state"] == "refused" and "kb reembed" in state(other)["reason"]["en"]
+    other.close()
+    without = build(make_settings())
+    assert state(without)["reason"]["code"] == "no_embedder"
+    without.close()
+
+
+def test_embedding_anew_with_another_model_takes_over_and_can_be_undone(
+    embedding: Brain, engine: EmbeddingEngine, make_settings: Callable[..., Settings]
+) -> None:
+    add(embedding, list(TEXTS))
+    work(embedding)
+    first = embedding.spaces.active(kb_id(embedding))
+    other = build(make_settings(**with_embedder(engine, "other")))
+    try:
+        job = other.knowledge.reembed(me(other), "rules")
+        work(other)
+        assert other.knowledge.job(me(other), job).status == "done"
+        second = other.spaces.active(kb_id(other))
+        assert first is not None and second is not None and second.embedder == "other" and not second.refused
+        assert other.vectors.count(second.id) == counts(other)[0]
+        with pytest.raises(Conflict):
+            other.knowledge.roll_back(me(other), "rules")  # its model is not the one in use
+    finally:
+        other.close()
+    add(embedding, ["新制度"])
+    embedding.knowledge.roll_back(me(embedding), "rules")
+    work(embedding)
+    back = embedding.spaces.active(kb_id(embedding))
+    assert back is not None and back.id == first.id and not back.refused
+    assert embedding.vectors.count(back.id) == counts(embedding)[0], "what was added meanwhile has its vector there too"
+
+
+def test_embedding_anew_with_the_same_model_is_judged_first(embedding: Brain) -> None:
+    add(embedding, list(TEXTS))
+    work(embedding)
+    job = embedding.knowledge.reembed(me(embedding), "rules")
+    work(embedding, lambda: embedding.knowledge.job(me(embedding), job).status == "running")
+    add(embedding, ["新制度"])
+    work(embedding)
+    result = embedding.knowledge.job(me(embedding), job).result
+    assert result is not None and result["evaluation"]["questions"] > 0 and result["evaluation"]["new"] >= result["evaluation"]["old"] > 0
+    space = embedding.spaces.active(kb_id(embedding))
+    assert space is not None and embedding.vectors.count(space.id) == counts(embedding)[0]
+
+
+def test_another_embedder_than_the_one_in_use_is_not_taken_for_embedding_anew(embedding: Brain) -> None:
+    with pytest.raises(InvalidRequest, match="QZBRAIN_EMBEDDER=bge-m3"):
+        embedding.knowledge.reembed(me(embedding), "rules", embedder="bge-m3")
+    with pytest.raises(Conflict, match="no vectors to go back to"):
+        embedding.knowledge.roll_back(me(embedding), "rules")
+
+
+def test_a_cancelled_fill_stops_and_a_retry_ends_it(embedding: Brain) -> None:
+    add(embedding, [f"规定{x}" for x in range(30)])
+    work(embedding, lambda: open_jobs(embedding) == ["embed"])
+    job = embedding.db.rows(select(jobs.c.id).where(jobs.c.kind == "embed"))[0].id
+    cancelled: list[str] = []
+
+    def until() -> bool:
+        begun = embedding.db.rows(select(jobs.c.id).where(jobs.c.id == job, jobs.c.progress_done > 0))
+        if begun and not cancelled:
+            cancelled.append(embedding.knowledge.cancel_job(me(embedding), job).id)
+        return bool(cancelled) and not open_jobs(embedding)
+
+    work(embedding, until)
+    assert counts(embedding)[1] < counts(embedding)[0]
+    embedding.knowledge.retry_job(me(embedding), job)
+    work(embedding)
+    assert counts(embedding)[1] == counts(embedding)[0]
