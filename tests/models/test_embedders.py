@@ -153,7 +153,7 @@ def test_a_full_engine_is_asked_again(scripted: Callable[[Faulty], HttpEmbedder]
 
 def test_an_engine_that_is_away_is_named_with_what_to_do(engine: EmbeddingEngine) -> None:
     settings = ModelSettings(engine="external", base_url="http://127.0.0.1:9/v1", kind="embedding")
-    with pytest.raises(EngineUnavailable, match="The embedding model away is not available.*qzbrain model list"):
+    with pytest.raises(EngineUnavailable, match=r"The embedding model away is not available.*qzbrain model list"):
         HttpEmbedder("away", settings).embed_query("采购", timeout_s=1)
 
 

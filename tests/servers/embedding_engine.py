@@ -59,6 +59,12 @@ class EmbeddingEngine:
             self._process = None
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def base_url(self) -> str:
         """Where it listens or listened."""
         return f"{self._url}/v1"
