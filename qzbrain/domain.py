@@ -213,7 +213,7 @@ class SourceScore:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One passage found. `confidence` in 0..1: how much of the question's terms, by weight, it covers, and, where it has a vector, means: see docs/retrieval.md."""
+    """One passage found. `confidence` in 0..1: how much of the question's terms, by weight, it covers and, where it has a vector, how near it is in meaning."""
 
     chunk_id: int
     document_id: str
