@@ -48,15 +48,16 @@ class RegisteredModel:
         self._known_until = 0.0 if self._client else float("inf")
 
     def generate(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
-        """See ChatModel; remembers whether the engine worked."""
+        """See ChatModel; remembers whether the engine worked. One that is full says nothing about that: see `report`."""
         if self._client is None:
             raise _no_local_engine(self.name)
         try:
             yield from self._client.generate(generation, cancellation)
         except EngineUnavailable as exc:
-            self._learn(None if exc.request_refused else exc)
+            if not exc.engine_full:
+                self.report(None if exc.request_refused else exc)
             raise
-        self._learn(None)
+        self.report(None)
 
     def failure(self) -> EngineUnavailable | None:
         """Why the engine is away, None when it is there. What is older than ten seconds is found out by connecting (0.5 s at most)."""
@@ -64,12 +65,13 @@ class RegisteredModel:
             try:
                 self._client.probe(min(PROBE_TIMEOUT_S, self.settings.connect_timeout_s))
             except EngineUnavailable as exc:
-                self._learn(exc)
+                self.report(exc)
             else:
-                self._learn(None)
+                self.report(None)
         return self._failure
 
-    def _learn(self, failure: EngineUnavailable | None) -> None:
+    def report(self, failure: EngineUnavailable | None) -> None:
+        """The engine worked (None), or did not. Believed for ten seconds: `auto` passes over one that failed."""
         self._failure = failure
         self._known_until = time.monotonic() + HEALTH_KEPT_S
 
