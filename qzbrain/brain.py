@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
+from qzbrain.errors import NotFound
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.models.catalog import all_models, embedder_name, reranker_name
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
 from qzbrain.storage.cooperation import offloader
@@ -19,11 +21,21 @@ from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
+    from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.service import KnowledgeService
+    from qzbrain.models.base import Embedder, Reranker
+    from qzbrain.models.courtesy import Courtesy
+    from qzbrain.models.embedders import HttpEmbedder
+    from qzbrain.models.engines.on_demand import OnDemandEngines
     from qzbrain.models.registry import ModelRegistry
+    from qzbrain.models.rerankers import HttpReranker
     from qzbrain.retrieval.base import SearchIndex
+    from qzbrain.retrieval.dense import Dense
     from qzbrain.retrieval.feeder import Feeder
     from qzbrain.retrieval.hybrid import Retriever
+    from qzbrain.retrieval.spaces import Spaces
+    from qzbrain.retrieval.vector_feeder import VectorFeeder
+    from qzbrain.retrieval.vectors import VectorIndex
     from qzbrain.storage.shared import SharedState
 
 
@@ -37,6 +49,7 @@ class Brain:
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)
         self.jobs = self._job_runner()
+        self._embedders: dict[str, HttpEmbedder] = {}
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:
@@ -57,7 +70,78 @@ class Brain:
         """Brings the outbox into the search index."""
         from qzbrain.retrieval.feeder import Feeder
 
-        return Feeder(self.db, self.index)
+        return Feeder(self.db, self.index, self.vector_feeder)
+
+    @cached_property
+    def vectors(self) -> VectorIndex:
+        """The vector store that belongs to the search backend."""
+        from qzbrain.retrieval.backends import vector_index
+
+        return vector_index(self.settings)
+
+    @cached_property
+    def vector_feeder(self) -> VectorFeeder:
+        """Brings vectors from SQL into the store."""
+        from qzbrain.retrieval.vector_feeder import VectorFeeder
+
+        return VectorFeeder(self.db, lambda: self.vectors)
+
+    @cached_property
+    def spaces(self) -> Spaces:
+        """Which vectors a knowledge base has."""
+        from qzbrain.retrieval.spaces import Spaces
+
+        return Spaces(self.db)
+
+    @cached_property
+    def embedder(self) -> Embedder | None:
+        """The embedding model of the settings; None: retrieval by words only."""
+        name = embedder_name(self.settings)
+        return self._embedder(name) if name in all_models(self.settings) else None
+
+    def embedder_of(self, name: str) -> HttpEmbedder:
+        """An embedding model by its name, `auto` for that of the settings. Raises NotFound."""
+        known = all_models(self.settings)
+        name = embedder_name(self.settings) if name == "auto" else name
+        if name not in known or known[name].kind != "embedding":
+            raise NotFound(
+                "model_not_found",
+                zh=f"没有向量模型“{name[:80]}”。向量模型在 config.toml 的 [models.名称] 中以 kind = \"embedding\" 配置。",
+                en=f'There is no embedding model "{name[:80]}". They are configured in config.toml as [models.NAME] with kind = "embedding".',
+                param="model",
+            )
+        return self._embedder(name)
+
+    @cached_property
+    def engines(self) -> OnDemandEngines:
+        """The engines of this machine that the first call starts."""
+        from qzbrain.models.engines.on_demand import OnDemandEngines
+
+        return OnDemandEngines(self.settings)
+
+    def _embedder(self, name: str) -> HttpEmbedder:
+        if name not in self._embedders:
+            from qzbrain.models.embedders import HttpEmbedder
+
+            model = all_models(self.settings)[name]
+            self._embedders[name] = HttpEmbedder(name, model, self.engines, self.courtesy.note)
+        return self._embedders[name]
+
+    @cached_property
+    def courtesy(self) -> Courtesy:
+        """Lets work in the background step aside for questions."""
+        from qzbrain.models.courtesy import Courtesy
+
+        return Courtesy(self.settings.data / "asked")
+
+    @cached_property
+    def embedding(self) -> Embedding | None:
+        """The job that gives chunks their vectors; None without an embedder."""
+        if embedder_name(self.settings) not in all_models(self.settings):
+            return None
+        from qzbrain.knowledge.embedding import Embedding
+
+        return Embedding(self.db, self.jobs, lambda: self.embedder, lambda: self.vector_feeder, lambda: self.vectors, self.courtesy)
 
     @cached_property
     def knowledge(self) -> KnowledgeService:
@@ -72,14 +156,43 @@ class Brain:
         from qzbrain.retrieval.hybrid import Retriever
         from qzbrain.retrieval.mending import Mending
 
-        return Retriever(self.db, self.index, self.settings, Mending(self.db, self.jobs).report)
+        report = Mending(self.db, self.jobs).report
+        return Retriever(self.db, self.index, self.settings, report, dense=self._dense(), reranker=self.reranker)
+
+    def _dense(self) -> Dense | None:
+        if self.embedder is None:
+            return None
+        from qzbrain.retrieval.dense import Dense
+
+        return Dense(self.spaces, lambda: self.vectors, self.embedder)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The reranker of the settings; None: the order of retrieval stands."""
+        name = reranker_name(self.settings)
+        return self.reranker_of(name) if name in all_models(self.settings) else None
+
+    def reranker_of(self, name: str) -> HttpReranker:
+        """A reranker by its name, `auto` for that of the settings. Raises NotFound."""
+        known = all_models(self.settings)
+        name = reranker_name(self.settings) if name == "auto" else name
+        if name not in known or known[name].kind != "rerank":
+            raise NotFound(
+                "model_not_found",
+                zh=f"没有重排模型“{name[:80]}”。重排模型在 config.toml 的 [models.名称] 中以 kind = \"rerank\" 配置。",
+                en=f'There is no reranker "{name[:80]}". They are configured in config.toml as [models.NAME] with kind = "rerank".',
+                param="model",
+            )
+        from qzbrain.models.rerankers import HttpReranker
+
+        return HttpReranker(name, known[name], self.engines)
 
     @cached_property
     def models(self) -> ModelRegistry:
         """The chat models of the configuration, and the built-in one."""
         from qzbrain.models.registry import ModelRegistry
 
-        return ModelRegistry(self.settings)
+        return ModelRegistry(self.settings, self.engines)
 
     @cached_property
     def shared(self) -> SharedState:
@@ -103,6 +216,8 @@ class Brain:
         """Give connections back."""
         if "shared" in self.__dict__:
             self.shared.close()
+        if "engines" in self.__dict__:
+            self.engines.close()
         self.jobs.close()
         self.db.close()
 

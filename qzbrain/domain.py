@@ -213,7 +213,7 @@ class SourceScore:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One passage found. `confidence` in 0..1: idf-weighted share of the question's terms that the passage covers."""
+    """One passage found. `confidence` in 0..1: how much of the question's terms, by weight, it covers, and, where it has a vector, means: see docs/retrieval.md."""
 
     chunk_id: int
     document_id: str
@@ -234,6 +234,8 @@ class Hit:
 
 
 LEXICAL_PART = "lexical"
+SEMANTIC_PART = "semantic"
+RERANK_PART = "rerank"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from qzbrain import logs
 from qzbrain.brain import Brain, build
@@ -62,7 +62,7 @@ class Workplace:
         _use_one_heap()
         self._brain = brain
         self._reader = Reader(brain.settings)
-        pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader)
+        pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, self._embed_later)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
@@ -70,6 +70,8 @@ class Workplace:
             "index": purge.index_kind,
             "purge": purge.kind,
         }
+        if brain.embedding is not None:
+            self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 
     def run(self, stop: Stop, *, idle: Callable[[float], None] | None = None) -> None:
         """Do jobs until `stop()`; `idle` is told for how many seconds there has been nothing to do."""
@@ -83,6 +85,7 @@ class Workplace:
         """What is done before the first job."""
         self._sweep()
         self._renew_indexes(stop)
+        self._embed_missing()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
@@ -94,6 +97,17 @@ class Workplace:
     def close(self) -> None:
         """End the reading child."""
         self._reader.close()
+
+    def _embed_later(self, connection: Connection, kb_id: str) -> None:
+        if self._brain.embedding is not None:
+            self._brain.embedding.submit(connection, kb_id)
+
+    def _embed_missing(self) -> None:
+        if self._brain.embedding is not None:
+            try:
+                self._brain.embedding.submit_missing()
+            except BrainError as exc:
+                log.warning("embedding_not_begun", code=exc.code)
 
     def _sweep(self) -> None:
         try:

@@ -35,7 +35,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
     """Settings over `tmp_path/data`, with overrides by name."""
 
     def make(**overrides: object) -> Settings:
-        return Settings(**{"qzbrain_data": tmp_path / "data", **overrides})
+        return Settings(**{"qzbrain_data": tmp_path / "data", "qzbrain_embedder": "none", **overrides})
 
     return make
 

@@ -42,7 +42,7 @@ class RunningBrain:
         data.mkdir(parents=True, exist_ok=True)
         self.log = data.parent / f"{data.name}.log"
         outer = {key: value for key, value in os.environ.items() if not key.startswith("QZBRAIN_")}
-        self.environment = {**outer, "QZBRAIN_DATA": str(data), "QZBRAIN_PORT": str(self.port), "QZBRAIN_LANG": "zh"}
+        self.environment = {**outer, "QZBRAIN_DATA": str(data), "QZBRAIN_PORT": str(self.port), "QZBRAIN_LANG": "zh", "QZBRAIN_EMBEDDER": "none"}
         if config:
             (data / "config.toml").write_text(config, encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None

@@ -10,7 +10,7 @@ import typer
 
 from qzbrain.cli import adding
 from qzbrain.cli.session import open_brain, work_until
-from qzbrain.cli.terminal import Json, note, result, result_json, t, table
+from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t, table
 from qzbrain.domain import JobRecord, KnowledgeBase
 from qzbrain.errors import Conflict
 from qzbrain.web import render
@@ -45,7 +45,7 @@ def create(
             without_evidence=without_evidence,
         )
     if json:
-        result_json(render.knowledge_base(made))
+        result_json(render.knowledge_base(made, LANG))
     else:
         result(t(f"已建立知识库 {made.name}。添加文档：qzbrain kb add {made.name} 路径", f"Made {made.name}. Add documents: qzbrain kb add {made.name} PATH"))
 
@@ -62,7 +62,7 @@ def show(json: Json = False) -> None:
             found.extend(page.data)
     if json:
         for one in found:
-            result_json(render.knowledge_base(one))
+            result_json(render.knowledge_base(one, LANG))
     elif found:
         headings = [t("名称", "name"), t("标题", "title"), t("文档", "documents"), t("就绪", "ready"), t("失败", "failed"), t("段落", "chunks")]
         table(headings, [[x.name, x.title, str(x.documents.total), str(x.documents.ready), str(x.documents.failed), str(x.chunks)] for x in found])
@@ -136,6 +136,42 @@ def reindex(kb: Name, json: Json = False) -> None:
         result(t("索引已重建。", "The index is rebuilt.") if job.status == "done" else t(job.reason_zh or "", job.reason_en or ""))
     if job.status != "done":
         raise typer.Exit(1)
+
+
+@app.command(help=t("重新向量化：在现用向量之外另建一份，检索效果不差时切换。", "Make the vectors anew beside those in use."))
+def reembed(
+    kb: Name,
+    embedder: Annotated[str | None, typer.Option(help=t("应为当前使用的向量模型", "The embedder that is meant: the one in use"))] = None,
+    force: Annotated[bool, typer.Option("--force", help=t("效果更差也切换", "Change over even when they find less"))] = False,
+    wait: Annotated[bool, typer.Option("--wait", help=t("等待完成", "Wait until it is done"))] = False,
+    json: Json = False,
+) -> None:
+    """Make the vectors of a knowledge base anew."""
+    with open_brain() as (brain, caller):
+        job_id = brain.knowledge.reembed(caller, kb, embedder=embedder, force=force)
+        if wait:
+            work_until(brain, lambda: _settled_or_waits(brain.knowledge.job(caller, job_id)))
+        job = brain.knowledge.job(caller, job_id)
+    reason = t(job.reason_zh or "", job.reason_en or "")
+    if json:
+        result_json({"job_id": job_id, "status": job.status, "reason": reason or None, "result": job.result})
+    elif not wait:
+        result(t("已开始重新向量化，进度见 qzbrain kb list --json。", "The vectors are being made anew; qzbrain kb list --json shows how far it is."))
+    else:
+        result(t("已切换到新的向量。", "The new vectors are in use.") if job.status == "done" else reason)
+    if wait and job.status != "done":
+        raise typer.Exit(1)
+
+
+@app.command(help=t("恢复上一次重新向量化之前的向量。", "Go back to the vectors before the last embedding anew."))
+def rollback(kb: Name, json: Json = False) -> None:
+    """Go back to the vectors before."""
+    with open_brain() as (brain, caller):
+        found = brain.knowledge.roll_back(caller, kb)
+    if json:
+        result_json(render.knowledge_base(found, LANG))
+    else:
+        result(t("已恢复之前的向量。", "The vectors before are in use again."))
 
 
 def _settled_or_waits(job: JobRecord) -> bool:

@@ -44,10 +44,15 @@ _ANY_DUE = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_after 
 """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
 _IS_DUE = _ANY_DUE.where(jobs.c.id == bindparam("job_id"))
 """Asked for every message of a broker; that of a job done with others, as most are in a rush, costs this look-up."""
+_OTHER_DUE = _ANY_DUE.where(jobs.c.kind != bindparam("kind"))
 
 
 class Stopping(Exception):
     """The worker is asked to end: handlers let it pass, and their jobs are given back untouched."""
+
+
+class GiveWay(Exception):
+    """A long job of low priority steps aside for others that are due: it is given back as if never tried, and goes on after them."""
 
 
 BatchHandler = Callable[[Sequence["Lease"]], None]
@@ -66,12 +71,16 @@ def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> Non
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How jobs of one kind are done, at most `batch` at a time. `waits`: what follows a job that goes back because of something it waits out."""
+    """How jobs of one kind are done, at most `batch` at a time. `waits`: what follows a job that goes back because of something it waits out.
+
+    `last`: done only while no job of another kind is due; its handler calls `Lease.give_way` between its steps.
+    """
 
     handle: BatchHandler
     failed: FailureHook = _nothing_follows
     batch: int = 1
     waits: FailureHook = _nothing_follows
+    last: bool = False
 
 
 class Lease:
@@ -89,14 +98,25 @@ class Lease:
         if self._runner.beat_is_due():
             self._runner.extend(self.job.id, {})
 
-    def progress(self, stage: str, done: int, total: int, unit: str) -> None:
-        """Show where the work stands, at most twice a second but each new stage at once. Raises Cancelled, Stopping."""
+    def give_way(self) -> None:
+        """Raises GiveWay when a job of a kind that goes before this one's is due."""
+        if self._runner.others_due(self.job.kind):
+            raise GiveWay
+
+    def progress(self, stage: str, done: int, total: int, unit: str, result: Mapping[str, Any] | None = None) -> None:
+        """Show where the work stands, at most twice a second but each new stage at once; `result`: what can be said of it so far.
+
+        Raises Cancelled, Stopping.
+        """
         self._runner.check_stop()
         now = time.monotonic()
         if stage == self._stage and now - self._shown < _BEAT_S and done < total:
             return
         self._stage, self._shown = stage, now
-        self._runner.extend(self.job.id, {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit})
+        shown: dict[str, Any] = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
+        if result is not None:
+            shown["result"] = dict(result)
+        self._runner.extend(self.job.id, shown)
 
     def show(self, connection: Connection, stage: str, done: int, total: int, unit: str) -> None:
         """As `progress`, in the caller's transaction, each time."""
@@ -121,6 +141,7 @@ class LeaseRunner(JobRows):
         self._stop: Callable[[], bool] = lambda: False
         self._swept = self._beaten = 0.0
         self._any_due, self._is_due = database.prepared(_ANY_DUE), database.prepared(_IS_DUE)
+        self._other_due = database.prepared(_OTHER_DUE)
         self.owner = new_owner()
 
     # -- for the worker
@@ -168,7 +189,8 @@ class LeaseRunner(JobRows):
         if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(now=self._clock())):
             return []
         due = self._due(kinds)
-        oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.id).limit(1)
+        last = [name for name, kind in kinds.items() if kind.last]
+        oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.kind.in_(last), jobs.c.id).limit(1)
         if job_id:
             oldest = oldest.where(jobs.c.id == job_id)
         with self._db.write() as connection:
@@ -195,6 +217,10 @@ class LeaseRunner(JobRows):
     def due(self, kinds: Mapping[str, Kind], limit: int) -> list[str]:
         """Ids of the jobs that could be claimed now, oldest first."""
         return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
+
+    def others_due(self, kind: str) -> bool:
+        """Whether a job of another kind could be claimed now."""
+        return bool(self._other_due(now=self._clock(), kind=kind))
 
     def _due(self, kinds: Mapping[str, Kind]) -> ColumnElement[bool]:
         return (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
@@ -244,7 +270,7 @@ class LeaseRunner(JobRows):
         logs.bind(job_id=leases[0].job.id if len(leases) == 1 else "")
         try:
             kind.handle(leases)
-        except (Stopping, KeyboardInterrupt) as exc:
+        except (Stopping, GiveWay, KeyboardInterrupt) as exc:
             self._give_back(leases)
             if isinstance(exc, KeyboardInterrupt):
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -14,6 +14,7 @@ from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
 from qzbrain.knowledge.removal import remove_documents, submit_purge
+from qzbrain.knowledge.semantics import Semantics
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import documents, jobs, knowledge_bases, outbox
 
@@ -30,8 +31,8 @@ _counted = (
 class KnowledgeBases:
     """The knowledge bases of the brain, as a caller may see and change them."""
 
-    def __init__(self, database: Database, access: Access, runner: LeaseRunner) -> None:
-        self._db, self._access, self._jobs = database, access, runner
+    def __init__(self, database: Database, access: Access, runner: LeaseRunner, semantics: Semantics) -> None:
+        self._db, self._access, self._jobs, self._semantics = database, access, runner, semantics
 
     def create(
         self,
@@ -121,6 +122,16 @@ class KnowledgeBases:
         with self._db.write(durable=True) as connection:
             return self._jobs.submit(connection, "index", kb_id=ref.id)
 
+    def reembed(self, caller: Caller, name_or_id: str, *, embedder: str | None = None, force: bool = False) -> str:
+        """Make the vectors of a knowledge base anew, beside those in use; see `Semantics`. Raises NotFound, Conflict, InvalidRequest."""
+        return self._semantics.reembed(self.writable(caller, name_or_id), embedder=embedder, force=force)
+
+    def roll_back(self, caller: Caller, name_or_id: str) -> KnowledgeBase:
+        """Go back to the vectors before. Raises NotFound, Conflict."""
+        ref = self.writable(caller, name_or_id)
+        self._semantics.roll_back(ref)
+        return self.knowledge_base(caller, ref.id)
+
     def writable(self, caller: Caller, name_or_id: str) -> KbRef:
         """A knowledge base that the caller may change. Raises NotFound, PermissionRefused."""
         ref = self.resolve(caller, [name_or_id])[0]
@@ -132,7 +143,8 @@ class KnowledgeBases:
         counts: dict[str, list[Row[Any]]] = {}
         for row in self._db.rows(_counted.where(documents.c.kb_id.in_([x.id for x in rows]))):
             counts.setdefault(row.kb_id, []).append(row)
-        return [_knowledge_base(row, counts.get(row.id, [])) for row in rows]
+        meaning = self._semantics.of([x.id for x in rows])
+        return [_knowledge_base(row, counts.get(row.id, []), meaning[row.id]) for row in rows]
 
     def _write_named(self, statement: Any, name: str) -> None:
         try:
@@ -177,7 +189,7 @@ def _checked(**given: str) -> dict[str, str]:
     return values
 
 
-def _knowledge_base(row: Row[Any], counted: Sequence[Row[Any]]) -> KnowledgeBase:
+def _knowledge_base(row: Row[Any], counted: Sequence[Row[Any]], meaning: Mapping[str, Any]) -> KnowledgeBase:
     by_status = {x.status: x.documents for x in counted}
     counts = DocumentCounts(
         total=sum(by_status.values()),
@@ -185,5 +197,5 @@ def _knowledge_base(row: Row[Any], counted: Sequence[Row[Any]]) -> KnowledgeBase
         failed=by_status.get("failed", 0),
         pending=by_status.get("pending", 0) + by_status.get("running", 0),
     )
-    fields = {name: getattr(row, name) for name in KnowledgeBase.__dataclass_fields__ if name not in ("documents", "chunks")}
-    return KnowledgeBase(**fields, documents=counts, chunks=sum(x.chunks for x in counted))
+    fields = {name: getattr(row, name) for name in KnowledgeBase.__dataclass_fields__ if name not in ("documents", "chunks", "manifest")}
+    return KnowledgeBase(**fields, manifest={**row.manifest, **meaning}, documents=counts, chunks=sum(x.chunks for x in counted))

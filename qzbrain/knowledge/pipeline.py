@@ -45,8 +45,11 @@ class Owner(Protocol):
 class Pipeline:
     """Reads, stores and indexes. For one thread."""
 
-    def __init__(self, database: Database, feeder: Callable[[], Feeder], reader: Reader) -> None:
-        self._db, self._feeder, self._reader = database, feeder, reader
+    def __init__(
+        self, database: Database, feeder: Callable[[], Feeder], reader: Reader, follow: Callable[[Connection, str], None] = lambda _c, _kb_id: None
+    ) -> None:
+        """`follow`: called in the transaction that makes documents of a knowledge base ready: what comes after is submitted there."""
+        self._db, self._feeder, self._reader, self._follow = database, feeder, reader, follow
 
     def ready(self) -> None:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
@@ -84,6 +87,7 @@ class Pipeline:
                 still = owner.wanted(connection, [request.document_id for request, _ in kept])
                 mark_ready(connection, still)
                 owner.ready(connection, sorted(still))
+                self._follow(connection, kb_id)
 
 
 class _Batch:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox
+from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox, vectors
 
 
 def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
@@ -24,7 +24,8 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
 
 
 def forget_content(connection: Connection, document_ids: Sequence[str], *, texts: bool = True) -> None:
-    """Delete documents' chunks, and their texts, not the documents."""
+    """Delete documents' chunks with their vectors, and their texts, not the documents."""
+    connection.execute(delete(vectors).where(vectors.c.document_id.in_(document_ids)))
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))

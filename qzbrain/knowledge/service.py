@@ -14,6 +14,7 @@ from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
 from qzbrain.knowledge.documents import Documents
 from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
+from qzbrain.knowledge.semantics import Semantics
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -24,7 +25,7 @@ class KnowledgeService(KnowledgeBases, Documents):
     """What the web and the command line use."""
 
     def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
-        KnowledgeBases.__init__(self, database, access, runner)
+        KnowledgeBases.__init__(self, database, access, runner, Semantics(database, runner, settings))
         Documents.__init__(self, database, files, access, runner, settings)
 
     def jobs(self, caller: Caller, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:

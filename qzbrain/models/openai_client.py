@@ -10,9 +10,9 @@ import orjson
 
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation, Generation, Piece
-from qzbrain.models.faults import EngineFault, shortened
+from qzbrain.models.faults import EngineFault
 from qzbrain.models.reply import Reply
-from qzbrain.models.sse import StreamDecoder, error_text
+from qzbrain.models.sse import StreamDecoder, said_by
 from qzbrain.models.transport import Address, Transport
 from qzbrain.settings import ModelSettings
 
@@ -105,7 +105,7 @@ class OpenAIChatModel:
             body = body or str(exc).encode()  # what came is enough to quote
         finally:
             self._transport.release(reply, finished=reply.complete)
-        said = _engine_message(body)
+        said = said_by(body)
         retry_after = int(reply.retry_after) if reply.retry_after.isdecimal() else None
         status = reply.status
         return EngineFault(f"引擎返回 HTTP {status}：{said}", f"the engine replied HTTP {status}: {said}", status=status, retry_after_s=retry_after)
@@ -130,11 +130,3 @@ class OpenAIChatModel:
             limit_s = settings.total_timeout_s
             return EngineFault(f"回答超过了 {limit_s:g} 秒的总时限", f"the answer took longer than {limit_s:g} s")
         return EngineFault(f"超过 {settings.idle_timeout_s:g} 秒没有新内容", f"nothing new came for {settings.idle_timeout_s:g} s")
-
-
-def _engine_message(body: bytes) -> str:
-    try:
-        return error_text(orjson.loads(body)) or shortened(body.decode("utf-8", "replace"))
-    except orjson.JSONDecodeError:
-        return shortened(body.decode("utf-8", "replace"))
-

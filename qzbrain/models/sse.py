@@ -177,6 +177,14 @@ def error_text(body: Any) -> str:
     return shortened(str(text)) if text else ""
 
 
+def said_by(body: bytes) -> str:
+    """What a body with an error status says, whatever it is."""
+    try:
+        return error_text(orjson.loads(body)) or shortened(body.decode("utf-8", "replace"))
+    except orjson.JSONDecodeError:
+        return shortened(body.decode("utf-8", "replace"))
+
+
 def _bounded(data: bytes) -> bytes:
     if len(data) > LONGEST_EVENT_BYTES:
         raise EngineFault(f"单个事件超过 {LONGEST_EVENT_BYTES >> 20} MiB", f"one event is longer than {LONGEST_EVENT_BYTES >> 20} MiB")

@@ -207,7 +207,7 @@ def _copy_table(reading: Connection, target: Database, table: Table[Any], steps:
     chars = 0
     for row in _streamed(reading, wanted if last is None else wanted.where(key > last), table):
         batch.append(dict(row._mapping))
-        chars += sum(len(x) for x in row if isinstance(x, str))
+        chars += sum(len(x) for x in row if isinstance(x, str | bytes))
         if len(batch) >= _BATCH_ROWS or chars >= _BATCH_CHARS:
             _insert(target, table, batch, steps)
             batch, chars = [], 0
@@ -246,7 +246,7 @@ def _checksum(connection: Connection, table: Table[Any], steps: _Steps | None) -
     digest = hashlib.blake2b(digest_size=16)
     (key,) = table.primary_key
     for row in _streamed(connection, select(table).order_by(key), table):
-        digest.update(orjson.dumps(tuple(row), option=orjson.OPT_SORT_KEYS))
+        digest.update(orjson.dumps(tuple(row), default=bytes.hex, option=orjson.OPT_SORT_KEYS))
         if steps is not None:
             steps.add(1)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from qzbrain.errors import BrainError, IndexUnavailable
+from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.ops.finding import Finding
 from qzbrain.retrieval.backends import search_index
 from qzbrain.settings import Settings
@@ -113,6 +114,32 @@ def _behind(settings: Settings, connection: Connection) -> Finding:
     return Finding.warn("index_progress", 7, title, shown, advice)
 
 
+def _meaning(settings: Settings, connection: Connection) -> Finding:
+    """Spaces of another embedder are not searched; those that lack vectors are being filled."""
+    title, wanted = ("语义检索", "search by meaning"), embedder_name(settings)
+    if not wanted:
+        shown = ("没有向量模型，仅按字词检索", "no embedder; retrieval is by words only")
+        return Finding.skip("semantic", 7, title, shown, ("./run.sh --setup-only，或设置 QZBRAIN_EMBEDDER", "./run.sh --setup-only, or set QZBRAIN_EMBEDDER"))
+    if wanted not in all_models(settings):
+        shown = (f"没有配置模型 {wanted}", f"the model {wanted} is not configured")
+        return Finding.fail("semantic", 7, title, shown, (f"在 config.toml 中添加 [models.{wanted}]", f"add [models.{wanted}] to config.toml"))
+    rows = connection.exec_driver_sql(
+        "SELECT k.name, s.embedder, s.reason_code, s.embedded_upto, MAX(c.id) FROM knowledge_bases k JOIN chunks c ON c.kb_id = k.id"
+        " LEFT JOIN vector_spaces s ON s.kb_id = k.id AND s.status = 'active' GROUP BY k.name, s.embedder, s.reason_code, s.embedded_upto ORDER BY k.name"
+    ).fetchall()
+    refused = [name for name, embedder, reason, _, _ in rows if embedder is not None and (embedder != wanted or reason)]
+    missing = [name for name, embedder, _, upto, last in rows if embedder is None or (name not in refused and upto < last)]
+    if refused:
+        names = ", ".join(refused[:5])
+        shown = (f"向量由其他模型生成：{names}", f"vectors of another model: {names}")
+        return Finding.fail("semantic", 7, title, shown, (f"qzbrain kb reembed {refused[0]}", f"qzbrain kb reembed {refused[0]}"))
+    if missing:
+        names = ", ".join(missing[:5])
+        shown = (f"正在生成向量：{names}", f"vectors are being made: {names}")
+        return Finding.warn("semantic", 7, title, shown, ("GET /api/jobs 查看进度与原因", "GET /api/jobs shows how far it is, and what it waits for"))
+    return Finding.ok("semantic", 7, title, (f"{wanted}，{len(rows)} 个知识库", f"{wanted}, {len(rows)} knowledge bases"))
+
+
 def _queue(settings: Settings, connection: Connection) -> Finding:
     title = ("任务队列", "queue")
     counts = {row[0]: int(row[1]) for row in connection.exec_driver_sql("SELECT status, COUNT(*) FROM jobs GROUP BY status")}
@@ -142,4 +169,5 @@ _file_integrity = _with_database(_integrity, "database", 1, "数据库完整性"
 revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
 index = _with_database(_index, "index", 7, "检索索引", "search index")
 behind = _with_database(_behind, "index_progress", 7, "索引进度", "index progress")
+meaning = _with_database(_meaning, "semantic", 7, "语义检索", "search by meaning")
 queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

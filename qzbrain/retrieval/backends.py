@@ -11,8 +11,9 @@ from qzbrain.retrieval.vectors import VectorIndex
 from qzbrain.settings import Settings
 
 BACKENDS = {"embedded": "qzbrain.retrieval.embedded.lexical:at_home", "elastic": "qzbrain.retrieval.elastic.index:ElasticIndex"}
-VECTOR_BACKENDS = {"embedded": "qzbrain.retrieval.embedded.vectors:at_home", "elastic": "qzbrain.retrieval.elastic.vectors:ElasticVectors"}
 """What makes each of them from the settings."""
+VECTORS = {"embedded": "qzbrain.retrieval.embedded.vectors:at_home", "elastic": "qzbrain.retrieval.elastic.vectors:ElasticVectors"}
+"""The vector store that goes with each of them."""
 
 
 def chosen(settings: Settings) -> str:
@@ -22,17 +23,17 @@ def chosen(settings: Settings) -> str:
 
 def search_index(settings: Settings) -> SearchIndex:
     """The backend that the settings choose."""
-    index: SearchIndex = _made(BACKENDS, settings)
-    return index
+    made: SearchIndex = _maker(BACKENDS[chosen(settings)])(settings)
+    return made
 
 
 def vector_index(settings: Settings) -> VectorIndex:
-    """The vector backend that goes with it."""
-    index: VectorIndex = _made(VECTOR_BACKENDS, settings)
-    return index
+    """The vector store that the settings choose."""
+    made: VectorIndex = _maker(VECTORS[chosen(settings)])(settings)
+    return made
 
 
-def _made(backends: dict[str, str], settings: Settings) -> Any:
-    module, _, name = backends[chosen(settings)].partition(":")
+def _maker(named: str) -> Callable[[Settings], Any]:
+    module, _, name = named.partition(":")
     make: Callable[[Settings], Any] = getattr(import_module(module), name)
-    return make(settings)
+    return make

@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import Row, bindparam, delete, func, select
 
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.retrieval.vector_feeder import VectorFeeder
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, outbox
 
@@ -53,9 +54,11 @@ _CHUNKS = (
 class Feeder:
     """One per process that writes indexes. Calls for one knowledge base must not overlap: the second raises Unavailable."""
 
-    def __init__(self, database: Database, index: SearchIndex) -> None:
+    def __init__(self, database: Database, index: SearchIndex, vectors: VectorFeeder | None = None) -> None:
+        """`vectors`: told of the documents that changed, so that the vector store forgets what is gone."""
         self._db = database
         self._index = index
+        self._vectors = vectors
 
     def ready(self) -> None:
         """Raises IndexUnavailable when the index cannot be fed now."""
@@ -70,12 +73,15 @@ class Feeder:
         dropped = self._db.rows(_DROPPED, {"kb": kb_id})
         if dropped:
             self._index.drop(kb_id)
+            if self._vectors is not None:
+                self._vectors.drop(kb_id)
             return self._prune(kb_id, dropped[0].seq)
         if self.ensure(kb_id, tokens=tokens):
             return self._prune(kb_id, self._index.watermark(kb_id))
         rows = self._db.rows(_PENDING, {"kb": kb_id, "after": self._index.watermark(kb_id)})
         if rows:
             touched = list(dict.fromkeys(row.document_id for row in rows))
+            self._forget_vectors(kb_id, touched)
             self._index.apply(kb_id, self._changes(touched, tokens), watermark=rows[-1].seq)
             if self._index.deleted_share(kb_id) >= WORTH_COMPACTING:
                 self.rebuild(kb_id)
@@ -94,9 +100,15 @@ class Feeder:
         Rows that come meanwhile have a higher seq than the watermark taken at the start, and are applied by the next `catch_up`.
         """
         watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
+        self._forget_vectors(kb_id, [row.document_id for row in self._db.rows(_PENDING, {"kb": kb_id, "after": 0})])
         ids = [row.id for row in self._db.rows(_DOCUMENTS, {"kb": kb_id})]
         self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
         return self._index.chunk_count(kb_id)
+
+    def _forget_vectors(self, kb_id: str, document_ids: Sequence[str]) -> None:
+        """Before the watermark moves: what is killed after it would not be told again."""
+        if self._vectors is not None and document_ids:
+            self._vectors.forget(kb_id, list(dict.fromkeys(document_ids)))
 
     def _puts(self, ids: Sequence[str], progress: Progress | None, tokens: Tokens | None) -> Iterator[IndexChange]:
         for done, change in enumerate(self._changes(ids, tokens), 1):

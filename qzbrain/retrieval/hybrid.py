@@ -1,6 +1,6 @@
-"""Joint retrieval: articles named by number first, then what the index ranks best, filled with text and place from SQL.
+"""Joint retrieval: articles named by number first, then what words and meaning find together, filled with text and place from SQL.
 
-Merging several knowledge bases: raw scores of different statistics do not compare, coverage does. So each knowledge base's hits keep
+Merging several knowledge bases: raw scores of different statistics do not compare, confidence does. So each knowledge base's hits keep
 their own order and their scores are scaled to its best hit, times that hit's confidence: the base that covers more of the question leads.
 A hit whose row is gone (deleted a moment ago) is dropped; more is fetched to keep `top_k`.
 While an index's server is away, articles named by number are still found, and the result says what could not be searched.
@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 from sqlalchemy import bindparam, select
 
 from qzbrain import logs
-from qzbrain.domain import LEXICAL_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
-from qzbrain.errors import IndexUnavailable
+from qzbrain.domain import LEXICAL_PART, RERANK_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
+from qzbrain.errors import EngineUnavailable, IndexUnavailable
+from qzbrain.models.base import Reranker
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
+from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
+from qzbrain.retrieval.fusion import DEPTH, Certainty, FusedHit, fused
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
@@ -30,9 +33,10 @@ log = logs.get(__name__)
 Mode = Literal["auto", "lexical", "semantic", "hybrid"]
 
 SPARE = 5
+RERANKED = 30
+"""Of the best so many are given to a reranker."""
 BLOCK = 16
 """Rows looked up at once: a list of fixed length, so that the statement can be prepared."""
-_NO_SEMANTIC = Degraded("semantic", "no embedding model is configured; searched by words")
 _NO_INDEX = "the search index of knowledge base {} is missing or being rebuilt"
 _IDS = [f"id{n}" for n in range(BLOCK)]
 
@@ -70,59 +74,113 @@ class _Candidate:
 class Retriever:
     """Searches what a scope allows."""
 
-    def __init__(self, database: Database, index: SearchIndex, settings: Settings, report_missing: Callable[[str], None] = lambda _kb_id: None) -> None:
-        """`report_missing` is told of each knowledge base that a search found without a usable index."""
+    def __init__(
+        self,
+        database: Database,
+        index: SearchIndex,
+        settings: Settings,
+        report_missing: Callable[[str], None] = lambda _kb_id: None,
+        *,
+        dense: Dense | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        """`report_missing` is told of each knowledge base that a search found without a usable index. `dense`: None searches by words alone."""
         self._report_missing = report_missing
         self._rows = database.prepared(_ROWS)
         self._any_chunk = database.prepared(_HAS_CHUNKS)
         self._index = index
+        self._dense, self._reranker = dense, reranker
+        self._rerank_timeout_s = settings.rerank_timeout_s
         self._references = References(database, index)
         self._threshold = settings.answer_threshold
 
     def search(self, query: SearchQuery, scope: ReadScope) -> SearchResult:
-        """Best first; the same question over the same knowledge gives the same hits. A question without content words finds nothing."""
+        """Best first; the same question over the same knowledge gives the same hits. By words alone, one without content words finds nothing."""
         started = time.perf_counter()
-        degraded = [_NO_SEMANTIC] if query.mode in ("semantic", "hybrid") else []
         named = self._references.find(query.text, scope)
-        wanted = query.top_k + SPARE
+        meaning = self._meaning(query, scope)
+        reranked = self._reranker is not None and query.mode != "lexical"
+        shown = max(query.top_k, RERANKED) if reranked else query.top_k
+        wanted = shown + SPARE
         hits: list[Hit] = []
         away: dict[str, IndexUnavailable] = {}
         while True:
-            candidates, exhausted = self._candidates(query.text, scope, named, wanted, away)
-            hits = self._filled(candidates, scope, query)
-            if len(hits) >= query.top_k or exhausted or wanted > 8 * query.top_k:
+            candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
+            hits = self._filled(candidates, scope, query, shown)
+            if len(hits) >= shown or exhausted or wanted > 8 * shown:
                 break
             wanted *= 3
+        degraded = [*meaning.degraded]
+        if reranked:
+            hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
         answered = {c.kb_id for c in candidates if "lexical" in c.sources}
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
 
+    def _meaning(self, query: SearchQuery, scope: ReadScope) -> Meaning:
+        if query.mode == "lexical":
+            return Meaning()
+        asked_for = query.mode != "auto"
+        return self._dense.meaning(query.text, scope.kb_ids, asked_for=asked_for) if self._dense else without_embedder(asked_for=asked_for)
+
     def _candidates(
-        self, text: str, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable]
+        self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning
     ) -> tuple[list[_Candidate], bool]:
-        """Named articles, then lexical hits; and whether the indexes have no more to give. `away` takes the knowledge bases that gave none."""
-        found: list[tuple[float, str, LexicalHit]] = []
+        """Named articles, then the others; and whether the indexes have no more to give. `away` takes the knowledge bases that gave none."""
+        found: list[tuple[float, str, FusedHit]] = []
         exhausted = True
         for kb_id in scope.kb_ids:
-            try:
-                hits = [] if kb_id in away else self._index.search(kb_id, text, top_k=wanted, document_ids=scope.document_ids)
-            except IndexUnavailable as exc:
-                hits, away[kb_id] = [], exc
-            exhausted = exhausted and len(hits) < wanted
+            hits, over = self._of_base(kb_id, query, scope, wanted, away, meaning, refers=bool(named))
+            exhausted = exhausted and over
             found += _scaled(kb_id, hits, alone=len(scope.kb_ids) == 1)
         found.sort(key=lambda one: (-one[0], one[2].chunk_id))
-        lexical = {
-            hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, {"lexical": SourceScore(rank, hit.score)})
-            for rank, (score, kb_id, hit) in enumerate(found, 1)
-        }
+        ranked = {hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, _sources(hit)) for score, kb_id, hit in found}
         above = found[0][0] if found else 0.0
-        first = [_referenced(rank, hit, lexical.pop(hit.chunk_id, None), above) for rank, hit in enumerate(named, 1)]
-        return first + list(lexical.values()), exhausted
+        first = [_referenced(rank, hit, ranked.pop(hit.chunk_id, None), above) for rank, hit in enumerate(named, 1)]
+        return first + list(ranked.values()), exhausted
 
-    def _filled(self, candidates: Sequence[_Candidate], scope: ReadScope, query: SearchQuery) -> list[Hit]:
-        """The first `top_k` candidates whose rows are there and in scope."""
+    def _of_base(
+        self, kb_id: str, query: SearchQuery, scope: ReadScope, wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning, *, refers: bool
+    ) -> tuple[list[FusedHit], bool]:
+        """One knowledge base's hits in their order, and whether there are no more. `refers`: the question names an article."""
+        depth = max(wanted, DEPTH) if kb_id in meaning.spaces else wanted
+        near = self._dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids) if self._dense else []
+        space = meaning.spaces.get(kb_id)  # asked for after the search, which may have found it unusable
+        words: list[LexicalHit] = []
+        if kb_id not in away and (space is None or query.mode != "semantic"):
+            try:
+                words = self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
+            except IndexUnavailable as exc:
+                away[kb_id] = exc
+        over = len(words) < depth and len(near) < depth
+        if space is None:
+            return [FusedHit(x.chunk_id, x.document_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
+        manifest = space.manifest
+        weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight
+        certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
+        return fused(words, near, weight=weight, certainty=certainty, has_vector=lambda one: one <= space.embedded_upto), over
+
+    def _reranked(self, question: str, hits: Sequence[Hit], degraded: list[Degraded]) -> list[Hit]:
+        """Named articles stay first; the rest in the reranker's order, ties in the order before. When it fails, all as they were."""
+        reranker = self._reranker
+        rest = [hit for hit in hits if "reference" not in hit.sources]
+        if reranker is None or len(rest) < 2:
+            return list(hits)
+        try:
+            scores = reranker.rerank(question, [hit.text for hit in rest], timeout_s=self._rerank_timeout_s)
+        except EngineUnavailable as exc:
+            log.warning("not_reranked", code=exc.code, reason=exc.en)
+            degraded.append(Degraded(RERANK_PART, exc.en))
+            return list(hits)
+        order = sorted(range(len(rest)), key=lambda n: -scores[n])
+        places = {n: rank for rank, n in enumerate(order, 1)}
+        judged = [replace(hit, sources={**hit.sources, "rerank": SourceScore(places[n], scores[n])}) for n, hit in enumerate(rest)]
+        return [*(hit for hit in hits if "reference" in hit.sources), *(judged[n] for n in order)]
+
+    def _filled(self, candidates: Sequence[_Candidate], scope: ReadScope, query: SearchQuery, most: int) -> list[Hit]:
+        """The first `most` candidates whose rows are there and in scope."""
         least = query.min_confidence or 0.0
         wanted = [c for c in candidates if c.confidence >= least]
         hits: list[Hit] = []
@@ -131,9 +189,9 @@ class Retriever:
             ids = [c.chunk_id for c in block] + [block[0].chunk_id] * (BLOCK - len(block))
             rows = {row[0]: row for row in self._rows(**dict(zip(_IDS, ids, strict=True)))}
             hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and rows[c.chunk_id][2] in scope.kb_ids]
-            if len(hits) >= query.top_k:
+            if len(hits) >= most:
                 break
-        return hits[: query.top_k]
+        return hits[:most]
 
     def _unusable(self, kb_ids: Sequence[str], away: dict[str, IndexUnavailable]) -> list[Degraded]:
         """What of these knowledge bases could not be searched: their server is away, or they have chunks and no index."""
@@ -152,16 +210,21 @@ class Retriever:
         return [Degraded(LEXICAL_PART, reason) for reason in reasons]
 
 
-def _scaled(kb_id: str, hits: Sequence[LexicalHit], *, alone: bool) -> list[tuple[float, str, LexicalHit]]:
+def _scaled(kb_id: str, hits: Sequence[FusedHit], *, alone: bool) -> list[tuple[float, str, FusedHit]]:
     best = max((hit.score for hit in hits), default=0.0)
     lead = 1.0 if alone or not best else max(hit.confidence for hit in hits) / best
     return [(hit.score * lead, kb_id, hit) for hit in hits]
 
 
-def _referenced(rank: int, hit: ReferenceHit, lexical: _Candidate | None, above: float) -> _Candidate:
-    """A named article stands above every lexical hit, whose best score is `above`; its lexical view is kept where there is one."""
-    sources = {"reference": SourceScore(rank, hit.confidence), **(lexical.sources if lexical else {})}
-    return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, max(hit.confidence, lexical.confidence if lexical else 0.0), sources)
+def _sources(hit: FusedHit) -> dict[str, SourceScore]:
+    found = {"lexical": hit.lexical, "semantic": hit.semantic}
+    return {name: SourceScore(*one) for name, one in found.items() if one is not None}
+
+
+def _referenced(rank: int, hit: ReferenceHit, found: _Candidate | None, above: float) -> _Candidate:
+    """A named article stands above every other hit, whose best score is `above`; its other views are kept where there are some."""
+    sources = {"reference": SourceScore(rank, hit.confidence), **(found.sources if found else {})}
+    return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, max(hit.confidence, found.confidence if found else 0.0), sources)
 
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:

@@ -12,8 +12,19 @@ from sqlalchemy import bindparam, select
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import vector_spaces
 
+KNOWN: Mapping[str, Mapping[str, float]] = {
+    "multilingual-e5-small": {"weight": 0.6, "reference_weight": 0.1, "cosine_floor": 0.75, "cosine_span": 0.2},
+}
+"""How the vectors of known models count, by what their name contains in lower case. Of others the cosines are estimated from their vectors."""
+
 _ACTIVE = select(
-    vector_spaces.c.id, vector_spaces.c.kb_id, vector_spaces.c.embedder, vector_spaces.c.width, vector_spaces.c.manifest, vector_spaces.c.embedded_upto
+    vector_spaces.c.id,
+    vector_spaces.c.kb_id,
+    vector_spaces.c.embedder,
+    vector_spaces.c.width,
+    vector_spaces.c.manifest,
+    vector_spaces.c.embedded_upto,
+    vector_spaces.c.reason_code,
 ).where(vector_spaces.c.kb_id == bindparam("kb"), vector_spaces.c.status == "active")
 
 
@@ -49,7 +60,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """One embedder's view of one knowledge base. `embedded_upto`: chunks with higher ids have no vector yet."""
+    """One embedder's view of one knowledge base. `embedded_upto`: chunks with higher ids have no vector yet.
+
+    `refused`: the embedder that is there now is not the one that made these vectors; it must not be searched with.
+    """
 
     id: str
     kb_id: str
@@ -57,6 +71,7 @@ class Space:
     width: int
     manifest: Manifest
     embedded_upto: int
+    refused: bool = False
 
 
 class Spaces:
@@ -70,5 +85,12 @@ class Spaces:
         rows = self._active(kb=kb_id)
         if not rows:
             return None
-        space_id, kb, embedder, width, manifest, upto = rows[0]
-        return Space(space_id, kb, embedder, width, Manifest.of(orjson.loads(manifest) if isinstance(manifest, str | bytes) else manifest), upto)
+        space_id, kb, embedder, width, manifest, upto, reason = rows[0]
+        column = orjson.loads(manifest) if isinstance(manifest, str | bytes) else manifest
+        return Space(space_id, kb, embedder, width, Manifest.of(column), upto, reason is not None)
+
+
+def known_weights(name: str) -> Mapping[str, float] | None:
+    """How the vectors of a known model count; None of an unknown one."""
+    plain = name.lower().replace("_", "-")
+    return next((values for part, values in KNOWN.items() if part in plain), None)

@@ -55,26 +55,45 @@ def _knowledge_bases(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def create_knowledge_base(body: schemas.KnowledgeBaseCreate) -> Response:
         """Make a knowledge base."""
-        return reply(render.knowledge_base(brain.knowledge.create(caller(brain.access), **body.model_dump())), 201)
+        who = caller(brain.access)
+        return reply(render.knowledge_base(brain.knowledge.create(who, **body.model_dump()), who.lang), 201)
 
     @api.get("/knowledge-bases", responses={"200": replies.page_of(replies.KnowledgeBaseReply)})
     @validated
     def list_knowledge_bases(query: schemas.ListQuery) -> Response:
         """Knowledge bases, by name."""
-        return reply(render.page(brain.knowledge.knowledge_bases(caller(brain.access), query.limit, query.after), render.knowledge_base))
+        who = caller(brain.access)
+        found = brain.knowledge.knowledge_bases(who, query.limit, query.after)
+        return reply(render.page(found, lambda one: render.knowledge_base(one, who.lang)))
 
     @api.get("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseReply})
     @validated
     def get_knowledge_base(path: schemas.KnowledgeBasePath) -> Response:
         """One knowledge base with its counts."""
-        return reply(render.knowledge_base(brain.knowledge.knowledge_base(caller(brain.access), path.kb)))
+        who = caller(brain.access)
+        return reply(render.knowledge_base(brain.knowledge.knowledge_base(who, path.kb), who.lang))
 
     @api.patch("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseReply, "409": replies.ErrorReply})
     @validated
     def update_knowledge_base(path: schemas.KnowledgeBasePath, body: schemas.KnowledgeBaseUpdate) -> Response:
         """Change name, title, description or what happens without evidence."""
         changes = body.model_dump(exclude_none=True)
-        return reply(render.knowledge_base(brain.knowledge.update(caller(brain.access), path.kb, **changes)))
+        who = caller(brain.access)
+        return reply(render.knowledge_base(brain.knowledge.update(who, path.kb, **changes), who.lang))
+
+    @api.post("/knowledge-bases/<kb>/reembed", responses={"202": replies.JobStarted, "409": replies.ErrorReply})
+    @validated
+    def reembed(path: schemas.KnowledgeBasePath, body: schemas.ReembedBody) -> Response:
+        """Make its vectors anew beside those in use; they take their place when they find no less, or with `force`."""
+        job_id = brain.knowledge.reembed(caller(brain.access), path.kb, embedder=body.embedder, force=body.force)
+        return reply({"job_id": job_id}, 202)
+
+    @api.post("/knowledge-bases/<kb>/rollback", responses={"200": replies.KnowledgeBaseReply, "409": replies.ErrorReply})
+    @validated
+    def roll_back(path: schemas.KnowledgeBasePath) -> Response:
+        """Go back to the vectors before the last embedding anew."""
+        who = caller(brain.access)
+        return reply(render.knowledge_base(brain.knowledge.roll_back(who, path.kb), who.lang))
 
     @api.delete("/knowledge-bases/<kb>", responses={"204": None})
     @validated

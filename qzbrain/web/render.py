@@ -30,9 +30,12 @@ def page(found: Page[T], show: Callable[[T], Json]) -> Json:
     return {"data": [show(item) for item in found.data], "has_more": found.has_more, "next": found.next}
 
 
-def knowledge_base(kb: KnowledgeBase) -> Json:
-    """A knowledge base with its counts."""
+def knowledge_base(kb: KnowledgeBase, lang: Lang) -> Json:
+    """A knowledge base with its counts, and how far its search by meaning is."""
     counts = kb.documents
+    manifest: Json = dict(kb.manifest)
+    if reason := manifest.get("reason"):
+        manifest["reason"] = {"code": reason["code"], "message": reason[lang]}
     return {
         "id": kb.id,
         "name": kb.name,
@@ -43,7 +46,7 @@ def knowledge_base(kb: KnowledgeBase) -> Json:
         "without_evidence": kb.without_evidence,
         "documents": {"total": counts.total, "ready": counts.ready, "failed": counts.failed, "pending": counts.pending},
         "chunks": kb.chunks,
-        "manifest": kb.manifest,
+        "manifest": manifest,
         "created_at": kb.created_at,
     }
 

@@ -306,3 +306,49 @@ class MessageReply(BaseModel):
 def page_of(model: type[BaseModel]) -> type[BaseModel]:
     """`{"data", "has_more", "next"}` over `model`."""
     return create_model(model.__name__.replace("Reply", "") + "Page", data=(list[model], ...), has_more=(bool, ...), next=(str | None, ...))  # type: ignore[valid-type]
+
+
+class JobStarted(BaseModel):
+    """Work that goes on in the background: `GET /api/jobs`."""
+
+    job_id: str
+
+
+class OneEmbedding(BaseModel):
+    """One vector of unit length: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingsUsage(BaseModel):
+    """Tokens, by estimate: they are not the same for every engine."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsReply(BaseModel):
+    """OpenAI's reply."""
+
+    object: Literal["list"]
+    model: str
+    data: list[OneEmbedding]
+    usage: EmbeddingsUsage
+
+
+class RankedDocument(BaseModel):
+    """One text's place: `index` into the request's documents."""
+
+    index: int
+    relevance_score: float
+    document: dict[str, str] | None = None
+
+
+class RerankReply(BaseModel):
+    """Best first; scores 0..1."""
+
+    model: str
+    results: list[RankedDocument]
+    usage: dict[str, int]

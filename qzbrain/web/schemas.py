@@ -91,6 +91,13 @@ class KnowledgeBaseCreate(Strict):
     without_evidence: Literal["refuse", "model"] = Field("refuse", description="What happens to a question without evidence.")
 
 
+class ReembedBody(Strict):
+    """How to make the vectors of a knowledge base anew."""
+
+    embedder: Name | None = Field(None, description="The model that is meant; refused when it is not the one in use.")
+    force: bool = Field(False, description="Use the new vectors even when they find less.")
+
+
 class KnowledgeBaseUpdate(Strict):
     """What to change of a knowledge base."""
 
@@ -222,3 +229,23 @@ class SocketResume(SocketStop):
     """Socket.IO `chat:resume`."""
 
     after_seq: int = Field(-1, ge=-1)
+
+
+class EmbeddingsBody(BaseModel):
+    """OpenAI's request for vectors. Other fields are ignored."""
+
+    input: str | list[Any] = Field(description="A text, or a list of texts.")
+    model: Name = Field("auto", description="An embedding model's name, or `auto`: the one that retrieval uses.")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, description="Only the model's own width.")
+    input_type: Literal["query", "passage"] = Field("passage", description="Which of the model's prefixes stands before each text.")
+
+
+class RerankBody(BaseModel):
+    """Jina's and Cohere's request for a reranking. Other fields are ignored."""
+
+    query: str = Field(min_length=1, max_length=20_000)
+    documents: list[str | dict[str, Any]] = Field(min_length=1, max_length=1000, description='Texts, or objects with "text".')
+    model: Name = Field("auto", description="A reranker's name, or `auto`: the one that retrieval uses.")
+    top_n: int | None = Field(None, ge=1, le=1000, description="So many of the best; all by default.")
+    return_documents: bool = False

@@ -19,7 +19,7 @@ from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.base import DeleteDocument, IndexChange
 from qzbrain.retrieval.elastic import bulk, connection, writing
 from qzbrain.retrieval.elastic.index import ElasticIndex
-from qzbrain.retrieval.elastic.mapping import index_body
+from qzbrain.retrieval.elastic.mapping import index_body, source
 from qzbrain.settings import Settings
 from tests.running import ROOT, free_port, wait_for
 from tests.servers.proxy import Proxy, proxy_to
@@ -308,7 +308,7 @@ def test_a_writer_that_was_overtaken_brings_nothing_back(
 def test_an_older_version_of_a_chunk_is_refused_by_the_server_itself(index: ElasticIndex) -> None:
     index.apply("kb", [DeleteDocument("b")], watermark=9)
     late = bulk.Bulk(index.server, index._generations("kb").alias, 4, lambda: None)
-    late.put(put("b", "过时的内容", first=2).chunks[0])
+    late.put(2, source(put("b", "过时的内容", first=2).chunks[0]))
     assert fault(late.flush).code == "index_busy"
 
 
@@ -335,9 +335,9 @@ def test_searches_go_on_while_the_index_is_swapped(index: ElasticIndex, make: Ca
 
 
 def test_another_schema_does_not_count(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qzbrain.retrieval.elastic import generations
+    from qzbrain.retrieval.elastic import index as elastic
 
-    monkeypatch.setattr(generations, "SCHEMA_HASH", "0123456789ab")
+    monkeypatch.setattr(elastic, "SCHEMA_HASH", "0123456789ab")
     assert (index.watermark("kb"), index.chunk_count("kb"), index.search("kb", "劳动合同", top_k=5)) == (-1, 0, [])
     index.rebuild("kb", [put("b", "劳动合同的期限", first=2)], watermark=4)
     assert len(index._generations("kb").all()) == 1

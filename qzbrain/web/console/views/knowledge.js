@@ -50,7 +50,21 @@ function BaseFigures({ base }) {
   const parts = [words("bases.count", { n: number(ready) }), words("document.chunks", { n: number(base.chunks) })];
   return html`<p class="figures">${parts.join(" · ")}
     ${pending > 0 && html`<span class="state state-running">${words("base.pending", { n: number(pending) })}</span>`}
-    ${failed > 0 && html`<span class="state state-failed">${words("base.failed", { n: number(failed) })}</span>`}</p>`;
+    ${failed > 0 && html`<span class="state state-failed">${words("base.failed", { n: number(failed) })}</span>`}
+    <${Meaning} manifest=${base.manifest || {}} /></p>`;
+}
+
+// How far the search by meaning is: nothing to say where it is complete, or where no embedder is wanted.
+function Meaning({ manifest }) {
+  const words = useWords();
+  const { state, reason, progress } = manifest;
+  if (state === "active" && !progress) return html`<span class="state">${words("base.meaning")}</span>`;
+  if (state === "refused") return html`<span class="state state-failed" title=${reason?.message}>${words("base.meaningRefused")}</span>`;
+  if (!progress && state !== "building") return null;
+  const { done = 0, total = 0, rate_per_s: rate, eta_s: left } = progress || {};
+  const parts = [words("base.meaningBuilding", { percent: total ? Math.floor((100 * done) / total) : 0 })];
+  if (rate) parts.push(words("base.meaningRate", { n: number(rate), minutes: number(Math.max(1, Math.ceil((left || 0) / 60))) }));
+  return html`<span class="state state-running" title=${reason?.message}>${reason ? words("base.meaningWaits") : parts.join(" · ")}</span>`;
 }
 
 function BasePage({ base }) {

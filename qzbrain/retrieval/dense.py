@@ -1,0 +1,87 @@
+"""The semantic side of a search: which knowledge bases can be searched by meaning now, the question's vector, the nearest passages.
+
+Everything here may be missing, away or unfit; then a search goes by words, and says so where somebody should know. The question is
+embedded once for all knowledge bases, and only when one of them has vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from qzbrain import logs
+from qzbrain.domain import SEMANTIC_PART, Degraded
+from qzbrain.errors import EngineUnavailable, IndexUnavailable
+from qzbrain.models.base import Embedder
+from qzbrain.retrieval.spaces import Space, Spaces
+from qzbrain.retrieval.vectors import DenseHit, Vector, VectorIndex
+
+log = logs.get(__name__)
+
+QUESTION_S = 1.5
+"""Longest wait for a question's vector; an engine that sleeps is up in a third of a second."""
+_NONE = Degraded(SEMANTIC_PART, "no embedding model is configured; searched by words")
+_BUILDING = "the vectors of knowledge base {} are still being made; searched by words"
+_UNFIT = (
+    "the vectors of knowledge base {kb} were made by {then}, and the embedding model is {now}; searched by words. "
+    "To make them anew: qzbrain kb reembed {kb}"
+)
+
+
+@dataclass(slots=True)
+class Meaning:
+    """A question as the semantic side sees it. `spaces`: by knowledge base, those that can be searched; `degraded`: why others cannot."""
+
+    vector: Vector | None = None
+    spaces: dict[str, Space] = field(default_factory=dict)
+    degraded: list[Degraded] = field(default_factory=list)
+
+
+class Dense:
+    """Searches by meaning. Thread-safe."""
+
+    def __init__(self, spaces: Spaces, vectors: Callable[[], VectorIndex], embedder: Embedder) -> None:
+        """`vectors` is asked for when the first search needs it: it brings numpy."""
+        self._spaces, self._vectors, self._embedder = spaces, vectors, embedder
+
+    def meaning(self, question: str, kb_ids: Sequence[str], *, asked_for: bool) -> Meaning:
+        """What can be done for this question. `asked_for`: the caller wants meaning, so vectors that are not there yet are worth a word."""
+        found = Meaning()
+        for kb_id in kb_ids:
+            space = self._spaces.active(kb_id)
+            if space is None:
+                if asked_for:
+                    found.degraded.append(Degraded(SEMANTIC_PART, _BUILDING.format(kb_id)))
+            elif space.refused or space.embedder != self._embedder.name:
+                reason = _UNFIT.format(kb=kb_id, then=space.embedder, now=self._embedder.name)
+                found.degraded.append(Degraded(SEMANTIC_PART, reason))
+            else:
+                found.spaces[kb_id] = space
+        if found.spaces:
+            self._embed(question, found)
+        return found
+
+    def _embed(self, question: str, found: Meaning) -> None:
+        try:
+            found.vector = self._embedder.embed_query(question, timeout_s=QUESTION_S)
+        except EngineUnavailable as exc:
+            log.warning("question_not_embedded", code=exc.code, reason=exc.en)
+            found.degraded.append(Degraded(SEMANTIC_PART, exc.en))
+            found.spaces.clear()
+
+    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+        """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
+        space = meaning.spaces.get(kb_id)
+        if space is None or meaning.vector is None:
+            return []
+        try:
+            return self._vectors().search(space.id, meaning.vector, top_k=top_k, document_ids=document_ids)
+        except IndexUnavailable as exc:
+            meaning.spaces.pop(kb_id)
+            meaning.degraded.append(Degraded(SEMANTIC_PART, exc.en))
+            return []
+
+
+def without_embedder(*, asked_for: bool) -> Meaning:
+    """There is nothing to search by meaning with."""
+    return Meaning(degraded=[_NONE] if asked_for else [])

@@ -1,0 +1,66 @@
+"""Brings vectors from SQL into the derived store, and takes out of it what SQL no longer has. Knows no backend: only the VectorIndex protocol.
+
+Nothing of numpy is imported, and no store opened, for a knowledge base that has no space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import bindparam, select
+
+from qzbrain.retrieval.space_rows import SpaceRows
+from qzbrain.retrieval.spaces import Space
+from qzbrain.retrieval.vectors import StoredVectors, VectorIndex
+from qzbrain.storage.database import Database
+from qzbrain.storage.tables import vector_spaces
+
+_SPACES = select(vector_spaces.c.id).where(vector_spaces.c.kb_id == bindparam("kb"))
+_DOCUMENTS = 200
+
+
+class VectorFeeder:
+    """One per process that writes the store. Raises what the store raises; nothing is lost then, SQL has it all."""
+
+    def __init__(self, database: Database, store: Callable[[], VectorIndex]) -> None:
+        self._store = store
+        self._rows = SpaceRows(database)
+        self._spaces = database.prepared(_SPACES)
+
+    def bring(self, space: Space) -> None:
+        """Append what the store lacks of a space, or build it anew where there is no usable one. Vectors are of `space.width`."""
+        store = self._store()
+        upto = store.upto(space.id)
+        if upto < 0:
+            store.rebuild(space.id, space.width, self._rows.stored(space, -1), upto=space.embedded_upto)
+            return
+        if upto >= space.embedded_upto:
+            return
+        for page in self._rows.stored(space, upto):
+            store.append(space.id, page, upto=page.chunk_ids[-1])
+            self.forget(space.kb_id, sorted(set(page.document_ids)), of=[space.id])  # what was deleted between the look and the append
+        if store.upto(space.id) < space.embedded_upto:
+            store.append(space.id, _nothing(space.width), upto=space.embedded_upto)
+
+    def forget(self, kb_id: str, document_ids: Sequence[str], *, of: Sequence[str] = ()) -> None:
+        """These documents have changed or are gone: the store keeps of them what SQL has."""
+        for space_id in of or [row[0] for row in self._spaces(kb=kb_id)]:
+            for start in range(0, len(document_ids), _DOCUMENTS):
+                some = document_ids[start : start + _DOCUMENTS]
+                self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
+
+    def drop(self, kb_id: str) -> None:
+        """The knowledge base is gone."""
+        for (space_id,) in self._spaces(kb=kb_id):
+            self.drop_space(space_id)
+
+    def drop_space(self, space_id: str) -> None:
+        """Take a space out of the store, then its rows: killed in between it comes again."""
+        self._store().drop(space_id)
+        self._rows.remove(space_id)
+
+
+def _nothing(width: int) -> StoredVectors:
+    import numpy as np
+
+    return StoredVectors([], [], np.zeros((0, width), np.float16))

@@ -1,0 +1,80 @@
+"""A real llama.cpp server in embedding mode, for tests: on demand at a port of its own, ended with its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qzbrain.errors import EngineUnavailable
+from qzbrain.settings import ROOT
+
+TINY = Path(os.environ.get("QZBRAIN_TEST_TINY_MODELS", "/tmp/tiny")) / "tiny-bert-f16.gguf"
+E5 = ROOT / ".tools" / "models" / "multilingual-e5-small-q4_0.gguf"
+PYTHON = ROOT / ".venv-local" / "bin" / "python"
+
+_SERVE = """
+import ctypes, json, signal, sys, threading
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+import xllamacpp as x
+c = x.CommonParams()
+c.model.path, c.port, c.n_ctx, c.n_parallel = sys.argv[1], int(sys.argv[2]), 1024, 2
+c.n_batch = c.n_ubatch = 512
+c.embedding, c.warmup, c.fit_params = True, False, False
+c.cpuparams.n_threads = c.cpuparams_batch.n_threads = 2
+s = x.Server(c)
+print(json.dumps({"url": s.listening_address}), flush=True)
+threading.Event().wait()
+"""
+
+
+class EmbeddingEngine:
+    """Its `EngineAddresses`, too: `address` gives where it listens, or says that it is away."""
+
+    def __init__(self, model: Path) -> None:
+        if not PYTHON.exists() or not model.exists():
+            pytest.skip("needs the extra [local] in .venv-local and the model file: ./run.sh --setup-only")
+        self._model, self._process, self._url, self._port = model, None, "", 0
+        self._process: subprocess.Popen[str] | None
+
+    def start(self) -> EmbeddingEngine:
+        """Start it; after a stop at the port where it was."""
+        environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}
+        command = [str(PYTHON), "-c", _SERVE, str(self._model), str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        assert self._process.stdout is not None
+        self._url = next(json.loads(line)["url"] for line in self._process.stdout if line.startswith("{"))
+        self._port = int(self._url.rsplit(":", 1)[1])
+        return self
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens or listened."""
+        return f"{self._url}/v1"
+
+    def address(self, name: str, *, timeout_s: float) -> str:
+        """See `EngineAddresses`."""
+        if self._process is None:
+            raise EngineUnavailable(zh=f"{name} 没有运行。", en=f"{name} does not run.")
+        return self.base_url
+
+    def key(self, name: str) -> str:
+        """See `EngineAddresses`."""
+        return ""
