@@ -192,7 +192,7 @@ class Brain:
         """The chat models of the configuration, and the built-in one."""
         from qzbrain.models.registry import ModelRegistry
 
-        return ModelRegistry(self.settings)
+        return ModelRegistry(self.settings, self.engines)
 
     @cached_property
     def shared(self) -> SharedState:

@@ -190,11 +190,13 @@ class EngineUnavailable(Unavailable):
     """A language model did not answer, or not usably. `sent_chars` tells how much text it had given before it broke off.
 
     `request_refused`: the engine works but refused this one request (too long for its context, an option it does not know).
+    `engine_full`: the engine works but takes no more requests just now (HTTP 503 or 429); it may in a moment.
     """
 
     default_code = "engine_unavailable"
     sent_chars = 0
     request_refused = False
+    engine_full = False
 
 
 class MissingExtra(Unavailable):

@@ -6,6 +6,7 @@ said, followed by a visible note and the next rung's answer.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from qzbrain.chat.query import full_question
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Degraded, Delta, Queued, SearchResult, SourcesFound, StreamEvent, Usage
 from qzbrain.errors import Cancelled, EngineUnavailable
-from qzbrain.models.base import ChatMessage, Generation
+from qzbrain.models.base import Cancellation, ChatMessage, Generation, Piece
 from qzbrain.models.registry import AUTO, EXTRACTIVE, ModelRegistry, RegisteredModel
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
@@ -37,6 +38,8 @@ SHOWN_PASSAGES = 3
 HISTORY_CHARS = 2000
 ANSWER_TOKENS = 1024
 """Room left for the answer in a model's context when the caller names no max_tokens."""
+MOST_PAUSE_S = 1.0
+"""Longest pause before a full engine is asked again: someone waits, and the extractive answer is there at once."""
 
 
 class Ladder:
@@ -169,7 +172,10 @@ class Ladder:
         ticket = gate.enter(f"{turn.caller.id}/{plan.options.get('user', '')}")
         try:
             yield from ticket.wait(turn.cancellation, settings.queue_timeout_s)
-            for piece in model.generate(Generation(messages, plan.options), turn.cancellation):
+            for piece in self._pieces(model, Generation(messages, plan.options), turn.cancellation):
+                if isinstance(piece, Queued):
+                    yield piece
+                    continue
                 text = piece.text
                 if text:
                     if marks is not None:
@@ -185,6 +191,31 @@ class Ladder:
                 yield draft.delta(rest)
         finally:
             ticket.release()
+
+    @staticmethod
+    def _pieces(model: RegisteredModel, generation: Generation, cancellation: Cancellation) -> Iterator[Piece | Queued]:
+        """What the model says. An engine that is full is asked a second time after the pause it named.
+
+        The slot is kept meanwhile, which is the front of the queue: nobody else can ask a full engine with it, and nobody is overtaken.
+        """
+        try:
+            yield from model.generate(generation, cancellation)
+            return
+        except EngineUnavailable as exc:
+            if not exc.engine_full:
+                raise
+            pause_s = min(exc.retry_after_s or MOST_PAUSE_S, MOST_PAUSE_S)
+        yield Queued(1, pause_s)
+        stopped = threading.Event()
+        cancellation.on_cancel(stopped.set)
+        if stopped.wait(pause_s):
+            raise Cancelled
+        try:
+            yield from model.generate(generation, cancellation)
+        except EngineUnavailable as exc:
+            if exc.engine_full:
+                model.report(exc)
+            raise
 
     def _room(self, turn: Turn, model: RegisteredModel) -> int:
         """Characters of passages that fit the model: a Chinese character is about one token, and the prompt around them is short."""

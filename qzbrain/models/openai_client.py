@@ -118,6 +118,7 @@ class OpenAIChatModel:
         )
         error.sent_chars = sent_chars
         error.request_refused = fault.status in (400, 413, 422)
+        error.engine_full = fault.status in (429, 503)
         return error
 
     def _too_slow(self, sent_chars: int, took_s: float) -> EngineFault:

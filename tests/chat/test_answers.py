@@ -134,6 +134,48 @@ def test_a_model_that_breaks_off_leaves_what_it_said(asking: Asking, engine: Eng
     assert [x.part for x in answer.degraded] == ["model m"]
 
 
+@pytest.mark.parametrize("status", [503, 429])
+def test_an_engine_that_is_full_is_asked_again_and_its_caller_loses_no_place(asking: Asking, knowing: Brain, me: Caller, engine: Engine, status: int) -> None:
+    engine.script(status=status, headers=("retry-after: 1",))
+    began, events = len(engine.requests), []
+    for event in knowing.chat.answer(knowing.chat.begin(me, Ask("x", model="crowded@none"))):
+        events.append(event)
+        if isinstance(event, Queued):
+            assert (event.position, event.eta_s) == (1, 1)
+            assert knowing.shared.load("crowded").in_use == 1
+            engine.script(["好"])
+    assert answer_of(events).answer == "好" and answer_of(events).degraded == ()
+    assert len(engine.requests) - began == 2
+    assert knowing.models.chat_model("crowded").failure() is None
+
+
+def test_an_engine_that_stays_full_is_asked_twice_and_counts_as_away(asking: Asking, knowing: Brain, engine: Engine) -> None:
+    engine.script(status=503)
+    began = len(engine.requests)
+    last = asking("x", "crowded@none")[-1]
+    assert isinstance(last, Failed) and last.status == 503
+    assert len(engine.requests) - began == 2
+    assert knowing.models.chat_model("crowded").failure() is not None
+    assert knowing.shared.load("crowded").in_use == 0
+    engine.script()
+    assert answer_of(asking("x", "crowded@none")).rung == "model"
+
+
+def test_a_stop_while_a_full_engine_is_waited_for_frees_the_slot(asking: Asking, knowing: Brain, me: Caller, engine: Engine) -> None:
+    engine.script(status=503)
+    began = len(engine.requests)
+    turn = knowing.chat.begin(me, Ask("x", model="crowded@none"))
+    events = []
+    for event in knowing.chat.answer(turn):
+        events.append(event)
+        if isinstance(event, Queued):
+            turn.cancellation.cancel()
+    last = events[-1]
+    assert isinstance(last, Done) and last.answer.stopped
+    assert len(engine.requests) - began == 1
+    assert knowing.shared.load("crowded").in_use == 0
+
+
 def test_an_engine_that_is_away(asking: Asking) -> None:
     answer = answer_of(asking(KINDS, "away@laws"))
     assert (answer.rung, answer.model) == ("extractive", "away")

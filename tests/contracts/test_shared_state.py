@@ -220,6 +220,38 @@ class TestSharedState:
         tickets = [both[0].enter("x") for _ in range(3)]
         assert all(ticket.admitted for ticket in tickets)
 
+    def test_sixty_clients_of_three_users_on_four_slots_share_them_evenly(self, gates: Any) -> None:
+        """Each client asks again when it has been answered; 200 times one that waits or is being answered disappears instead."""
+        both, chance = gates(slots=4, queue=60), random.Random(11)
+        tickets: list[tuple[str, Gate, Ticket]] = []
+        served = {"few": 0, "some": 0, "many": 0}
+
+        def ask(user: str) -> None:
+            gate = chance.choice(both)
+            tickets.append((user, gate, gate.enter(user)))
+
+        def leave(one: tuple[str, Gate, Ticket]) -> None:
+            tickets.remove(one)
+            one[2].release()
+            ask(one[0])
+
+        for user in ["few"] * 10 + ["some"] * 20 + ["many"] * 30:
+            ask(user)
+        eventually(lambda: sorted(gate.position(x) for _, gate, x in tickets if not x.admitted) == list(range(1, 57)))
+        first = next(one for one in tickets if not one[2].admitted and one[1].position(one[2]) == 1)
+        leave(next(one for one in tickets if one[2].admitted))
+        eventually(lambda: first[2].admitted)
+        for turn in range(600):
+            answered = eventually(lambda: [one for one in tickets if one[2].admitted] if both[0].load() == Load(4, 56) else [])[0]
+            served[answered[0]] += 1
+            leave(answered)
+            if turn % 3 == 0:
+                leave(chance.choice(tickets))
+        assert all(abs(count - 200) <= 20 for count in served.values()), served
+        for _, _, ticket in tickets:
+            ticket.release()
+        eventually(lambda: both[0].load() == both[1].load() == Load(0, 0))
+
     def test_the_wait_is_estimated_from_past_answers(self, gates: Any) -> None:
         one, other = gates(slots=1, queue=5)
         ticket = one.enter("a")

@@ -66,7 +66,7 @@ def test_states_say_what_to_do(make_settings: Callable[..., Settings]) -> None:
     )  # fmt: skip
     states = {x.name: x for x in models.describe()}
     assert {name: x.status for name, x in states.items()} == {"local": "failed", "off": "stopped", "vectors": "failed", "extractive": "ready"}
-    assert "starts no local engines" in states["local"].reason_en
+    assert "is not one that this program starts" in states["local"].reason_en
     assert "alive" in states["off"].reason_zh
     assert models.names() == ["auto", "local", "extractive"]
 

@@ -51,7 +51,7 @@ class OnDemandEngines:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder = settings.data / "run" / "engines"
-        self._models = {name: model for name, model in all_models(settings).items() if model.on_demand and model.alive}
+        self._models = {name: model for name, model in all_models(settings).items() if model.engine == "llamacpp" and model.alive}
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._touched: dict[str, float] = {}
@@ -64,6 +64,10 @@ class OnDemandEngines:
         """See `EngineAddresses.key`."""
         running = self.running(name)
         return running.key if running else ""
+
+    def manages(self, name: str) -> bool:
+        """Whether this is a model whose engine the first call starts: a llama.cpp one that is alive."""
+        return name in self._models
 
     def running(self, name: str) -> Running | None:
         """The engine when it is up, whoever started it."""
@@ -104,19 +108,27 @@ class OnDemandEngines:
         if model is None:
             raise _unavailable(name, "没有这个按需启动的模型", "there is no such on-demand model")
         deadline = time.monotonic() + timeout_s
-        with self._lock:
-            child = self._children.get(name)
-            if child is None or child.poll() is not None:
-                child = self._children[name] = self._launched(name, model)
+        fell_asleep = False
+        child = self._child(name, model)
         while time.monotonic() < deadline:
             if (running := self.running(name)) is not None:
                 log.info("engine_up", engine=name, pid=running.pid)
                 return running
             code = child.poll()
-            if code is not None and code != ANOTHER_RUNS:
+            if code == 0 and not fell_asleep:  # it had been idle for so long that it was ending just when it was called
+                fell_asleep, child = True, self._child(name, model)
+            elif code is not None and code != ANOTHER_RUNS:
                 raise self._ended(name, code)
             time.sleep(_POLL_S)
         raise _unavailable(name, f"{timeout_s:g} 秒内没有启动完毕", f"it was not up within {timeout_s:g} s")
+
+    def _child(self, name: str, model: ModelSettings) -> subprocess.Popen[bytes]:
+        """This process's own attempt, begun now unless there is one that has not ended."""
+        with self._lock:
+            child = self._children.get(name)
+            if child is None or child.poll() is not None:
+                child = self._children[name] = self._launched(name, model)
+            return child
 
     def _launched(self, name: str, model: ModelSettings) -> subprocess.Popen[bytes]:
         path = self._path(model)

@@ -1,0 +1,113 @@
+"""Chat models whose engines this machine runs: started by the first question, asked again when they died, told as asleep or failed.
+
+The engine is a stand-in that keeps to the launcher's contract (lock, state file, key, parent); llama.cpp itself is in engines/.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from qzbrain.errors import EngineUnavailable
+from qzbrain.models.base import Cancellation, ChatMessage, Generation
+from qzbrain.models.engines.on_demand import OnDemandEngines
+from qzbrain.models.registry import ModelRegistry
+from qzbrain.settings import ModelSettings, Settings
+from tests.running import ROOT
+
+STAND_IN = """#!{python}
+import json, os, sys, threading
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from qzbrain.models.engines.llamacpp_serve import began
+from tests.engine import Engine
+state = Path(sys.argv[sys.argv.index("--state") + 1])
+engine = Engine()
+engine.script(["好"])
+told = {{"pid": os.getpid(), "began": began(os.getpid()), "url": engine.base_url[:-3], "key": os.environ["QZBRAIN_ENGINE_KEY"]}}
+state.with_suffix(".new").write_text(json.dumps(told))
+state.with_suffix(".new").replace(state)
+threading.Event().wait()
+"""
+
+Machine = Callable[[str], tuple[ModelRegistry, OnDemandEngines]]
+
+
+@pytest.fixture
+def machine(make_settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Machine]:
+    """A brain with one llama.cpp chat model `m`, whose environment's Python is this program."""
+    made: list[OnDemandEngines] = []
+
+    def make(program: str) -> tuple[ModelRegistry, OnDemandEngines]:
+        python = tmp_path / "venv/bin/python"
+        python.parent.mkdir(parents=True)
+        python.write_text(program)
+        python.chmod(0o755)
+        (tmp_path / "m.gguf").write_bytes(b"GGUF")
+        model = ModelSettings(engine="llamacpp", path=str(tmp_path / "m.gguf"), environment=str(tmp_path / "venv"), first_token_timeout_s=20)
+        settings = make_settings(models={"m": model})
+        made.append(OnDemandEngines(settings))
+        return ModelRegistry(settings, made[0]), made[0]
+
+    yield make
+    for engines in made:
+        engines.close()
+
+
+def working() -> str:
+    return STAND_IN.format(python=sys.executable, root=str(ROOT))
+
+
+def ask(models: ModelRegistry) -> str:
+    return "".join(x.text for x in models.chat_model("m").generate(Generation([ChatMessage("user", "x")]), Cancellation()))
+
+
+def test_the_first_question_starts_the_engine(machine: Machine) -> None:
+    models, engines = machine(working())
+    state = models.describe()[0]
+    assert (state.status, engines.running("m")) == ("ready", None)
+    assert "asleep" in state.reason_en and "休眠" in state.reason_zh
+    first = models.first_healthy()
+    assert first is not None and first.name == "m"
+    assert ask(models) == "好"
+    assert engines.running("m") is not None
+    assert models.describe()[0].reason_en == ""
+
+
+def test_an_engine_that_was_killed_answers_the_next_question(machine: Machine) -> None:
+    models, engines = machine(working())
+    ask(models)
+    before = engines.running("m")
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+    assert ask(models) == "好"
+    after = engines.running("m")
+    assert after is not None and after.pid != before.pid
+
+
+def test_an_engine_that_cannot_start_has_failed_and_auto_passes_it_over(machine: Machine) -> None:
+    models, _ = machine("#!/bin/sh\necho out of memory >&2\nexit 3\n")
+    with pytest.raises(EngineUnavailable) as failure:
+        ask(models)
+    assert "out of memory" in failure.value.en
+    state = models.describe()[0]
+    assert state.status == "failed" and "out of memory" in state.reason_en
+    assert models.first_healthy() is None
+
+
+def test_an_engine_that_is_called_just_when_it_falls_asleep_is_started_again(machine: Machine) -> None:
+    falls_asleep = "once = state.with_suffix('.once')\nif not once.exists():\n    once.touch()\n    sys.exit(0)\n"
+    models, _ = machine(working().replace("engine = Engine()", falls_asleep + "engine = Engine()"))
+    assert ask(models) == "好"
+
+
+def test_an_engine_that_only_ever_ends_is_told(machine: Machine) -> None:
+    models, _ = machine("#!/bin/sh\necho bye\nexit 0\n")
+    with pytest.raises(EngineUnavailable) as failure:
+        ask(models)
+    assert "bye" in failure.value.en
