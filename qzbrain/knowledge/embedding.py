@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _COMMIT_CHUNKS = 64
+_COMMIT_ASKED = 4
+"""While somebody asks a chunk takes a second, and what is not committed is made again after a pause for other work."""
 _BRING_CHUNKS = 1024
 _REQUEST_CHARS = 700
 """Of one request while nobody asks: a question that comes meanwhile waits for one request at most."""
@@ -145,7 +147,7 @@ class _Fill:
         """The space with every chunk's vector, in the store too; None when it is gone."""
         self._feeder().bring(space)
         brought = self._made
-        while rows := self._rows.next_chunks(space, _COMMIT_CHUNKS):
+        while rows := self._rows.next_chunks(space, _COMMIT_CHUNKS if self._courtesy.quiet_s() > _QUIET_S else _COMMIT_ASKED):
             grown = self._rows.add(space, rows, self._vectors(rows))
             if grown is None:
                 return None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, func, insert, or_, select
 
 from qzbrain.brain import database_of
 from qzbrain.errors import Conflict, InvalidRequest
@@ -199,19 +199,25 @@ def _copy_tables(reading: Connection, target: Database, steps: _Steps, *, resume
 
 
 def _copy_table(reading: Connection, target: Database, table: Table[Any], steps: _Steps) -> None:
-    (key,) = table.primary_key
+    keys = list(table.primary_key)
     with target.read() as connection:
-        last = connection.execute(select(func.max(key))).scalar()
-    wanted = select(table).order_by(key)
+        last = connection.execute(select(*keys).order_by(*[key.desc() for key in keys]).limit(1)).first()
+    wanted = select(table).order_by(*keys)
     batch: list[dict[str, Any]] = []
     chars = 0
-    for row in _streamed(reading, wanted if last is None else wanted.where(key > last), table):
+    for row in _streamed(reading, wanted if last is None else wanted.where(_behind(keys, last)), table):
         batch.append(dict(row._mapping))
         chars += sum(len(x) for x in row if isinstance(x, str | bytes))
         if len(batch) >= _BATCH_ROWS or chars >= _BATCH_CHARS:
             _insert(target, table, batch, steps)
             batch, chars = [], 0
     _insert(target, table, batch, steps)
+
+
+def _behind(keys: Sequence[Column[Any]], last: Sequence[Any]) -> ColumnElement[bool]:
+    """Rows after `last` in the order of these columns; written out, because servers use no index for a comparison of tuples."""
+    equal = [key == value for key, value in zip(keys, last, strict=True)]
+    return or_(*[and_(*equal[:position], key > last[position]) for position, key in enumerate(keys)])
 
 
 def _streamed(connection: Connection, wanted: Any, table: Table[Any]) -> Iterator[Any]:
@@ -244,8 +250,7 @@ def _compared(reading: Connection, target: Database, steps: _Steps) -> dict[str,
 
 def _checksum(connection: Connection, table: Table[Any], steps: _Steps | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    (key,) = table.primary_key
-    for row in _streamed(connection, select(table).order_by(key), table):
+    for row in _streamed(connection, select(table).order_by(*table.primary_key), table):
         digest.update(orjson.dumps(tuple(row), default=bytes.hex, option=orjson.OPT_SORT_KEYS))
         if steps is not None:
             steps.add(1)

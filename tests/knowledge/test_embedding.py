@@ -338,3 +338,27 @@ def test_a_cancelled_fill_stops_and_a_retry_ends_it(embedding: Brain) -> None:
     embedding.knowledge.retry_job(me(embedding), job)
     work(embedding)
     assert counts(embedding)[1] == counts(embedding)[0]
+
+
+def test_all_of_it_on_a_mysql_server(engine: EmbeddingEngine, make_settings: Callable[..., Settings], mysql: dict[str, object]) -> None:
+    brain = build(make_settings(**mysql, **with_embedder(engine)))
+    try:
+        brain.knowledge.create(me(brain), name="rules")
+        ids = add(brain, list(TEXTS))
+        work(brain)
+        space = brain.spaces.active(kb_id(brain))
+        assert space is not None and state(brain)["state"] == "active"
+        brain.knowledge.delete_document(me(brain), ids["采购"])
+        brain.knowledge.reembed(me(brain), "rules", force=True)
+        work(brain)
+        anew = brain.spaces.active(kb_id(brain))
+        assert anew is not None and anew.id != space.id
+        assert counts(brain)[0] == brain.vectors.count(anew.id) == brain.vectors.count(space.id)
+        brain.knowledge.roll_back(me(brain), "rules")
+        work(brain)
+        assert brain.spaces.active(kb_id(brain)) == space
+        brain.knowledge.delete(me(brain), "rules")
+        work(brain)
+        assert not brain.db.rows(select(vector_spaces.c.id))
+    finally:
+        brain.close()
