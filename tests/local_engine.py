@@ -1,7 +1,10 @@
-"""What tests with llama.cpp and the built-in embedder need, as the set-up puts it."""
+"""What tests with llama.cpp need: the built-in embedder, as the set-up puts it, and tiny models, made when they are first wanted."""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import subprocess
 from pathlib import Path
 
 from qzbrain.models.catalog import E5_FILE
@@ -17,3 +20,21 @@ def need_embedder() -> Path:
     if not (ROOT / LOCAL_ENVIRONMENT / "bin" / "python").exists() or not EMBEDDER.is_file():
         missing("llama.cpp and the built-in embedder are not installed (./test.sh --setup-only)")
     return EMBEDDER
+
+
+def local_python() -> Path:
+    """The Python that has llama.cpp."""
+    need_embedder()
+    return ROOT / LOCAL_ENVIRONMENT / "bin" / "python"
+
+
+def tiny_model(kind: str) -> Path:
+    """A model of random weights: `chat`, `embedding` or `rerank`. Made once for all tests that run now or later."""
+    program = Path(__file__).parent / "servers" / "tiny_models.py"
+    folder = ROOT / ".tools" / f"tiny-{hashlib.sha256(program.read_bytes()).hexdigest()[:12]}"
+    with (ROOT / ".tools" / "tiny.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            subprocess.run([local_python(), program, folder], check=True, capture_output=True)
+            (folder / "ready").touch()
+    return folder / f"{kind}.gguf"

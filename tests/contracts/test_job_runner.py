@@ -13,7 +13,7 @@ from celery import Celery
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import JobRecord
-from qzbrain.errors import Cancelled, Conflict, EngineUnavailable, NotFound, ParseFailed
+from qzbrain.errors import Cancelled, Conflict, NotFound, ParseFailed, Unavailable
 from qzbrain.jobs import broker
 from qzbrain.jobs.base import MAX_ATTEMPTS, Handler, Job, JobContext, JobRunner
 from qzbrain.jobs.celery import Announcer, CeleryRunner
@@ -178,7 +178,7 @@ class TestJobRunner:
         job = harness.job(job_id)
         assert (calls, job.status, job.reason_code, job.reason_zh, job.reason_en) == ([1], "failed", "encrypted", "有密码", "has a password")
 
-    @pytest.mark.parametrize("error", [ValueError("no luck"), EngineUnavailable(zh="不在", en="away")])
+    @pytest.mark.parametrize("error", [ValueError("no luck"), Unavailable(zh="不在", en="away")])
     def test_other_failures_are_tried_again_later_and_later_then_fail_with_a_reason(self, harness: Harness, error: Exception) -> None:
         calls: list[int] = []
         job_id = harness.submit("read")

@@ -88,7 +88,7 @@ def test_two_processes_recognise_one_model_and_not_another(engine: EmbeddingEngi
 def test_e5_finds_the_passage_that_answers() -> None:
     engine = EmbeddingEngine(E5).start()
     try:
-        embedder = HttpEmbedder("multilingual-e5-small", ModelSettings(engine="llamacpp", kind="embedding", context=512, path=str(E5)), engine)
+        embedder = HttpEmbedder("multilingual-e5-small", ModelSettings(engine="llamacpp", kind="embedding", context=512, path="x.gguf"), engine)
         profile = embedder.profile()
         assert (profile.width, profile.pooling, profile.query_prefix, profile.passage_prefix) == (384, "mean", "query: ", "passage: ")
         passages = ["采购金额超过五十万元的，须经董事会批准。", "员工请假三天以上的，须由部门经理批准。", "涉密文件不得带离办公区。"]

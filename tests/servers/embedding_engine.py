@@ -6,16 +6,11 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
-
-import pytest
 
 from qzbrain.errors import EngineUnavailable
-from qzbrain.settings import ROOT
+from tests.local_engine import local_python, need_embedder, tiny_model
 
-TINY = Path(os.environ.get("QZBRAIN_TEST_TINY_MODELS", "/tmp/tiny")) / "tiny-bert-f16.gguf"
-E5 = ROOT / ".tools" / "models" / "multilingual-e5-small-q4_0.gguf"
-PYTHON = ROOT / ".venv-local" / "bin" / "python"
+TINY, E5 = "embedding", "e5"
 
 _SERVE = """
 import ctypes, json, signal, sys, threading
@@ -35,16 +30,16 @@ threading.Event().wait()
 class EmbeddingEngine:
     """Its `EngineAddresses`, too: `address` gives where it listens, or says that it is away."""
 
-    def __init__(self, model: Path) -> None:
-        if not PYTHON.exists() or not model.exists():
-            pytest.skip("needs the extra [local] in .venv-local and the model file: ./run.sh --setup-only")
-        self._model, self._process, self._url, self._port = model, None, "", 0
+    def __init__(self, model: str) -> None:
+        """`model`: TINY, of random weights, or E5, the built-in one."""
+        self._model = need_embedder() if model == E5 else tiny_model(model)
+        self._process, self._url, self._port = None, "", 0
         self._process: subprocess.Popen[str] | None
 
     def start(self) -> EmbeddingEngine:
         """Start it; after a stop at the port where it was."""
         environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}
-        command = [str(PYTHON), "-c", _SERVE, str(self._model), str(self._port)]
+        command = [str(local_python()), "-c", _SERVE, str(self._model), str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         assert self._process.stdout is not None
         self._url = next(json.loads(line)["url"] for line in self._process.stdout if line.startswith("{"))
