@@ -30,28 +30,22 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
-        description="What runs it: `llamacpp`, `vllm` and `sglang` are started on this machine; `external` is any OpenAI-protocol server; `extractive` "
-        "the built-in answerer."
+        description="What runs it: `external` is any OpenAI-protocol server; `llamacpp` runs a GGUF file on this machine, started by its first call; "
+        "`extractive` is the built-in answerer. `vllm` and `sglang` are not started by this version: start them yourself and name them as `external`."
     )
     base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
     api_key_env: str = Field("", description="Environment variable that holds the key.")
-    path: str = Field("", description="Local engines: the model's file or folder; relative paths start at CURRENT_DIR. MODEL_PATH overrides it.")
-    config_path: str = Field("", description="Local engines: the model's configuration file, where it is not in the folder (CPM-9G).")
-    vocabulary_path: str = Field("", description="Local engines: the model's vocabulary file, where it is not in the folder (CPM-9G).")
-    alive: bool = Field(True, description="Whether this model takes part. A local engine that is alive starts with the brain.")
-    on_demand: bool = Field(False, description="Local engines: started by the first call, asleep after `sleep_after_s` without one.")
+    path: str = Field("", description="llamacpp: the GGUF file; relative paths start at CURRENT_DIR.")
+    alive: bool = Field(True, description="Whether this model takes part.")
+    on_demand: bool = Field(False, description="llamacpp: the engine ends after `sleep_after_s` without a call; the next one starts it again.")
     sleep_after_s: float = Field(300.0, ge=5, le=86_400, description="on_demand: idle time after which the engine ends.")
-    devices: str = Field("", description="GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default. Their number is the tensor parallelism.")
-    memory_limit: str = Field("", description='Bound on its memory, `"50GiB"` or a number of bytes; on GPUs for all devices together.')
-    environment: str = Field("", description="Local engines: the virtual environment that holds the engine; a folder of its own for vLLM and SGLang.")
-    command: tuple[str, ...] = Field(
-        (), description="Local engines: a command of your own instead of the built one; `{path}`, `{host}`, `{port}` and `{name}` are filled in."
-    )
-    arguments: tuple[str, ...] = Field((), description="Local engines: further arguments, added at the end of the command.")
+    devices: str = Field("", description="llamacpp: GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default; none: the CPU.")
+    memory_limit: str = Field("", description="Bound on its memory, `50GiB`. Not used by this version.")
+    environment: str = Field("", description="llamacpp: the virtual environment that holds xllamacpp; by default the one that ./run.sh made.")
+    arguments: tuple[str, ...] = Field((), description="llamacpp: further arguments, added at the end of the launcher's command.")
     threads: int = Field(0, ge=0, le=1024, description="llamacpp: CPU threads; 0 takes all cores.")
-    start_timeout_s: float = Field(900.0, gt=0, le=86_400, description="Local engines: longest time from the start to the first token.")
     context: int = Field(8192, ge=64, le=10_000_000, description="Context in tokens of one request, prompt and answer together.")
     slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
     queue: int = Field(64, ge=0, le=100_000, description="Questions that may wait; beyond it the answer is 429.")
@@ -101,10 +95,10 @@ class Settings(BaseSettings):
     qzbrain_config: Path | None = Field(
         None, description="The configuration file; else `config.toml` in the data folder, else `config.toml` in CURRENT_DIR. Environment only."
     )
-    embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used by this version.")
-    embedding_model: str = Field("", description="Folder of embedding models. Not used by this version.")
-    model_path: str = Field("", description="Overrides the path of the model in use. Not used by this version.")
-    cuda_visible_devices: str = Field("", description="GPUs for local engines. Not used by this version.")
+    embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used: vectors are kept in the database.")
+    embedding_model: str = Field("", description="Folder of embedding models (the manual's name). Not used by this version: name the file in `[models.NAME]`.")
+    model_path: str = Field("", description="Overrides the path of the model in use (the manual's name). Not used by this version.")
+    cuda_visible_devices: str = Field("", description="GPUs for local engines, by number: `0,1`. Empty: the CPU.")
 
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from qzbrain.cli.session import open_brain
-from qzbrain.cli.terminal import Json, progress, result, result_json, t
+from qzbrain.cli.terminal import Json, note, progress, result, result_json, t
+
+
+class Modes(StrEnum):
+    """How a question is searched for."""
+
+    auto = "auto"
+    lexical = "lexical"
+    semantic = "semantic"
+    hybrid = "hybrid"
 
 
 def evaluate(
     kb: Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))],
     questions: Annotated[Path, typer.Argument(metavar="QUESTIONS.jsonl", help=t("每行一个问题", "One question a line"))],
     k: Annotated[str, typer.Option("--k", help=t("计算召回的位置", "Cuts for recall"))] = "1,5,10",
+    mode: Annotated[
+        Modes, typer.Option("--mode", help=t("检索方式：auto、lexical（按词）、semantic（按语义）、hybrid", "How to search: auto, lexical, semantic or hybrid"))
+    ] = Modes.auto,
+    fit: Annotated[
+        bool, typer.Option("--fit", help=t("用这些问题确定语义的权重并保存", "Find the weight of meaning that serves these questions best, and keep it"))
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure search and answers with a set of questions.
@@ -26,10 +42,20 @@ def evaluate(
     cuts = parsed_cuts(k)
     rows = evaluation.read_questions(questions)
     with open_brain() as (brain, caller), progress(t("评测", "asking")) as bar:
-        figures = evaluation.evaluate(brain, caller, kb, rows, cuts=cuts, on_progress=bar.update)
+        if fit:
+            fitted = evaluation.fit(brain, caller, kb, rows, on_progress=bar.update)
+        else:
+            figures = evaluation.evaluate(brain, caller, kb, rows, cuts=cuts, on_progress=bar.update, mode=mode.value)
     if json:
-        result_json(figures)
+        result_json(fitted if fit else figures)
         return
+    if fit:
+        for one in fitted["tried"]:
+            result(f"{one['weight']:.1f}  recall@5 {one['recall@5']:.4f}  MRR {one['mrr']:.4f}")
+        result(t("语义权重", "weight of meaning") + f": {fitted['weight_before']:g} → {fitted['weight']:g}")
+        return
+    for part, count in figures["degraded"].items():
+        note(t(f"{count} 个问题未能使用 {part}", f"{count} questions went without {part}"))
     for cut in cuts:
         result(f"recall@{cut}: {figures['recall'][str(cut)]:.4f}")
     result(f"MRR: {figures['mrr']:.4f}")

@@ -1,4 +1,4 @@
-"""The chat models by name: those of the configuration, in its order, and the built-in extractive answerer, always there and last.
+"""The models by name: those of the configuration, in its order, and the built-in extractive answerer, always there and last.
 
 Knows whether an engine could be reached lately; does not know who asks, slots or queues (chat/admission.py).
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from qzbrain.errors import EngineUnavailable, NotFound
 from qzbrain.models.base import Cancellation, Generation, Piece
+from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.models.openai_client import OpenAIChatModel
 from qzbrain.settings import ModelSettings, Settings
 
@@ -39,6 +40,7 @@ class ModelState:
     reason_en: str
     devices: str
     slots: int
+    kind: str = "chat"
 
 
 class RegisteredModel:
@@ -124,13 +126,16 @@ class ModelRegistry:
 
     def __init__(self, settings: Settings, engines: OnDemandEngines | None = None) -> None:
         """`engines`: those of this machine; without them only external models can answer."""
-        self._configured = settings.models
+        self._configured = dict(settings.models)
+        if (built_in := embedder_name(settings)) and built_in not in self._configured and built_in in (known := all_models(settings)):
+            self._configured[built_in] = known[built_in]
         self._engines = engines
-        self._models = {
+        self._all = {
             name: RegisteredModel(name, model, engines)
-            for name, model in settings.models.items()
-            if model.kind == "chat" and model.alive and model.engine != EXTRACTIVE and name != EXTRACTIVE
+            for name, model in self._configured.items()
+            if model.alive and model.engine != EXTRACTIVE and name != EXTRACTIVE
         }
+        self._models = {name: model for name, model in self._all.items() if model.settings.kind == "chat"}
 
     def names(self) -> list[str]:
         """What a request may name, without knowledge bases: `auto`, the configured models in their order, `extractive`."""
@@ -158,18 +163,16 @@ class ModelRegistry:
 
     def _state(self, name: str, model: ModelSettings) -> ModelState:
         status, zh, en = self._health(name, model)
-        return ModelState(name, model.engine, status, zh, en, model.devices, model.slots)
+        return ModelState(name, model.engine, status, zh, en, model.devices, model.slots, model.kind)
 
     def _health(self, name: str, model: ModelSettings) -> tuple[Status, str, str]:
         if not model.alive:
             return "stopped", "配置中 alive = false。", "alive = false in the configuration."
         if model.engine == EXTRACTIVE:
             return "ready", "", ""
-        if model.kind != "chat":
-            return "failed", f"本版本不使用 {model.kind} 模型。", f"This version uses no {model.kind} models."
-        failure = self._models[name].failure()
+        failure = self._all[name].failure()
         if failure is None and self._engines is not None and self._engines.manages(name) and self._engines.running(name) is None:
-            return "ready", "引擎休眠中，第一个提问会启动它。", "The engine is asleep; the first question starts it."
+            return "ready", "引擎休眠中，第一次使用会启动它。", "The engine is asleep; the first use starts it."
         return ("failed", failure.zh, failure.en) if failure else ("ready", "", "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from qzbrain.chat.service import Ask
 from qzbrain.domain import Answer, Caller, Done
-from qzbrain.errors import InvalidRequest
+from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.retrieval.evaluate import documents_in_order, first_rank, mean_reciprocal_rank, percentile, recall_at
-from qzbrain.retrieval.hybrid import SearchQuery
+from qzbrain.retrieval.hybrid import Mode, SearchQuery
+from qzbrain.retrieval.space_rows import SpaceRows
 
 if TYPE_CHECKING:
     from qzbrain.brain import Brain
 
+_WEIGHTS = tuple(n / 10 for n in range(11))
 _LEAST_HITS = 20
 """Hits asked for at least: several chunks of one document count once."""
 
@@ -58,17 +61,29 @@ def _question(path: Path, number: int, line: str) -> Question:
 
 
 def evaluate(
-    brain: Brain, caller: Caller, kb: str, questions: Sequence[Question], *, cuts: Sequence[int], on_progress: Callable[[int, int], None]
+    brain: Brain,
+    caller: Caller,
+    kb: str,
+    questions: Sequence[Question],
+    *,
+    cuts: Sequence[int],
+    on_progress: Callable[[int, int], None],
+    mode: Mode = "auto",
 ) -> dict[str, Any]:
-    """The figures as `qzbrain eval` prints them; `answer_in_shown_sentences` is None when no question names its answers."""
+    """The figures as `qzbrain eval` prints them; `answer_in_shown_sentences` is None when no question names its answers, or `mode` is not auto.
+
+    `degraded`: how many searches went without a part that was asked for, by part.
+    """
     scope = brain.access.scope(caller, [brain.access.resolve(caller, [kb])[0].id])
     ranks, took_ms, shown = list[int | None](), list[float](), list[bool]()
+    degraded = Counter[str]()
     for done, question in enumerate(questions, 1):
         started = time.perf_counter()
-        found = brain.retriever.search(SearchQuery(question.text, top_k=max(_LEAST_HITS, *cuts)), scope)
+        found = brain.retriever.search(SearchQuery(question.text, top_k=max(_LEAST_HITS, *cuts), mode=mode), scope)
         took_ms.append((time.perf_counter() - started) * 1000)
         ranks.append(first_rank(documents_in_order(found.hits), question.doc_ids))
-        if question.answers:
+        degraded.update({one.part for one in found.degraded})
+        if question.answers and mode == "auto":
             shown.append(shows(_answered(brain, caller, kb, question), question.answers))
         on_progress(done, len(questions))
     return {
@@ -78,7 +93,38 @@ def evaluate(
         "answer_in_shown_sentences": round(sum(shown) / len(shown), 4) if shown else None,
         "p50_ms": round(percentile(took_ms, 0.5), 2),
         "p95_ms": round(percentile(took_ms, 0.95), 2),
+        "mode": mode,
+        "degraded": dict(degraded),
     }
+
+
+def fit(brain: Brain, caller: Caller, kb: str, questions: Sequence[Question], *, on_progress: Callable[[int, int], None]) -> dict[str, Any]:
+    """Find the weight of meaning that serves these questions best, by recall@5, then by mean reciprocal rank, and put it into the manifest.
+
+    0 is words alone and 1 meaning alone, so the choice is never worse than either on these questions. Raises Conflict when the knowledge
+    base cannot be searched by meaning now.
+    """
+    kb_id = brain.access.resolve(caller, [kb])[0].id
+    scope, space = brain.access.scope(caller, [kb_id]), brain.spaces.active(kb_id)
+    found = brain.retriever.search(SearchQuery(questions[0].text, mode="hybrid"), scope)
+    if space is None or found.degraded:
+        reason = "; ".join(one.reason for one in found.degraded)
+        raise Conflict(
+            "not_semantic",
+            zh=f"知识库 {kb} 目前不能按语义检索，无法确定权重：{reason}",
+            en=f"The knowledge base {kb} cannot be searched by meaning now, so there is no weight to find: {reason}",
+        )
+    ranks: dict[float, list[int | None]] = {weight: [] for weight in _WEIGHTS}
+    for done, question in enumerate(questions, 1):
+        for weight, so_far in ranks.items():
+            hits = brain.retriever.search(SearchQuery(question.text, top_k=_LEAST_HITS, mode="hybrid", weight=weight), scope).hits
+            so_far.append(first_rank(documents_in_order(hits), question.doc_ids))
+        on_progress(done, len(questions))
+    tried = {weight: (round(recall_at(one, 5), 4), round(mean_reciprocal_rank(one), 4)) for weight, one in ranks.items()}
+    best = max(tried, key=lambda weight: (*tried[weight], -abs(weight - space.manifest.weight)))
+    SpaceRows(brain.db).set_weight(space, best)
+    shown = [{"weight": weight, "recall@5": recall, "mrr": mrr} for weight, (recall, mrr) in tried.items()]
+    return {"questions": len(questions), "weight_before": space.manifest.weight, "weight": best, "tried": shown}
 
 
 def shows(answer: Answer | None, answers: Sequence[str]) -> bool:

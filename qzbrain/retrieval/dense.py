@@ -47,6 +47,9 @@ class Dense:
     def meaning(self, question: str, kb_ids: Sequence[str], *, asked_for: bool) -> Meaning:
         """What can be done for this question. `asked_for`: the caller wants meaning, so vectors that are not there yet are worth a word."""
         found = Meaning()
+        text = question.encode("utf-8", "replace").decode()
+        if not any(map(str.isalnum, text)):
+            return found  # nothing that could mean something
         for kb_id in kb_ids:
             space = self._spaces.active(kb_id)
             if space is None:
@@ -58,7 +61,7 @@ class Dense:
             else:
                 found.spaces[kb_id] = space
         if found.spaces:
-            self._embed(question, found)
+            self._embed(text, found)
         return found
 
     def _embed(self, question: str, found: Meaning) -> None:

@@ -54,12 +54,16 @@ _HAS_CHUNKS = select(chunks.c.id).where(chunks.c.kb_id == bindparam("kb")).limit
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What to look for. `min_confidence`: hits below it are left out. `mode` auto takes what is configured."""
+    """What to look for. `min_confidence`: hits below it are left out. `mode` auto takes what is configured.
+
+    `weight`: of meaning, 0..1, instead of what the knowledge base's manifest says; for finding out what it should say.
+    """
 
     text: str
     top_k: int = 10
     mode: Mode = "auto"
     min_confidence: float | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class Retriever:
         if space is None:
             return [FusedHit(x.chunk_id, x.document_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
         manifest = space.manifest
-        weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight
+        weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight if query.weight is None else query.weight
         certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
         return fused(words, near, weight=weight, certainty=certainty, has_vector=lambda one: one <= space.embedded_upto), over
 

@@ -102,6 +102,12 @@ class SpaceRows:
         with self._db.write() as connection:
             connection.execute(update(vector_spaces).where(vector_spaces.c.id == space.id).values(**values))
 
+    def set_weight(self, space: Space, weight: float) -> None:
+        """How much meaning counts in searches from now on, 0..1."""
+        manifest = replace(space.manifest, weight=weight)
+        with self._db.write() as connection:
+            connection.execute(update(vector_spaces).where(vector_spaces.c.id == space.id).values(manifest=manifest.column()))
+
     def set_status(self, space: Space, status: str) -> None:
         """Change nothing else."""
         with self._db.write() as connection:

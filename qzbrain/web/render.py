@@ -197,6 +197,7 @@ def model(state: ModelState, in_use: int, queued: int, lang: Lang) -> Json:
     return {
         "name": state.name,
         "engine": state.engine,
+        "kind": state.kind,
         "status": state.status,
         "reason": state.reason_zh if lang == "zh" else state.reason_en,
         "devices": state.devices,

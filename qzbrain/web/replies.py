@@ -255,10 +255,11 @@ class JobReply(BaseModel):
 
 
 class ModelReply(BaseModel):
-    """A model of the configuration."""
+    """A model of the configuration, or the built-in embedder."""
 
     name: str
     engine: str
+    kind: Literal["chat", "embedding", "rerank"]
     status: Literal["ready", "starting", "stopped", "failed", "draining"]
     reason: str
     devices: str

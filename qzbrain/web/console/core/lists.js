@@ -32,7 +32,7 @@ export const loadKnowledgeBases = loader(knowledgeBases, async () => {
 });
 export const loadModels = loader(models, async () => {
   const reply = await get("/api/models");
-  return Array.isArray(reply) ? reply : reply.data;
+  return reply.data.filter((one) => one.kind === "chat");
 });
 
 /** Load all lists, and look at the models' state from time to time while the page is seen. */

@@ -1,0 +1,63 @@
+"""The arithmetic of fusing."""
+
+from __future__ import annotations
+
+import pytest
+
+from qzbrain.retrieval.base import LexicalHit
+from qzbrain.retrieval.fusion import NOTHING, Certainty, combined, fused
+from qzbrain.retrieval.vectors import DenseHit
+
+CERTAINTY = Certainty(0.75, 0.2)
+
+
+def words(*scores: float, first: int = 1) -> list[LexicalHit]:
+    return [LexicalHit(first + n, "d", score, 0.5) for n, score in enumerate(scores)]
+
+
+def order(lexical: list[LexicalHit], dense: list[DenseHit], weight: float, vectors: bool = True) -> list[int]:
+    return [hit.chunk_id for hit in fused(lexical, dense, weight=weight, certainty=CERTAINTY, has_vector=lambda _: vectors)]
+
+
+def test_the_weight_decides_between_words_and_meaning() -> None:
+    lexical, dense = words(9, 5, 1), [DenseHit(3, "d", 0.95), DenseHit(2, "d", 0.93), DenseHit(4, "d", 0.85)]
+    assert order(lexical, dense, 0.0)[0] == 1
+    assert order(lexical, dense, 1.0)[:2] == [3, 2]
+    assert order(lexical, dense, 0.5)[0] == 2, "good on both sides beats best on one"
+
+
+def test_both_sides_are_shown_with_rank_and_raw_score() -> None:
+    hits = {hit.chunk_id: hit for hit in fused(words(9, 5), [DenseHit(2, "d", 0.9), DenseHit(7, "e", 0.8)], weight=0.6, certainty=CERTAINTY, has_vector=bool)}
+    assert (hits[1].lexical, hits[1].semantic) == ((1, 9), None)
+    assert (hits[2].lexical, hits[2].semantic) == ((2, 5), (1, 0.9))
+    assert (hits[7].lexical, hits[7].semantic, hits[7].document_id) == (None, (2, 0.8), "e")
+    assert all(0 <= hit.score <= 1 and 0 <= hit.confidence <= 1 for hit in hits.values())
+
+
+def test_ties_go_by_chunk_id() -> None:
+    assert order(words(5, 5, 5), [], 0.0) == [1, 2, 3]
+    assert order([], [DenseHit(5, "d", 0.9), DenseHit(2, "d", 0.9)], 0.6) == [2, 5]
+
+
+def test_a_chunk_without_a_vector_does_not_lose_for_lack_of_one() -> None:
+    lexical, dense = words(9, 8, 1), [DenseHit(2, "d", 0.9), DenseHit(3, "d", 0.8)]
+    assert order(lexical, dense, 0.6)[0] == 2
+    assert order(lexical, dense, 0.6, vectors=False)[0] == 1
+    blank = fused(lexical, dense, weight=0.6, certainty=CERTAINTY, has_vector=lambda one: one != 1)[0]
+    assert (blank.chunk_id, blank.confidence) == (1, 0.5), "and what is believed of it is what its words are worth"
+
+
+def test_nothing_gives_nothing() -> None:
+    assert fused([], [], weight=0.6, certainty=CERTAINTY, has_vector=bool) == []
+    assert order(words(3), [], 0.6) == [1]
+
+
+@pytest.mark.parametrize(("cosine", "certain"), [(0.5, 0.0), (0.75, 0.0), (0.85, 0.5), (0.95, 1.0), (1.0, 1.0)])
+def test_what_a_cosine_counts(cosine: float, certain: float) -> None:
+    assert CERTAINTY.of(cosine) == pytest.approx(certain)
+
+
+def test_confidence_grows_with_either_and_stays_within_its_bounds() -> None:
+    assert combined(0, 0) == combined(NOTHING, 0) == 0
+    assert combined(1, 1) == 1
+    assert combined(0.5, 0.5) == combined(0.2, 0.8) < combined(0.6, 0.5) < combined(0.6, 0.6)
