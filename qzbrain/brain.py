@@ -212,12 +212,16 @@ class Brain:
 
         return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared)
 
+    def end_engines(self) -> None:
+        """End the engines that this process started."""
+        if "engines" in self.__dict__:
+            self.engines.close()
+
     def close(self) -> None:
         """Give connections back."""
         if "shared" in self.__dict__:
             self.shared.close()
-        if "engines" in self.__dict__:
-            self.engines.close()
+        self.end_engines()
         self.jobs.close()
         self.db.close()
 

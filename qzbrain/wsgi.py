@@ -15,12 +15,12 @@ from qzbrain.web.app import create_app
 
 _settings = load_settings()
 logs.configure(_settings.log_level, "web")
-_brain = build(_settings)
-_interrupted = Interrupted(_brain.db, _settings)
+brain = build(_settings)
+_interrupted = Interrupted(brain.db, _settings)
 _interrupted.mark()
-if _brain.shared.several:
+if brain.shared.several:
     _interrupted.keep_marking()
-app = create_app(_brain)
+app = create_app(brain)
 
 # Streams make many short-lived objects and few cycles: with Python's defaults the collector took an eighth of the CPU at 200
 # streams (2026-11-24). What is there now stays for good and is never looked at again.

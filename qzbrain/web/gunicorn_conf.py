@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import signal
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -51,6 +52,13 @@ def child_exit(_server: Any, worker: Any) -> None:
     for path in _counters.glob(f"gauge_live*_{worker.pid}.db"):
         with suppress(OSError):
             path.unlink()
+
+
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """Engines that a worker started end with it, before it is gone: whoever stops the brain finds nothing left behind."""
+    program = sys.modules.get("qzbrain.wsgi")
+    if program is not None:
+        program.brain.end_engines()
 
 
 def post_fork(_server: Any, worker: Any) -> None:
