@@ -176,7 +176,7 @@ ensure_embedder() {
 
 without_embedder() {
     touch "$TOOLS/embedder.failed" 2>/dev/null || true
-    say "未安装语义检索（$1），将按词检索。处理后可再试：./run.sh --setup-only；离线可用 qzbrain model import 导入模型。" \
+    say "未安装语义检索（$1），将按词检索。处理后可再试：./run.sh --setup-only。" \
         "semantic search is not installed ($2); the brain searches by words. To try again: ./run.sh --setup-only"
 }
 
