@@ -164,7 +164,7 @@ class Brain:
             return None
         from qzbrain.retrieval.dense import Dense
 
-        return Dense(self.spaces, lambda: self.vectors, self.embedder)
+        return Dense(self.spaces, lambda: self.vectors, self.embedder, self.courtesy.note)
 
     @cached_property
     def reranker(self) -> Reranker | None:
@@ -210,7 +210,8 @@ class Brain:
         """Answers."""
         from qzbrain.chat.service import ChatService
 
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared)
+        asked = self.courtesy.note if self.embedder is not None else _nobody_listens
+        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, asked)
 
     def end_engines(self) -> None:
         """End the engines that this process started."""
@@ -224,6 +225,10 @@ class Brain:
         self.end_engines()
         self.jobs.close()
         self.db.close()
+
+
+def _nobody_listens() -> None:
+    """There is no work that would step aside for a question."""
 
 
 def database_of(settings: Settings) -> Database:

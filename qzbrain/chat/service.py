@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qzbrain import logs
@@ -39,13 +39,23 @@ class ChatService:
     `turns`: those on the way in this process; `elsewhere`: those in other processes; `conversations`: what was said before.
     """
 
-    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings, shared: SharedState) -> None:
+    def __init__(
+        self,
+        db: Database,
+        access: Access,
+        retriever: Retriever,
+        models: ModelRegistry,
+        settings: Settings,
+        shared: SharedState,
+        asked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
         self.turns = Turns()
         self.elsewhere = Elsewhere(shared, self.turns)
         self.conversations = Conversations(db, access, models)
         self._db, self._access, self._models, self._shared = db, access, models, shared
         self._ladder = Ladder(db, access, retriever, models, settings, shared)
-        self._runner = new_owner()
+        self._runner, self._asked = new_owner(), asked
         self._per_minute = settings.rate_limit_per_minute
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
@@ -54,6 +64,7 @@ class ChatService:
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
         """
+        self._asked()
         message_id = new_id()
         make = self._continue if ask.conversation_id else self._open
         turn = make(caller, ask, message_id, limited=limited)
@@ -68,11 +79,12 @@ class ChatService:
         `turn.cancellation.cancel()` (from anywhere) or closing the iterator stops it; what came is stored as stopped.
         """
         draft = Draft(model=turn.plan.model, lang=turn.caller.lang, started=turn.started)
-        publish = turn.publish
+        publish, asked = turn.publish, self._asked
         last: Done | Failed | None = None
         try:
             for event in self._ladder.climb(turn, draft):
                 publish(event)
+                asked()
                 yield event
             last = self._finish(turn, draft)
         except Cancelled:

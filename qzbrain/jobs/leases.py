@@ -52,7 +52,11 @@ class Stopping(Exception):
 
 
 class GiveWay(Exception):
-    """A long job of low priority steps aside for others that are due: it is given back as if never tried, and goes on after them."""
+    """A long job of low priority steps aside: it is given back as if never tried, and goes on after others that are due, `after_s` later at the soonest."""
+
+    def __init__(self, after_s: float = 0.0) -> None:
+        super().__init__()
+        self.after_s = after_s
 
 
 BatchHandler = Callable[[Sequence["Lease"]], None]
@@ -271,7 +275,7 @@ class LeaseRunner(JobRows):
         try:
             kind.handle(leases)
         except (Stopping, GiveWay, KeyboardInterrupt) as exc:
-            self._give_back(leases)
+            self._give_back(leases, exc.after_s if isinstance(exc, GiveWay) else 0.0)
             if isinstance(exc, KeyboardInterrupt):
                 raise
         except Exception as exc:  # noqa: BLE001 - the edge of a job
@@ -308,11 +312,12 @@ class LeaseRunner(JobRows):
             pause += random.uniform(0, pause / 4)  # noqa: S311 - spreads retries, guards nothing
             self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": self._clock() + pause})
 
-    def _give_back(self, leases: Sequence[Lease]) -> None:
+    def _give_back(self, leases: Sequence[Lease], after_s: float = 0.0) -> None:
         """Pending again, as if never tried."""
+        run_after = self._clock() + after_s if after_s else 0.0
         with self._db.write() as connection:
             for lease in leases:
-                self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": 0.0, "attempts": lease.job.attempts - 1})
+                self.settle(connection, lease.job, {"status": "pending", "stage": "", "run_after": run_after, "attempts": lease.job.attempts - 1})
 
     def _wait(self, kind: Kind, leases: Sequence[Lease], error: BrainError) -> None:
         """Pending again in a while, as if never tried, with the reason: a full disk, an index that is away."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from qzbrain import logs
 from qzbrain.errors import BrainError, Conflict
-from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
+from qzbrain.jobs.leases import GiveWay, Kind, Lease, LeaseRunner
 from qzbrain.knowledge.reembedding import estimated_weights, judge
 from qzbrain.knowledge.semantics import submit_embedding, wrong_embedder
 from qzbrain.models.base import Cancellation, Embedder, EmbeddingProfile
@@ -41,6 +41,12 @@ _REQUEST_CHARS = 700
 _QUIET_S = 1.0
 """Nobody has asked for so long: full speed. Else one text at a time, each after a pause of this length, so that the work still ends."""
 _PAUSE_STEP_S = 0.1
+_MANY_CHUNKS = 200
+_STARTS_AFTER_S = 20.0
+_LOOK_AGAIN_S = 5.0
+_NOT_LATER_THAN_S = 1800.0
+"""A large fill starts when nobody has asked, and this process has been there, for so long: who has just uploaded asks first, and gets all of
+the machine. It looks again every few seconds, and does not put it off for ever."""
 
 
 class Embedding:
@@ -57,6 +63,8 @@ class Embedding:
     ) -> None:
         self._db, self._runner, self._courtesy = database, runner, courtesy
         self._embedder, self._feeder, self._store = embedder, feeder, store
+        self._began = time.monotonic()
+        self._put_off: dict[str, float] = {}
 
     def kind(self, rested: Callable[[float], None] = lambda _s: None) -> Kind:
         """How the runner does these jobs."""
@@ -83,7 +91,18 @@ class Embedding:
         for lease in leases:
             embedder = self._embedder()
             if embedder is not None:
+                self._await_rest(lease.job.kb_id)
                 _Fill(self._db, lease, embedder, self._feeder, self._store, self._courtesy, rested).run()
+
+
+    def _await_rest(self, kb_id: str) -> None:
+        """Raises GiveWay while a large fill is better put off."""
+        now = time.monotonic()
+        since = self._put_off.setdefault(kb_id, now)
+        quiet_s = min(self._courtesy.quiet_s(), now - self._began)
+        if quiet_s < _STARTS_AFTER_S and now - since < _NOT_LATER_THAN_S and SpaceRows(self._db).unfilled(kb_id) > _MANY_CHUNKS:
+            raise GiveWay(_LOOK_AGAIN_S)
+        self._put_off.pop(kb_id, None)
 
 
 class _Fill:

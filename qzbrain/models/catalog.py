@@ -9,7 +9,7 @@ from qzbrain.settings import ROOT, ModelSettings, Settings
 E5_SMALL = "multilingual-e5-small"
 E5_FILE = "multilingual-e5-small-q4_0.gguf"
 _E5 = {
-    "engine": "llamacpp", "kind": "embedding", "on_demand": True, "context": 512, "slots": 2,
+    "engine": "llamacpp", "kind": "embedding", "on_demand": True, "sleep_after_s": 120, "context": 512, "slots": 2,
     "pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: ",
 }  # fmt: skip
 

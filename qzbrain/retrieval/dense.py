@@ -40,12 +40,13 @@ class Meaning:
 class Dense:
     """Searches by meaning. Thread-safe."""
 
-    def __init__(self, spaces: Spaces, vectors: Callable[[], VectorIndex], embedder: Embedder) -> None:
-        """`vectors` is asked for when the first search needs it: it brings numpy."""
-        self._spaces, self._vectors, self._embedder = spaces, vectors, embedder
+    def __init__(self, spaces: Spaces, vectors: Callable[[], VectorIndex], embedder: Embedder, asked: Callable[[], None] = lambda: None) -> None:
+        """`vectors` is asked for when the first search needs it: it brings numpy. `asked` is told of each question."""
+        self._spaces, self._vectors, self._embedder, self._asked = spaces, vectors, embedder, asked
 
     def meaning(self, question: str, kb_ids: Sequence[str], *, asked_for: bool) -> Meaning:
         """What can be done for this question. `asked_for`: the caller wants meaning, so vectors that are not there yet are worth a word."""
+        self._asked()
         found = Meaning()
         text = question.encode("utf-8", "replace").decode()
         if not any(map(str.isalnum, text)):

@@ -57,6 +57,12 @@ class SpaceRows:
         query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto)
         return int(self._db.rows(query)[0][0])
 
+    def unfilled(self, kb_id: str) -> int:
+        """How many chunks of a knowledge base the best filled space lacks; all of them where there is none."""
+        reached = max((space.embedded_upto for _, space in self.spaces(kb_id, "building", "active")), default=0)
+        query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == kb_id, chunks.c.id > reached)
+        return int(self._db.rows(query)[0][0])
+
     def is_complete(self, connection: Connection, space: Space) -> bool:
         """Whether every chunk has its vector; inside a write it stays so until its end."""
         query = select(chunks.c.id).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto).limit(1)

@@ -362,3 +362,26 @@ def test_all_of_it_on_a_mysql_server(engine: EmbeddingEngine, make_settings: Cal
         assert not brain.db.rows(select(vector_spaces.c.id))
     finally:
         brain.close()
+
+
+def test_a_large_fill_waits_until_nobody_asks(embedding: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qzbrain.knowledge import embedding as module
+
+    monkeypatch.setattr(module, "_MANY_CHUNKS", 2)
+    monkeypatch.setattr(module, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(module, "_STARTS_AFTER_S", 0.4)
+    add(embedding, list(TEXTS))
+    asked_until = time.monotonic() + 1.5
+    vectors_while_asked = []
+
+    def quiet() -> bool:
+        if time.monotonic() < asked_until:
+            embedding.courtesy.note()
+            vectors_while_asked.append(counts(embedding)[1])
+            return False
+        return not open_jobs(embedding)
+
+    work(embedding, quiet)
+    assert set(vectors_while_asked) == {0}
+    assert embedding.spaces.active(kb_id(embedding)) is not None
+    assert {row.attempts for row in embedding.db.rows(select(jobs.c.attempts).where(jobs.c.kind == "embed"))} == {1}, "putting it off is no attempt"
