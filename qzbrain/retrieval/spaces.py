@@ -13,7 +13,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.tables import vector_spaces
 
 KNOWN: Mapping[str, Mapping[str, float]] = {
-    "multilingual-e5-small": {"weight": 0.6, "reference_weight": 0.1, "cosine_floor": 0.75, "cosine_span": 0.2},
+    "multilingual-e5-small": {"weight": 0.5, "reference_weight": 0.1, "cosine_floor": 0.78, "cosine_span": 0.15},
 }
 """How the vectors of known models count, by what their name contains in lower case. Of others the cosines are estimated from their vectors."""
 
