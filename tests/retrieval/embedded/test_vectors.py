@@ -1,0 +1,165 @@
+"""The embedded vector store's own: kills, damage, merging, precision. What every store promises: contracts/test_vector_index.py."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qzbrain.errors import StorageFull
+from qzbrain.retrieval.embedded import segments
+from qzbrain.retrieval.embedded.vectors import META, FlatVectors
+from qzbrain.retrieval.vectors import StoredVectors
+from tests.running import ROOT
+
+WIDTH = 100
+"""No multiple of 64: the last word of a sign pattern is not full."""
+
+
+def clustered(first: int, count: int) -> np.ndarray:
+    """Vectors of chunks by id: the same at each call, near others of their cluster, all with a large common part."""
+    rows = np.empty((count, WIDTH), np.float32)
+    common = np.random.default_rng(1).standard_normal(WIDTH) * 2
+    for n in range(count):
+        chunk = first + n
+        centre = np.random.default_rng(1000 + chunk % 37).standard_normal(WIDTH)
+        rows[n] = common + centre + 0.6 * np.random.default_rng(10_000 + chunk).standard_normal(WIDTH)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def batch(first: int, count: int) -> StoredVectors:
+    ids = list(range(first, first + count))
+    return StoredVectors(ids, [f"d{one // 7}" for one in ids], clustered(first, count))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FlatVectors:
+    return FlatVectors(tmp_path)
+
+
+def generation(store: FlatVectors) -> Path:
+    return next(path.parent for path in store.root.glob(f"space/*/{META}"))
+
+
+def test_the_best_ten_are_the_exact_ones(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 3000), batch(3001, 3000)], upto=6000)
+    everything = clustered(1, 6000)
+    found = right = 0
+    for chunk in range(50, 6000, 150):
+        asked = clustered(chunk, 1)[0] + 0.02 * np.random.default_rng(chunk).standard_normal(WIDTH).astype(np.float32)
+        asked /= np.linalg.norm(asked)
+        exact = set((np.argsort(-(everything @ asked))[:10] + 1).tolist())
+        hits = store.search("space", asked, top_k=10)
+        found += len(exact & {hit.chunk_id for hit in hits})
+        right += 10
+        assert hits[0].cosine == pytest.approx(float(everything[hits[0].chunk_id - 1] @ asked), abs=1e-4)
+    assert found / right >= 0.99
+
+
+def test_appends_are_merged_and_stay_few(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [], upto=0)
+    for first in range(1, 1201, 10):
+        store.append("space", batch(first, 10), upto=first + 9)
+    assert store.count("space") == 1200
+    files = [path for path in generation(store).iterdir() if path.name != META]
+    assert len(files) <= 12
+    for chunk in (1, 600, 1200):
+        assert store.search("space", clustered(chunk, 1)[0], top_k=1)[0].chunk_id == chunk
+
+
+def test_many_forgotten_rows_are_written_out(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 700)], upto=700)
+    whole = sum(path.stat().st_size for path in generation(store).iterdir())
+    store.forget("space", [f"d{n}" for n in range(60)])
+    assert store.count("space") == 700 - 419
+    assert sum(path.stat().st_size for path in generation(store).iterdir()) < 0.6 * whole
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from test_vectors import batch
+from qzbrain.retrieval.embedded.vectors import FlatVectors
+store = FlatVectors(Path(sys.argv[1]))
+print("begun", flush=True)
+upto = store.upto("space")
+while True:
+    if upto % 1000 == 990:
+        store.rebuild("space", 100, [batch(1, upto)], upto=upto)
+    store.append("space", batch(upto + 1, 30), upto=upto + 30)
+    upto += 30
+    store.forget("space", [f"d{upto // 7 - 2}"])
+"""
+
+
+def test_a_killed_writer_leaves_the_last_commit(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [], upto=0)
+    for n in range(6):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(store.root)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+            env={"PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "PATH": ""},
+        )  # fmt: skip
+        assert writer.stdout is not None and writer.stdout.readline() == "begun\n"
+        before = store.upto("space")
+        until = time.monotonic() + random.Random(n).uniform(0.05, 0.4)
+        while time.monotonic() < until or store.upto("space") == before:
+            store.search("space", clustered(1, 1)[0], top_k=5)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait(10)
+        upto = store.upto("space")
+        assert upto >= before and upto % 30 == 0
+        kept = sorted(hit.chunk_id for hit in store.search("space", clustered(1, 1)[0], top_k=100_000))
+        assert len(kept) == store.count("space") and len(set(kept)) == len(kept) and kept[-1] == upto
+        for chunk in (kept[0], kept[len(kept) // 2], kept[-1]):
+            assert store.search("space", clustered(chunk, 1)[0], top_k=1)[0].chunk_id == chunk
+
+
+def spoil_meta(folder: Path) -> None:
+    (folder / META).write_bytes(b"{")
+
+
+def spoil_segment(folder: Path) -> None:
+    segment = next(path for path in folder.iterdir() if path.name != META)
+    segment.write_bytes(segment.read_bytes()[:-5])
+
+
+def remove_segment(folder: Path) -> None:
+    next(path for path in folder.iterdir() if path.name != META).unlink()
+
+
+@pytest.mark.parametrize("spoil", [spoil_meta, spoil_segment, remove_segment])
+def test_a_damaged_store_is_none_and_can_be_built_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    FlatVectors(tmp_path).rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    store = FlatVectors(tmp_path)
+    spoil(generation(store))
+    assert (store.upto("space"), store.count("space"), store.search("space", clustered(1, 1)[0], top_k=3)) == (-1, 0, [])
+    store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    assert store.search("space", clustered(9, 1)[0], top_k=1)[0].chunk_id == 9
+
+
+def test_a_full_disk_is_told_and_leaves_what_was(store: FlatVectors, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(segments.os, "fsync", full)
+    with pytest.raises(StorageFull):
+        store.append("space", batch(51, 10), upto=60)
+    monkeypatch.undo()
+    assert (store.upto("space"), store.count("space")) == (50, 50)
+    store.append("space", batch(51, 10), upto=60)
+    assert store.count("space") == 60
+
+
+def test_a_vector_of_another_width_finds_nothing(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 5)], upto=5)
+    assert store.search("space", np.ones(WIDTH + 1, np.float32), top_k=3) == []
+    assert store.cosines("space", np.ones(WIDTH + 1, np.float32), [1]) == {}
