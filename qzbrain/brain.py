@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qzbrain.retrieval.dense import Dense
     from qzbrain.retrieval.feeder import Feeder
     from qzbrain.retrieval.hybrid import Retriever
+    from qzbrain.retrieval.mending import Mending
     from qzbrain.retrieval.spaces import Spaces
     from qzbrain.retrieval.vector_feeder import VectorFeeder
     from qzbrain.retrieval.vectors import VectorIndex
@@ -156,15 +157,15 @@ class Brain:
         from qzbrain.retrieval.hybrid import Retriever
         from qzbrain.retrieval.mending import Mending
 
-        report = Mending(self.db, self.jobs).report
-        return Retriever(self.db, self.index, self.settings, report, dense=self._dense(), reranker=self.reranker)
+        mending = Mending(self.db, self.jobs)
+        return Retriever(self.db, self.index, self.settings, mending.report, dense=self._dense(mending), reranker=self.reranker)
 
-    def _dense(self) -> Dense | None:
+    def _dense(self, mending: Mending) -> Dense | None:
         if self.embedder is None:
             return None
         from qzbrain.retrieval.dense import Dense
 
-        return Dense(self.spaces, lambda: self.vectors, self.embedder, self.courtesy.note)
+        return Dense(self.spaces, lambda: self.vectors, self.embedder, asked=self.courtesy.note, report_missing=mending.report_vectors)
 
     @cached_property
     def reranker(self) -> Reranker | None:

@@ -55,6 +55,7 @@ class Purge:
                     self._feeder().ensure(lease.job.kb_id, _shown(lease))
                 else:
                     self._rebuild(lease)
+                    self._feeder().rebuild_vectors(lease.job.kb_id)
 
     def _purge_index(self, lease: Lease) -> None:
         self._feeder().catch_up(lease.job.kb_id)

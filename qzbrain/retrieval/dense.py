@@ -22,6 +22,7 @@ QUESTION_S = 1.5
 """Longest wait for a question's vector; an engine that sleeps is up in a third of a second."""
 _NONE = Degraded(SEMANTIC_PART, "no embedding model is configured; searched by words")
 _BUILDING = "the vectors of knowledge base {} are still being made; searched by words"
+_LOST = "the semantic index of knowledge base {} is missing or being rebuilt; searched by words"
 _UNFIT = (
     "the vectors of knowledge base {kb} were made by {then}, and the embedding model is {now}; searched by words. "
     "To make them anew: qzbrain kb reembed {kb}"
@@ -40,9 +41,20 @@ class Meaning:
 class Dense:
     """Searches by meaning. Thread-safe."""
 
-    def __init__(self, spaces: Spaces, vectors: Callable[[], VectorIndex], embedder: Embedder, asked: Callable[[], None] = lambda: None) -> None:
-        """`vectors` is asked for when the first search needs it: it brings numpy. `asked` is told of each question."""
-        self._spaces, self._vectors, self._embedder, self._asked = spaces, vectors, embedder, asked
+    def __init__(
+        self,
+        spaces: Spaces,
+        vectors: Callable[[], VectorIndex],
+        embedder: Embedder,
+        *,
+        asked: Callable[[], None] = lambda: None,
+        report_missing: Callable[[str], None] = lambda _kb_id: None,
+    ) -> None:
+        """`vectors` is asked for when the first search needs it: it brings numpy. `asked` is told of each question, `report_missing` of each
+        knowledge base whose store is lost.
+        """
+        self._spaces, self._vectors, self._embedder = spaces, vectors, embedder
+        self._asked, self._report_missing = asked, report_missing
 
     def meaning(self, question: str, kb_ids: Sequence[str], *, asked_for: bool) -> Meaning:
         """What can be done for this question. `asked_for`: the caller wants meaning, so vectors that are not there yet are worth a word."""
@@ -79,11 +91,17 @@ class Dense:
         if space is None or meaning.vector is None:
             return []
         try:
-            return self._vectors().search(space.id, meaning.vector, top_k=top_k, document_ids=document_ids)
+            store = self._vectors()
+            found = store.search(space.id, meaning.vector, top_k=top_k, document_ids=document_ids)
+            if found or store.upto(space.id) >= 0:
+                return found
+            reason = _LOST.format(kb_id)
+            self._report_missing(kb_id)
         except IndexUnavailable as exc:
-            meaning.spaces.pop(kb_id)
-            meaning.degraded.append(Degraded(SEMANTIC_PART, exc.en))
-            return []
+            reason = exc.en
+        meaning.spaces.pop(kb_id)
+        meaning.degraded.append(Degraded(SEMANTIC_PART, reason))
+        return []
 
 
 def without_embedder(*, asked_for: bool) -> Meaning:

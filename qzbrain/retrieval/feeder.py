@@ -105,6 +105,11 @@ class Feeder:
         self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
         return self._index.chunk_count(kb_id)
 
+    def rebuild_vectors(self, kb_id: str) -> None:
+        """As `rebuild`, of the vectors; nothing to do where there are none."""
+        if self._vectors is not None:
+            self._vectors.rebuild(kb_id)
+
     def _forget_vectors(self, kb_id: str, document_ids: Sequence[str]) -> None:
         """Before the watermark moves: what is killed after it would not be told again."""
         if self._vectors is not None and document_ids:

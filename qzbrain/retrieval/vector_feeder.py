@@ -42,6 +42,11 @@ class VectorFeeder:
         if store.upto(space.id) < space.embedded_upto:
             store.append(space.id, _nothing(space.width), upto=space.embedded_upto)
 
+    def rebuild(self, kb_id: str) -> None:
+        """Build the store of every space of a knowledge base anew from SQL, beside the one in use."""
+        for _, space in self._rows.spaces(kb_id, "building", "active", "retired"):
+            self._store().rebuild(space.id, space.width, self._rows.stored(space, -1), upto=space.embedded_upto)
+
     def forget(self, kb_id: str, document_ids: Sequence[str], *, of: Sequence[str] = ()) -> None:
         """These documents have changed or are gone: the store keeps of them what SQL has."""
         for space_id in of or [row[0] for row in self._spaces(kb=kb_id)]:

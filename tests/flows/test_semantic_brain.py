@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,10 +74,12 @@ def test_its_answer_cites_the_passage(brain: RunningBrain) -> None:
 
 
 def test_killed_the_engine_is_back_with_the_next_question(brain: RunningBrain) -> None:
-    search(brain, query=QUESTION + "？")
+    search(brain)
+    assert engines(brain)
     for pid in engines(brain):
         os.kill(pid, signal.SIGKILL)
-    found = wait_for(lambda: (one := search(brain, query=f"{QUESTION}{os.urandom(4).hex()}"))["degraded"] == [] and one, "searched by meaning again", 10)
+    marks = iter(range(1, 1000))  # another question each time: vectors of the last ones are remembered
+    found = wait_for(lambda: (one := search(brain, query=QUESTION + "？" * next(marks)))["degraded"] == [] and one, "searched by meaning again", 10)
     assert found["hits"][0]["external_id"] == str(ANSWER)
 
 
@@ -108,3 +111,9 @@ def test_after_a_restart_nothing_is_embedded_again_and_no_engine_is_left_behind(
     assert manifest(brain)["state"] == "active"
     assert engines(brain) == []
     assert search(brain)["hits"][0]["external_id"] == str(ANSWER)
+
+
+def test_a_lost_index_folder_is_built_again_from_the_database(brain: RunningBrain) -> None:
+    shutil.rmtree(brain.data / "index")
+    found = wait_for(lambda: (one := search(brain))["degraded"] == [] and one["hits"] and one, "both indexes are back", 60)
+    assert found["hits"][0]["external_id"] == str(ANSWER) and "semantic" in found["hits"][0]["sources"]

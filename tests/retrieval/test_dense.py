@@ -15,9 +15,10 @@ from qzbrain.errors import EngineUnavailable
 from qzbrain.models.base import Cancellation, EmbeddingProfile, Vector
 from qzbrain.retrieval.dense import Dense
 from qzbrain.retrieval.hybrid import Mode, Retriever, SearchQuery
+from qzbrain.retrieval.mending import Mending
 from qzbrain.retrieval.spaces import Manifest
 from qzbrain.retrieval.vectors import StoredVectors
-from qzbrain.storage.tables import chunks, knowledge_bases, vector_spaces
+from qzbrain.storage.tables import chunks, jobs, knowledge_bases, vector_spaces
 
 TOPICS = ("车", "饭", "钱")
 """A text means what it says of these, and 公务用车 and 汽车 are the same thing."""
@@ -60,7 +61,8 @@ def embedder() -> Scripted:
 def search(brain: Brain, write: Writer, embedder: Scripted) -> Callable[..., object]:
     write.put("制度", "管理制度", [(str(n), text) for n, text in enumerate(TEXTS, 1)])
     write.catch_up("制度")
-    retriever = Retriever(brain.db, brain.index, brain.settings, dense=Dense(brain.spaces, lambda: brain.vectors, embedder))
+    dense = Dense(brain.spaces, lambda: brain.vectors, embedder, report_missing=Mending(brain.db, brain.jobs).report_vectors)
+    retriever = Retriever(brain.db, brain.index, brain.settings, dense=dense)
 
     def find(question: str, mode: Mode = "auto", **more: object) -> object:
         return retriever.search(SearchQuery(question, mode=mode, **more), write.scope("制度"))  # type: ignore[arg-type]
@@ -146,8 +148,12 @@ def test_a_question_of_marks_is_not_embedded(brain: Brain, search: Callable[...,
 def test_a_lost_store_leaves_words(brain: Brain, search: Callable[..., object]) -> None:
     fill(brain)
     brain.vectors.drop("space")
-    found = search("食堂")
-    assert found.hits[0].text == TEXTS[1]  # type: ignore[attr-defined]
+    for _ in range(2):
+        found = search("食堂")
+        assert found.hits[0].text == TEXTS[1] and found.hits[0].sources.keys() == {"lexical"}  # type: ignore[attr-defined]
+        assert "missing or being rebuilt" in found.degraded[0].reason  # type: ignore[attr-defined]
+    kb_id = brain.db.rows(select(knowledge_bases.c.id))[0].id
+    assert [(row.kind, row.kb_id) for row in brain.db.rows(select(jobs.c.kind, jobs.c.kb_id))] == [("embed", kb_id)]
 
 
 class Judge:
