@@ -79,11 +79,11 @@ class Settings(BaseSettings):
     )
     qzbrain_embedder: str = Field(
         "auto",
-        description="Embedding model of semantic retrieval: a model's name; `none`: words only; `auto`: the first alive `[models.NAME]` with "
-        'kind = "embedding", else the built-in multilingual-e5-small where it is installed.',
+        description="Embedding model of semantic retrieval: a model's name; `none`: words only; `auto`: the first alive `[models.NAME]` of kind "
+        "embedding, else the built-in multilingual-e5-small where it is installed.",
     )
     qzbrain_reranker: str = Field(
-        "auto", description='Reranker: a model\'s name; `none`; `auto`: the first alive `[models.NAME]` with kind = "rerank", if there is one.'
+        "auto", description='Reranker: a model\'s name; `none`; `auto`: the first alive `[models.NAME]` of kind rerank, if there is one.'
     )
     rerank_timeout_s: float = Field(1.0, gt=0, le=60, description="Longest wait for the reranker; beyond it the order before it stands.")
     web_workers: int = Field(1, ge=1, le=64, description="Web worker processes. More than one need REDIS_HOST: what they must agree on is kept there.")

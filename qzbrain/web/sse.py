@@ -17,7 +17,7 @@ from flask import Response
 
 from qzbrain import logs, metrics
 from qzbrain.chat.turns import Turn
-from qzbrain.domain import Failed, StreamEvent
+from qzbrain.domain import Failed, Queued, StreamEvent
 from qzbrain.web.follow import Follower
 from qzbrain.web.wire import Wire
 
@@ -84,7 +84,7 @@ class EventStream(Response):
         return self._collect(environ, start_response) if sock is None else self._stream(environ, start_response, Wire(sock))
 
     def _collect(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
-        events = list(self._run)
+        events = [event for event in self._run if not self._is_silent(event)]
         if events and isinstance(events[0], Failed):
             return self._failed(events[0])(environ, start_response)
         body = Response(self._opening + b"".join(self._render(event) for event in events), headers=self.headers)
@@ -101,7 +101,7 @@ class EventStream(Response):
         _live.add(live)
         metrics.STREAMS.labels("sse").inc()
         try:
-            first = next(self._run, None)
+            first = next((event for event in self._run if not self._is_silent(event)), None)  # opened meanwhile when it takes long
             if isinstance(first, Failed) and not live.opened:
                 return self._failed(first)(environ, start_response)
             live.open()
@@ -121,6 +121,10 @@ class EventStream(Response):
             metrics.STREAMS.labels("sse").dec()
             log.info("stream", transport="sse", path=environ["PATH_INFO"], message_id=turn.message_id, left=wire.broken, took_ms=self._took_ms())
         return _already_handled()
+
+    def _is_silent(self, event: StreamEvent) -> bool:
+        """Whether this client is not told of it: then the reply can still be a plain error."""
+        return isinstance(event, Queued) and not self._render(event)
 
     def _head(self, *, chunked: bool, keeps: bool) -> bytes:
         lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in self.headers.items() if name != "Content-Length")]

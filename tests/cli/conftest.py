@@ -32,6 +32,7 @@ Run = Callable[..., Outcome]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run one command over a data folder of the test's own; no brain is running there."""
     monkeypatch.setenv("QZBRAIN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("QZBRAIN_EMBEDDER", "none")
 
     def command(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["qzbrain", *map(str, arguments)])

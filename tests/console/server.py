@@ -31,7 +31,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (folder / "server.log").open("wb")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("QZBRAIN_")}
-        environment |= {"QZBRAIN_DATA": str(data), "QZBRAIN_PORT": str(self.port), "PYTHONPATH": str(ROOT)}
+        environment |= {"QZBRAIN_EMBEDDER": "none", "QZBRAIN_DATA": str(data), "QZBRAIN_PORT": str(self.port), "PYTHONPATH": str(ROOT)}
         web = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "qzbrain" / "web" / "gunicorn_conf.py"), "qzbrain.wsgi:app"]
         worker = [sys.executable, "-m", "qzbrain.worker"]
         self._processes = [subprocess.Popen(command, cwd=folder, env=environment, stdout=self._log, stderr=self._log) for command in (web, worker)]

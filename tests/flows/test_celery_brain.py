@@ -25,7 +25,7 @@ SCRIPT = ["sh", str(ROOT / "run_celery.sh")]
 def environment(**values: str) -> dict[str, str]:
     """As a user's who has activated the environment that runs this test."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**{k: v for k, v in os.environ.items() if not k.startswith("QZBRAIN_")}, **values, "PATH": path}
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("QZBRAIN_")}, "QZBRAIN_EMBEDDER": "none", **values, "PATH": path}
 
 
 @pytest.fixture

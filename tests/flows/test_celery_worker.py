@@ -216,7 +216,7 @@ def test_a_worker_that_grew_large_starts_itself_anew_and_keeps_the_lock(told: Br
 
 def test_two_workers_share_jobs_and_do_none_twice(told: Brain, redis: RedisServer, tmp_path: Path) -> None:
     record = tmp_path / "record"
-    environment = {**os.environ, **redis.environment, "QZBRAIN_DATA": str(told.settings.data), "LOG_LEVEL": "warning"}
+    environment = {**os.environ, **redis.environment, "QZBRAIN_EMBEDDER": "none", "QZBRAIN_DATA": str(told.settings.data), "LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "tests.flows.celery_recorder", str(record)]
     workers = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2)]
 

@@ -24,7 +24,7 @@ class WorkerProcess:
     def start(self, code: str = "") -> subprocess.Popen[bytes]:
         """Start the worker, or (for one with other constants) the code given."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("QZBRAIN_")}
-        environment |= {"QZBRAIN_DATA": str(self.data), "LOG_LEVEL": "warning", **self._environment}
+        environment |= {"QZBRAIN_EMBEDDER": "none", "QZBRAIN_DATA": str(self.data), "LOG_LEVEL": "warning", **self._environment}
         command = [sys.executable, *(("-c", code) if code else ("-m", "qzbrain.worker"))]
         if self.log is None:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment)

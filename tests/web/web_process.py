@@ -42,7 +42,7 @@ class WebProcess:
     def start(self) -> WebProcess:
         """Start and wait until it answers."""
         outer = {name: value for name, value in os.environ.items() if not name.startswith("QZBRAIN_")}
-        environment = {**outer, "QZBRAIN_DATA": str(self.data), "QZBRAIN_PORT": str(self.port), **self._settings}
+        environment = {**outer, "QZBRAIN_EMBEDDER": "none", "QZBRAIN_DATA": str(self.data), "QZBRAIN_PORT": str(self.port), **self._settings}
         command = [sys.executable, "-m", "gunicorn", "-c", "qzbrain/web/gunicorn_conf.py", self._app]
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)

@@ -108,27 +108,28 @@ class OnDemandEngines:
         if model is None:
             raise _unavailable(name, "没有这个按需启动的模型", "there is no such on-demand model")
         deadline = time.monotonic() + timeout_s
-        fell_asleep = False
-        child = self._child(name, model)
+        (child, fresh), fell_asleep = self._child(name, model), False
         while time.monotonic() < deadline:
             if (running := self.running(name)) is not None:
                 log.info("engine_up", engine=name, pid=running.pid)
                 return running
             code = child.poll()
-            if code == 0 and not fell_asleep:  # it had been idle for so long that it was ending just when it was called
-                fell_asleep, child = True, self._child(name, model)
-            elif code is not None and code != ANOTHER_RUNS:
-                raise self._ended(name, code)
+            if code is not None:
+                if fresh and code != ANOTHER_RUNS and (code or fell_asleep):
+                    raise self._ended(name, code)
+                fell_asleep = fell_asleep or not code  # one that was ending just when it was called, or another's, which may end: begin again
+                child, fresh = self._child(name, model)
             time.sleep(_POLL_S)
         raise _unavailable(name, f"{timeout_s:g} 秒内没有启动完毕", f"it was not up within {timeout_s:g} s")
 
-    def _child(self, name: str, model: ModelSettings) -> subprocess.Popen[bytes]:
-        """This process's own attempt, begun now unless there is one that has not ended."""
+    def _child(self, name: str, model: ModelSettings) -> tuple[subprocess.Popen[bytes], bool]:
+        """This process's own attempt, and whether it was begun just now: unless there is one that has not ended."""
         with self._lock:
             child = self._children.get(name)
-            if child is None or child.poll() is not None:
-                child = self._children[name] = self._launched(name, model)
-            return child
+            if child is not None and child.poll() is None:
+                return child, False
+            child = self._children[name] = self._launched(name, model)
+            return child, True
 
     def _launched(self, name: str, model: ModelSettings) -> subprocess.Popen[bytes]:
         path = self._path(model)
