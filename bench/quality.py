@@ -1,6 +1,6 @@
 """Retrieval and answer quality through the product's own path: its parsers, chunks, index, search and extractive answers.
 
-    python bench/quality.py --data DIR [--every 4] [--keep FOLDER]
+    python bench/quality.py --data DIR [--every 4] [--keep FOLDER] [--embedder auto]
 
 DIR holds A_retrieval, B_regulations and E_unanswerable (question sets of public corpora; see docs/benchmarks.md). Each figure is given for
 all questions and for the even and the odd ones, with the bound that it must hold. One JSON object on standard output, a table on standard
@@ -32,6 +32,8 @@ BOUNDS = {
     "cmrc R@1": 0.975, "cmrc R@5": 0.995, "scenario R@5": 0.75, "scenario within 2,400 characters": 0.82, "article number R@1": 0.98,
     "answerable AUROC": 0.95, "refused of unanswerable": 0.75, "cmrc gold answer shown": 0.85,
 }  # fmt: skip
+HYBRID_BOUNDS = {"cmrc R@1": 0.98, "qed R@5": 0.985, "scenario R@5": 0.80, "scenario within 2,400 characters": 0.88, "answerable AUROC": 0.99}
+"""With the built-in embedder; its 34,000 vectors take a quarter of an hour or more."""
 CEILINGS = {"refused of answerable": 0.08, "lost by traditional script": 0.01}
 
 Row = dict[str, Any]
@@ -126,9 +128,9 @@ def answers(brain: Brain, data: Path, every: int) -> dict[str, list[float]]:
     }
 
 
-def missed(figures: dict[str, list[float]]) -> list[str]:
+def missed(figures: dict[str, list[float]], bounds: dict[str, float]) -> list[str]:
     """Names of the figures that do not hold their bound."""
-    low = [name for name, bound in BOUNDS.items() if figures[name][0] < bound]
+    low = [name for name, bound in bounds.items() if figures[name][0] < bound]
     return low + [name for name, bound in CEILINGS.items() if figures[name][0] > bound]
 
 
@@ -138,16 +140,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take every n-th question only")
     parser.add_argument("--keep", type=Path, help="data folder to keep and use again")
+    parser.add_argument("--embedder", default="none", help="`auto`: the built-in one, or a model's name of config.toml")
     args = parser.parse_args()
+    bounds = BOUNDS if args.embedder == "none" else BOUNDS | HYBRID_BOUNDS
     with tempfile.TemporaryDirectory() as temporary:
-        brain = build(Settings(qzbrain_data=args.keep or Path(temporary)))
+        brain = build(Settings(qzbrain_data=args.keep or Path(temporary), qzbrain_embedder=args.embedder))
         figures = laws(brain, args.data, args.every) | paragraphs(brain, args.data, args.every) | answers(brain, args.data, args.every)
         brain.close()
     for name, values in figures.items():
-        bound = f">= {BOUNDS[name]}" if name in BOUNDS else f"<= {CEILINGS[name]}" if name in CEILINGS else ""
+        bound = f">= {bounds[name]}" if name in bounds else f"<= {CEILINGS[name]}" if name in CEILINGS else ""
         print(f"{name:36} {'  '.join(f'{value:.4f}' for value in values):26} {bound}", file=sys.stderr)
-    print(json.dumps({"figures": figures, "missed": missed(figures)}, ensure_ascii=False, indent=1))
-    sys.exit(bool(missed(figures)))
+    print(json.dumps({"figures": figures, "missed": missed(figures, bounds)}, ensure_ascii=False, indent=1))
+    sys.exit(bool(missed(figures, bounds)))
 
 
 if __name__ == "__main__":

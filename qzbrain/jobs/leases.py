@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
-from qzbrain.errors import BrainError, Cancelled, ParseFailed, StorageBusy, StorageFull
+from qzbrain.errors import BrainError, Cancelled, EngineUnavailable, ParseFailed, StorageBusy, StorageFull
 from qzbrain.jobs.base import MAX_ATTEMPTS, WAITED_OUT, Handler, Job
 from qzbrain.jobs.owner import died_here, new_owner
 from qzbrain.jobs.rows import JobRows
@@ -36,6 +36,8 @@ ALONE_AFTER_LOST = 3
 _SWEEP_S = 5.0
 _BEAT_S = 0.5
 _PAUSE_S = 3.0
+_ENGINE_PAUSE_S = 10.0
+"""Trying an engine that does not come up starts a process each time."""
 
 log = logs.get(__name__)
 
@@ -322,7 +324,8 @@ class LeaseRunner(JobRows):
     def _wait(self, kind: Kind, leases: Sequence[Lease], error: BrainError) -> None:
         """Pending again in a while, as if never tried, with the reason: a full disk, an index that is away."""
         log.warning("jobs_wait", kind=leases[0].job.kind if leases else "", jobs=len(leases), code=error.code)
-        untried = {"status": "pending", "stage": "", "run_after": self._clock() + _PAUSE_S, **_reason(error)}
+        pause_s = _ENGINE_PAUSE_S if isinstance(error, EngineUnavailable) else _PAUSE_S
+        untried = {"status": "pending", "stage": "", "run_after": self._clock() + pause_s, **_reason(error)}
         with self._db.write() as connection:
             for lease in leases:
                 if self.settle(connection, lease.job, {**untried, "attempts": lease.job.attempts - 1}):
