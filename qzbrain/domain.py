@@ -6,6 +6,7 @@ Offsets count Unicode code points (Python `str` indices) in a document's stored 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,12 +19,20 @@ JobStatus = Literal["pending", "running", "done", "failed", "cancelled"]
 T = TypeVar("T")
 
 
+_id_lock = threading.Lock()
+_last_id_us = 0
+
+
 def new_id() -> str:
-    """22 hexadecimal characters: the time of making in microseconds, so that ids of one process are in order, then 36 random bits.
+    """22 hexadecimal characters: the time of making in microseconds, each later than the one before, so that ids of one process are in order,
+    then 36 random bits.
 
     Names, not secrets: who may see what an id names is asked in `auth.access`.
     """
-    return f"{time.time_ns() // 1000:013x}{random.getrandbits(36):09x}"
+    global _last_id_us
+    with _id_lock:
+        at = _last_id_us = max(time.time_ns() // 1000, _last_id_us + 1)
+    return f"{at:013x}{random.getrandbits(36):09x}"
 
 
 def utc_now() -> str:

@@ -18,6 +18,7 @@ from qzbrain.retrieval.elastic.generations import Generation, Generations
 from qzbrain.retrieval.elastic.held import chunks_of
 from qzbrain.retrieval.elastic.mapping import SCHEMA_HASH, index_body, source
 from qzbrain.retrieval.elastic.searching import Searching
+from qzbrain.retrieval.elastic.swapping import through_a_swap
 from qzbrain.retrieval.elastic.writing import States
 from qzbrain.settings import Settings
 
@@ -101,7 +102,10 @@ class ElasticIndex:
 
     def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
         """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
-        return self._searching.search(self._generations(kb_id).alias, query, top_k, document_ids) if top_k > 0 else []
+        if top_k < 1:
+            return []
+        alias = self._generations(kb_id).alias
+        return through_a_swap(lambda: self._searching.search(alias, query, top_k, document_ids))
 
     def chunk_count(self, kb_id: str) -> int:
         """See `SearchIndex.chunk_count`. Raises IndexUnavailable."""

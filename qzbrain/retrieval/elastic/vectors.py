@@ -21,6 +21,7 @@ from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
 from qzbrain.retrieval.elastic.generations import Generations
 from qzbrain.retrieval.elastic.held import chunks_of
 from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
+from qzbrain.retrieval.elastic.swapping import through_a_swap
 from qzbrain.retrieval.elastic.writing import States, Writing
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
 from qzbrain.settings import Settings
@@ -207,7 +208,8 @@ class ElasticVectors:
             body["query"] = {"knn": {VECTOR: {"vector": asked, "k": candidates, **chosen}}}
         else:
             body["knn"] = {"field": VECTOR, "query_vector": asked, "k": candidates, "num_candidates": candidates, **chosen}
-        reply = self.server.request("POST", f"/{self._generations(space_id).alias}/_search", body, params=_HITS, expected=(404,))
+        path = f"/{self._generations(space_id).alias}/_search"
+        reply = through_a_swap(lambda: self.server.request("POST", path, body, params=_HITS, expected=(404,)))
         hits = reply.body.get("hits", {}).get("hits", []) if reply.found else []
         return [_hit(hit) for hit in hits]
 
