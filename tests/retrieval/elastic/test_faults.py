@@ -112,7 +112,7 @@ def test_a_gateway_that_answers_for_it(make: Callable[..., ElasticIndex], proxy:
     through = make(es_url_add=proxy.url)
     if status == 200:
         through.ready()
-    proxy.refuse, proxy.status, proxy.body = 2, status, reply
+    proxy.refuse, proxy.status, proxy.body = 3 if status == 503 else 2, status, reply  # a search tries such a reply twice
     assert fault(lambda: through.search("kb", "劳动合同", top_k=1)).code == code
     if status == 503:
         assert fault(through.server.product).code == code
@@ -313,6 +313,13 @@ def test_an_older_version_of_a_chunk_is_refused_by_the_server_itself(index: Elas
 
 
 # -- swapping
+
+
+def test_a_search_that_meets_a_swap_is_made_once_more(make: Callable[..., ElasticIndex], index: ElasticIndex, proxy: Proxy) -> None:
+    through = make(es_url_add=proxy.url)
+    through.ready()
+    proxy.refuse, proxy.path, proxy.status, proxy.body = 1, "/_msearch", 503, b'{"error":{"type":"search_phase_execution_exception","reason":"all shards failed"}}'
+    assert [hit.chunk_id for hit in through.search("kb", "劳动合同", top_k=1)] == [2]
 
 
 def test_searches_go_on_while_the_index_is_swapped(index: ElasticIndex, make: Callable[..., ElasticIndex]) -> None:
