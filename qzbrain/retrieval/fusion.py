@@ -7,7 +7,7 @@ belongs to the embedding model. Fusing by ranks was worse on every development s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qzbrain.retrieval.base import LexicalHit
@@ -45,12 +45,12 @@ class Certainty:
 
 
 def fused(
-    lexical: Sequence[LexicalHit], dense: Sequence[DenseHit], *, weight: float, certainty: Certainty, has_vector: Callable[[int], bool]
+    lexical: Sequence[LexicalHit], dense: Sequence[DenseHit], *, weight: float, certainty: Certainty, known: Mapping[int, float]
 ) -> list[FusedHit]:
     """Best first, ties by chunk id. Both lists are best first. `weight`: the share of meaning, 0..1.
 
-    What a side did not find counts as its worst. But a chunk that has no vector yet does not lose for lack of one: its share of meaning is
-    taken to be what its words are worth.
+    `known`: the cosines of what words found and meaning did not. What a side did not find counts as its worst, its confidence by its true
+    cosine. But a chunk that has no vector does not lose for lack of one: its share of meaning is taken to be what its words are worth.
     """
     words = dict(zip((hit.chunk_id for hit in lexical), _scaled([hit.score for hit in lexical]), strict=True))
     meanings = dict(zip((hit.chunk_id for hit in dense), _scaled([hit.cosine for hit in dense]), strict=True))
@@ -61,15 +61,15 @@ def fused(
         word_rank, word = by_words.get(chunk_id, (0, None))
         near_rank, near = by_meaning.get(chunk_id, (0, None))
         told = words.get(chunk_id, 0.0)
-        blank = near is None and not has_vector(chunk_id)
-        score = told if blank else (1 - weight) * told + weight * meanings.get(chunk_id, 0.0)
+        cosine = near.cosine if near else known.get(chunk_id)
+        score = told if cosine is None else (1 - weight) * told + weight * meanings.get(chunk_id, 0.0)
         coverage = word.confidence if word else 0.0
         found.append(
             FusedHit(
                 chunk_id,
                 (word or dense[near_rank - 1]).document_id,
                 round(score, SCORE_DIGITS),
-                coverage if blank else combined(coverage, certainty.of(near.cosine) if near else 0.0),
+                coverage if cosine is None else combined(coverage, certainty.of(cosine)),
                 (word_rank, word.score) if word else None,
                 (near_rank, near.cosine) if near else None,
             )

@@ -151,20 +151,22 @@ class Retriever:
         """One knowledge base's hits in their order, and whether there are no more. `refers`: the question names an article."""
         depth = max(wanted, DEPTH) if kb_id in meaning.spaces else wanted
         near = self._dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids) if self._dense else []
-        space = meaning.spaces.get(kb_id)  # asked for after the search, which may have found it unusable
+        by_meaning = kb_id in meaning.spaces  # asked for after the search, which may have found it unusable
         words: list[LexicalHit] = []
-        if kb_id not in away and (space is None or query.mode != "semantic"):
+        if kb_id not in away and (not by_meaning or query.mode != "semantic"):
             try:
                 words = self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
             except IndexUnavailable as exc:
                 away[kb_id] = exc
         over = len(words) < depth and len(near) < depth
+        known = self._dense.cosines(meaning, kb_id, [hit.chunk_id for hit in words], near) if self._dense else {}
+        space = meaning.spaces.get(kb_id)
         if space is None:
             return [FusedHit(x.chunk_id, x.document_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
         manifest = space.manifest
         weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight if query.weight is None else query.weight
         certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
-        return fused(words, near, weight=weight, certainty=certainty, has_vector=lambda one: one <= space.embedded_upto), over
+        return fused(words, near, weight=weight, certainty=certainty, known=known), over
 
     def _reranked(self, question: str, hits: Sequence[Hit], degraded: list[Degraded]) -> list[Hit]:
         """Named articles stay first; the rest in the reranker's order, ties in the order before. When it fails, all as they were."""

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from qzbrain.brain import Brain
 from qzbrain.domain import utc_now
-from qzbrain.errors import EngineUnavailable
+from qzbrain.errors import EngineUnavailable, IndexUnavailable
 from qzbrain.models.base import Cancellation, EmbeddingProfile, Vector
 from qzbrain.retrieval.dense import Dense
 from qzbrain.retrieval.hybrid import Mode, Retriever, SearchQuery
@@ -70,8 +70,17 @@ def search(brain: Brain, write: Writer, embedder: Scripted) -> Callable[..., obj
     return find
 
 
-def fill(brain: Brain, *, status: str = "active", upto: int | None = None, embedder: str = "scripted", reason: str | None = None) -> None:
-    """A space with a vector for each chunk, or for those up to an id."""
+def fill(
+    brain: Brain,
+    *,
+    status: str = "active",
+    upto: int | None = None,
+    embedder: str = "scripted",
+    reason: str | None = None,
+    left_out: str = "",
+    brought: int | None = None,
+) -> None:
+    """A space with a vector for each chunk, or for those up to an id. `left_out`: texts that hold this have none; `brought`: the store ends there."""
     kb_id = brain.db.rows(select(knowledge_bases.c.id))[0].id
     rows = brain.db.rows(select(chunks.c.id, chunks.c.document_id, chunks.c.text).order_by(chunks.c.id))
     had = [row for row in rows if upto is None or row.id <= upto]
@@ -79,8 +88,9 @@ def fill(brain: Brain, *, status: str = "active", upto: int | None = None, embed
     values = {"id": "space", "kb_id": kb_id, "status": status, "embedder": embedder, "width": 4, "manifest": manifest, "reason_code": reason}
     with brain.db.write() as connection:
         connection.execute(insert(vector_spaces).values(**values, embedded_upto=had[-1].id, created_at=utc_now()))
-    stored = StoredVectors([row.id for row in had], [row.document_id for row in had], np.stack([means(row.text) for row in had]))
-    brain.vectors.rebuild("space", 4, [stored], upto=had[-1].id)
+    held = [row for row in had if not (left_out and left_out in row.text) and (brought is None or row.id <= brought)]
+    stored = StoredVectors([row.id for row in held], [row.document_id for row in held], np.stack([means(row.text) for row in held]))
+    brain.vectors.rebuild("space", 4, [stored], upto=had[-1].id if brought is None else brought)
 
 
 def test_meaning_finds_what_shares_no_word(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
@@ -137,6 +147,20 @@ def test_a_chunk_that_came_later_is_found_by_its_words(brain: Brain, search: Cal
     assert first.chunk_id == last and "semantic" not in first.sources
 
 
+def test_a_chunk_that_no_vector_could_be_made_of_is_found_by_its_words(brain: Brain, search: Callable[..., object]) -> None:
+    fill(brain, left_out="本制度")
+    first = search("本制度自发布之日起施行").hits[0]  # type: ignore[attr-defined]
+    assert first.text == TEXTS[3] and "semantic" not in first.sources
+    assert first.score == 1, "its meaning is taken to be what its words are worth"
+
+
+def test_a_store_that_is_behind_the_database_does_not_hide_what_it_lacks(brain: Brain, search: Callable[..., object]) -> None:
+    ids = [row.id for row in brain.db.rows(select(chunks.c.id).order_by(chunks.c.id))]
+    fill(brain, brought=ids[-2])
+    first = search("本制度自发布之日起施行").hits[0]  # type: ignore[attr-defined]
+    assert first.chunk_id == ids[-1] and first.score == 1
+
+
 def test_a_question_of_marks_is_not_embedded(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
     fill(brain)
     for question in ("", "？！", "😀"):
@@ -154,6 +178,19 @@ def test_a_lost_store_leaves_words(brain: Brain, search: Callable[..., object]) 
         assert "missing or being rebuilt" in found.degraded[0].reason  # type: ignore[attr-defined]
     kb_id = brain.db.rows(select(knowledge_bases.c.id))[0].id
     assert [(row.kind, row.kb_id) for row in brain.db.rows(select(jobs.c.kind, jobs.c.kb_id))] == [("embed", kb_id)]
+
+
+def test_a_store_that_goes_away_in_the_middle_of_a_search_leaves_words(brain: Brain, search: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(brain, left_out="本制度")
+    plain = search("本制度自发布之日起施行", "lexical")
+
+    def away(*_: object) -> dict[int, float]:
+        raise IndexUnavailable(zh="走了", en="it went away")
+
+    monkeypatch.setattr(brain.vectors, "cosines", away)
+    found = search("本制度自发布之日起施行")
+    assert found.hits == plain.hits  # type: ignore[attr-defined]
+    assert [(one.part, one.reason) for one in found.degraded] == [("semantic", "it went away")]  # type: ignore[attr-defined]
 
 
 class Judge:

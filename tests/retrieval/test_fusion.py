@@ -16,7 +16,8 @@ def words(*scores: float, first: int = 1) -> list[LexicalHit]:
 
 
 def order(lexical: list[LexicalHit], dense: list[DenseHit], weight: float, vectors: bool = True) -> list[int]:
-    return [hit.chunk_id for hit in fused(lexical, dense, weight=weight, certainty=CERTAINTY, has_vector=lambda _: vectors)]
+    known = {hit.chunk_id: 0.7 for hit in lexical} if vectors else {}
+    return [hit.chunk_id for hit in fused(lexical, dense, weight=weight, certainty=CERTAINTY, known=known)]
 
 
 def test_the_weight_decides_between_words_and_meaning() -> None:
@@ -27,7 +28,8 @@ def test_the_weight_decides_between_words_and_meaning() -> None:
 
 
 def test_both_sides_are_shown_with_rank_and_raw_score() -> None:
-    hits = {hit.chunk_id: hit for hit in fused(words(9, 5), [DenseHit(2, "d", 0.9), DenseHit(7, "e", 0.8)], weight=0.6, certainty=CERTAINTY, has_vector=bool)}
+    dense = [DenseHit(2, "d", 0.9), DenseHit(7, "e", 0.8)]
+    hits = {hit.chunk_id: hit for hit in fused(words(9, 5), dense, weight=0.6, certainty=CERTAINTY, known={1: 0.7})}
     assert (hits[1].lexical, hits[1].semantic) == ((1, 9), None)
     assert (hits[2].lexical, hits[2].semantic) == ((2, 5), (1, 0.9))
     assert (hits[7].lexical, hits[7].semantic, hits[7].document_id) == (None, (2, 0.8), "e")
@@ -43,12 +45,20 @@ def test_a_chunk_without_a_vector_does_not_lose_for_lack_of_one() -> None:
     lexical, dense = words(9, 8, 1), [DenseHit(2, "d", 0.9), DenseHit(3, "d", 0.8)]
     assert order(lexical, dense, 0.6)[0] == 2
     assert order(lexical, dense, 0.6, vectors=False)[0] == 1
-    blank = fused(lexical, dense, weight=0.6, certainty=CERTAINTY, has_vector=lambda one: one != 1)[0]
+    blank = fused(lexical, dense, weight=0.6, certainty=CERTAINTY, known={3: 0.8})[0]
     assert (blank.chunk_id, blank.confidence) == (1, 0.5), "and what is believed of it is what its words are worth"
 
 
+def test_what_words_found_is_believed_by_its_true_cosine() -> None:
+    dense = [DenseHit(2, "d", 0.95), DenseHit(3, "d", 0.9)]
+    far, near = (fused(words(9), dense, weight=0.6, certainty=CERTAINTY, known={1: cosine}) for cosine in (0.7, 0.85))
+    assert [hit.chunk_id for hit in far] == [hit.chunk_id for hit in near] == [2, 1, 3], "the order is by what each side's list says"
+    believed = [next(hit.confidence for hit in one if hit.chunk_id == 1) for one in (far, near)]
+    assert believed == [combined(0.5, 0), combined(0.5, 0.5)]
+
+
 def test_nothing_gives_nothing() -> None:
-    assert fused([], [], weight=0.6, certainty=CERTAINTY, has_vector=bool) == []
+    assert fused([], [], weight=0.6, certainty=CERTAINTY, known={}) == []
     assert order(words(3), [], 0.6) == [1]
 
 
