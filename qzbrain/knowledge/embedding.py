@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 _COMMIT_CHUNKS = 64
-_COMMIT_ASKED = 4
-"""While somebody asks a chunk takes a second, and what is not committed is made again after a pause for other work."""
 _BRING_CHUNKS = 1024
 _REQUEST_CHARS = 700
 """Of one request while nobody asks: a question that comes meanwhile waits for one request at most."""
@@ -42,7 +40,6 @@ _QUIET_S = 1.0
 _LONGEST_PAUSE_S = 10.0
 """Nobody has asked, and no answer has run, for _QUIET_S: full speed. Else it waits for that, and after a longest pause makes one text, so that the
 work still ends. A text takes both cores for some 50 ms: one a second cost streams a tenth of a second at the 99th percentile (2026-11-28)."""
-_PAUSE_STEP_S = 0.1
 _MANY_CHUNKS = 200
 _STARTS_AFTER_S = 20.0
 _LOOK_AGAIN_S = 5.0
@@ -67,6 +64,7 @@ class Embedding:
         self._embedder, self._feeder, self._store = embedder, feeder, store
         self._began = time.monotonic()
         self._put_off: dict[str, float] = {}
+        self._pace = _Pace()
 
     def kind(self, rested: Callable[[float], None] = lambda _s: None) -> Kind:
         """How the runner does these jobs."""
@@ -94,7 +92,7 @@ class Embedding:
             embedder = self._embedder()
             if embedder is not None:
                 self._await_rest(lease.job.kb_id)
-                _Fill(self._db, lease, embedder, self._feeder, self._store, self._courtesy, rested).run()
+                _Fill(self._db, lease, embedder, self._feeder, self._store, self._courtesy, rested, self._pace).run()
 
 
     def _await_rest(self, kb_id: str) -> None:
@@ -105,6 +103,12 @@ class Embedding:
         if quiet_s < _STARTS_AFTER_S and now - since < _NOT_LATER_THAN_S and SpaceRows(self._db).unfilled(kb_id) > _MANY_CHUNKS:
             raise GiveWay(_LOOK_AGAIN_S)
         self._put_off.pop(kb_id, None)
+
+
+class _Pace:
+    """What the runs of one process have in common: when the last text was made."""
+
+    last_text = float("-inf")
 
 
 class _Fill:
@@ -119,9 +123,10 @@ class _Fill:
         store: Callable[[], VectorIndex],
         courtesy: Courtesy,
         rested: Callable[[float], None],
+        pace: _Pace,
     ) -> None:
         self._db, self._lease, self._embedder, self._feeder, self._store = database, lease, embedder, feeder, store
-        self._courtesy, self._rested = courtesy, rested
+        self._courtesy, self._rested, self._pace = courtesy, rested, pace
         self._rows = SpaceRows(database)
         self._kb_id = lease.job.kb_id
         self._began = time.monotonic()
@@ -168,8 +173,9 @@ class _Fill:
         """The space with every chunk's vector, in the store too; None when it is gone."""
         self._feeder().bring(space)
         brought = self._made
-        while rows := self._rows.next_chunks(space, _COMMIT_CHUNKS if self._courtesy.quiet_s() > _QUIET_S else _COMMIT_ASKED):
-            grown = self._rows.add(space, rows, self._vectors(rows))
+        while rows := self._rows.next_chunks(space, _COMMIT_CHUNKS):
+            made = self._vectors(rows)
+            grown = self._rows.add(space, rows[: len(made)], made)
             if grown is None:
                 return None
             space = grown
@@ -180,13 +186,18 @@ class _Fill:
         return space
 
     def _vectors(self, rows: Sequence[Any]) -> Vector:
+        """Of these chunks, or of the first of them: what is made when something else is to be done first is kept. Raises GiveWay with nothing made."""
         import numpy as np
 
         parts, start = [], 0
         while start < len(rows):
-            self._lease.give_way()
-            asked_for = self._wait()
-            some = list(_request([row.text for row in rows[start:]], 1 if asked_for else _REQUEST_CHARS))
+            try:
+                chars = self._request_chars()
+            except GiveWay:
+                if not start:
+                    raise
+                break
+            some = list(_request([row.text for row in rows[start:]], chars))
             parts.append(self._embedder.embed_passages(some, Cancellation()))
             start += len(some)
             self._made += len(some)
@@ -194,16 +205,16 @@ class _Fill:
             self._show()
         return np.concatenate(parts)
 
-    def _wait(self) -> bool:
-        """Step aside while somebody asks; True when that did not end within the longest pause."""
-        until = time.monotonic() + _LONGEST_PAUSE_S
-        while self._courtesy.quiet_s() < _QUIET_S:
-            if time.monotonic() >= until:
-                return True
-            self._lease.heartbeat()
-            self._lease.give_way()
-            time.sleep(_PAUSE_STEP_S)
-        return False
+    def _request_chars(self) -> int:
+        """How much to ask for at once. Raises GiveWay while others are due, or somebody asks and it is not yet time for a text all the same."""
+        self._lease.give_way()
+        self._lease.heartbeat()
+        now = time.monotonic()
+        asked = self._courtesy.quiet_s() < _QUIET_S
+        if asked and now - self._pace.last_text < _LONGEST_PAUSE_S:
+            raise GiveWay(_LOOK_AGAIN_S)
+        self._pace.last_text = now
+        return 1 if asked else _REQUEST_CHARS
 
     def _show(self) -> None:
         took_s = time.monotonic() - self._began

@@ -21,6 +21,7 @@ from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
 from qzbrain.retrieval.elastic.generations import Generations
 from qzbrain.retrieval.elastic.held import chunks_of
 from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
+from qzbrain.retrieval.elastic.searching import MOST_IDS
 from qzbrain.retrieval.elastic.swapping import through_a_swap
 from qzbrain.retrieval.elastic.writing import States, Writing
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
@@ -221,7 +222,10 @@ def _hit(hit: Json) -> DenseHit:
 
 
 def _documents(document_ids: Sequence[str] | None) -> Json | None:
-    return None if document_ids is None else {"terms": {DOCUMENT: list(document_ids)}}
+    if document_ids is None:
+        return None
+    some = [{"terms": {DOCUMENT: list(document_ids[n : n + MOST_IDS])}} for n in range(0, max(1, len(document_ids)), MOST_IDS)]
+    return {"bool": {"should": some, "minimum_should_match": 1}}
 
 
 def _put(bulk: Bulk, rows: StoredVectors, *, after: int) -> None:

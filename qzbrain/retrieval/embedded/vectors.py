@@ -142,11 +142,15 @@ class FlatVectors:
         return 0 if present is None else sum(part.live for part in present.segments)
 
     def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
-        """See `VectorIndex.search`. The scan runs in the native pool of a process of greenlets."""
+        """See `VectorIndex.search`. The scan runs in the native pool of a process of greenlets. A store that breaks while it is read is given up."""
         present = self._reader(space_id)
         if present is None or top_k < 1 or len(vector) != present.width:
             return []
-        found: list[DenseHit] = offloader()(_search, present.segments, np.asarray(vector, np.float32), top_k, document_ids)
+        try:
+            found: list[DenseHit] = offloader()(_search, present.segments, np.asarray(vector, np.float32), top_k, document_ids)
+        except (OSError, ValueError, IndexError) as exc:
+            self._give_up(space_id, exc)
+            return []
         return found
 
     def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
@@ -156,12 +160,21 @@ class FlatVectors:
             return {}
         wanted, asked = np.array(sorted(chunk_ids), np.int64), np.asarray(vector, np.float32)
         found: dict[int, float] = {}
-        for part in present.segments:
-            rows = part.rows_with(wanted)
-            found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
+        try:
+            for part in present.segments:
+                rows = part.rows_with(wanted)
+                found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
+        except (OSError, ValueError, IndexError) as exc:
+            self._give_up(space_id, exc)
+            return {}
         return found
 
     # -- steps
+
+    def _give_up(self, space_id: str, exc: Exception) -> None:
+        """Nothing is found until it is built again from the database. UnicodeDecodeError is a ValueError."""
+        log.error("vectors_unreadable", space_id=space_id, reason=str(exc))
+        self._folder(space_id).disown()
 
     def _folder(self, space_id: str) -> IndexFolder:
         return IndexFolder(self.root, space_id, SCHEMA)

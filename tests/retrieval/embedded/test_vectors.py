@@ -144,6 +144,19 @@ def test_a_damaged_store_is_none_and_can_be_built_again(tmp_path: Path, spoil: C
     assert store.search("space", clustered(9, 1)[0], top_k=1)[0].chunk_id == 9
 
 
+def test_a_store_that_breaks_while_it_is_open_is_given_up(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    assert store.search("space", clustered(9, 1)[0], top_k=1)
+    segment = next(path for path in generation(store).iterdir() if path.name != META)
+    shape = segments.Shape(segment.name, 50, 8, 50)
+    with segment.open("r+b") as file:
+        file.truncate(shape.offsets(WIDTH)[7])  # the lower bytes are gone; what is mapped is there
+    assert store.search("space", clustered(9, 1)[0], top_k=1) == []
+    assert store.upto("space") == -1
+    store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    assert store.search("space", clustered(9, 1)[0], top_k=1)[0].chunk_id == 9
+
+
 def test_a_full_disk_is_told_and_leaves_what_was(store: FlatVectors, monkeypatch: pytest.MonkeyPatch) -> None:
     store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
 
