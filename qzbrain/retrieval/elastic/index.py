@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from qzbrain import logs
-from qzbrain.errors import IndexUnavailable, Unavailable
+from qzbrain.errors import Unavailable
 from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
 from qzbrain.retrieval.elastic.bulk import Bulk
-from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
+from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.generations import Generation, Generations
 from qzbrain.retrieval.elastic.held import chunks_of
+from qzbrain.retrieval.elastic.keeping import Keeping
 from qzbrain.retrieval.elastic.mapping import SCHEMA_HASH, index_body, source
 from qzbrain.retrieval.elastic.searching import Searching
 from qzbrain.retrieval.elastic.swapping import through_a_swap
@@ -32,8 +33,8 @@ class ElasticIndex:
 
     def __init__(self, settings: Settings) -> None:
         self.server = Server(settings)
-        self._prefix = settings.es_index
-        self._states = States(self.server, self._prefix)
+        self._states = States(self.server, settings.es_index)
+        self._keeping = Keeping(self.server, self._states, settings.es_index, SCHEMA_HASH)
         self._searching = Searching(self.server, settings.qizhibrain_es_score)
 
     # -- writing
@@ -51,40 +52,20 @@ class ElasticIndex:
                 )
             if watermark <= max(current.watermark, writing.watermark_of(current.name)):
                 return
-            self._refresh(generations.alias)  # what a writer that was killed has sent is seen, and not sent again
+            self._keeping.refresh(generations.alias)  # what a writer that was killed has sent is seen, and not sent again
             bulk = Bulk(self.server, generations.alias, watermark, writing.still_mine)
             self._write(bulk, generations.alias, changes)
             bulk.flush()
-            self._refresh(generations.alias)
+            self._keeping.refresh(generations.alias)
             writing.finish(current.name, watermark)
 
     def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
         """See `SearchIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
-        generations = self._generations(kb_id)
-        with self._states.writing(kb_id) as writing:
-            current = generations.current()
-            generations.sweep(current.name if current else "")
-            name = generations.new(index_body(watermark))
-            try:
-                bulk = Bulk(self.server, generations.building, watermark, writing.still_mine)
-                self._write(bulk, None, changes)
-                bulk.flush()
-                self._refresh(name)
-                writing.still_mine()
-            except BaseException:
-                self._give_up(generations, name)
-                raise
-            generations.use(name)
-            writing.finish(name, watermark)
+        self._keeping.rebuild(kb_id, index_body(watermark), watermark, lambda bulk: self._write(bulk, None, changes))
 
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""
-        generations = self._generations(kb_id)
-        if not generations.all() and self._states.read(kb_id).version is None:
-            return
-        with self._states.writing(kb_id) as writing:
-            generations.sweep("")
-            writing.forget()
+        self._keeping.drop(kb_id)
 
     # -- reading
 
@@ -94,11 +75,7 @@ class ElasticIndex:
 
     def watermark(self, kb_id: str) -> int:
         """See `SearchIndex.watermark`. Raises IndexUnavailable."""
-        current = self._generations(kb_id).current()
-        if current is None:
-            return -1
-        state = self._states.read(kb_id)
-        return max(current.watermark, state.watermark if state.index == current.name else -1)
+        return self._keeping.watermark(kb_id)
 
     def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
         """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
@@ -109,8 +86,7 @@ class ElasticIndex:
 
     def chunk_count(self, kb_id: str) -> int:
         """See `SearchIndex.chunk_count`. Raises IndexUnavailable."""
-        reply = self.server.request("GET", f"/{self._generations(kb_id).alias}/_count", expected=(404,))
-        return int(reply.body["count"]) if reply.found else 0
+        return self._keeping.count(kb_id)
 
     def deleted_share(self, kb_id: str) -> float:
         """See `SearchIndex.deleted_share`. The server merges deleted chunks away by itself, a little at a time."""
@@ -129,16 +105,7 @@ class ElasticIndex:
     # -- steps
 
     def _generations(self, kb_id: str) -> Generations:
-        return Generations(self.server, self._prefix, kb_id, SCHEMA_HASH)
-
-    def _refresh(self, name: str) -> None:
-        self.server.request("POST", f"/{name}/_refresh", timeout_s=WRITE_TIMEOUT_S)
-
-    def _give_up(self, generations: Generations, name: str) -> None:
-        try:
-            generations.remove(name)
-        except IndexUnavailable as exc:
-            log.warning("stray_index_left", index=name, code=exc.code)
+        return self._keeping.generations(kb_id)
 
     def _write(self, bulk: Bulk, present: str | None, changes: Iterable[IndexChange]) -> None:
         """Send the changes in order. `present`: the index that holds what was applied before, None when there is nothing yet.

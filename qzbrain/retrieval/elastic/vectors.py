@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from qzbrain import logs
-from qzbrain.errors import IndexUnavailable, Unavailable
+from qzbrain.errors import Unavailable
 from qzbrain.retrieval.elastic.bulk import Bulk
-from qzbrain.retrieval.elastic.connection import WRITE_TIMEOUT_S, Server
+from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.generations import Generations
 from qzbrain.retrieval.elastic.held import chunks_of
+from qzbrain.retrieval.elastic.keeping import Keeping
 from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
 from qzbrain.retrieval.elastic.searching import MOST_IDS
 from qzbrain.retrieval.elastic.swapping import through_a_swap
@@ -47,8 +48,8 @@ class ElasticVectors:
 
     def __init__(self, settings: Settings) -> None:
         self.server = Server(settings)
-        self._prefix = f"{settings.es_index}.vectors"
         self._states = States(self.server, settings.es_index)
+        self._keeping = Keeping(self.server, self._states, f"{settings.es_index}.vectors", SCHEMA_HASH)
 
     # -- writing
 
@@ -62,7 +63,7 @@ class ElasticVectors:
             bulk = Bulk(self.server, generations.alias, upto, writing.still_mine)
             _put(bulk, rows, after=present)
             bulk.flush()
-            self._refresh(generations.alias)
+            self._keeping.refresh(generations.alias)
             writing.finish(name, upto)
 
     def forget(self, space_id: str, document_ids: Collection[str], *, keep: Collection[int] = ()) -> None:
@@ -79,52 +80,30 @@ class ElasticVectors:
                     for chunk_id in sorted(held - kept):
                         bulk.delete(chunk_id)
             bulk.flush()
-            self._refresh(generations.alias)
+            self._keeping.refresh(generations.alias)
             writing.finish(name, present)
 
     def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
         """See `VectorIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
-        generations = self._generations(space_id)
-        with self._states.writing(space_id) as writing:
-            current = generations.current()
-            generations.sweep(current.name if current else "")
-            name = generations.new(self._body(width, upto))
-            try:
-                bulk = Bulk(self.server, generations.building, max(0, upto), writing.still_mine)
-                for batch in rows:
-                    _put(bulk, batch, after=-1)
-                bulk.flush()
-                self._refresh(name)
-                writing.still_mine()
-            except BaseException:
-                self._give_up(generations, name)
-                raise
-            generations.use(name)
-            writing.finish(name, upto)
+        def fill(bulk: Bulk) -> None:
+            for batch in rows:
+                _put(bulk, batch, after=-1)
+
+        self._keeping.rebuild(space_id, self._body(width, upto), upto, fill)
 
     def drop(self, space_id: str) -> None:
         """See `VectorIndex.drop`."""
-        generations = self._generations(space_id)
-        if not generations.all() and self._states.read(space_id).version is None:
-            return
-        with self._states.writing(space_id) as writing:
-            generations.sweep("")
-            writing.forget()
+        self._keeping.drop(space_id)
 
     # -- reading
 
     def upto(self, space_id: str) -> int:
         """See `VectorIndex.upto`. Raises IndexUnavailable."""
-        current = self._generations(space_id).current()
-        if current is None:
-            return -1
-        state = self._states.read(space_id)
-        return max(current.watermark, state.watermark if state.index == current.name else -1)
+        return self._keeping.watermark(space_id)
 
     def count(self, space_id: str) -> int:
         """See `VectorIndex.count`. Raises IndexUnavailable."""
-        reply = self.server.request("GET", f"/{self._generations(space_id).alias}/_count", expected=(404,))
-        return int(reply.body["count"]) if reply.found else 0
+        return self._keeping.count(space_id)
 
     def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
         """See `VectorIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
@@ -146,7 +125,7 @@ class ElasticVectors:
     # -- steps
 
     def _generations(self, space_id: str) -> Generations:
-        return Generations(self.server, self._prefix, space_id, SCHEMA_HASH)
+        return self._keeping.generations(space_id)
 
     def _present(self, generations: Generations, writing: Writing) -> tuple[str, int]:
         """The index in use and how far it is. Raises Unavailable `vectors_missing`."""
@@ -159,15 +138,6 @@ class ElasticVectors:
                 retry_after_s=5,
             )
         return current.name, max(current.watermark, writing.watermark_of(current.name))
-
-    def _refresh(self, name: str) -> None:
-        self.server.request("POST", f"/{name}/_refresh", timeout_s=WRITE_TIMEOUT_S)
-
-    def _give_up(self, generations: Generations, name: str) -> None:
-        try:
-            generations.remove(name)
-        except IndexUnavailable as exc:
-            log.warning("stray_index_left", index=name, code=exc.code)
 
     def _opensearch(self) -> bool:
         return self.server.product().name == "opensearch"

@@ -342,10 +342,11 @@ def test_searches_go_on_while_the_index_is_swapped(index: ElasticIndex, make: Ca
     assert {tuple(one) for one in seen} == {(2,)}
 
 
-def test_another_schema_does_not_count(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_schema_does_not_count(make: Callable[..., ElasticIndex], index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     from qzbrain.retrieval.elastic import index as elastic
 
     monkeypatch.setattr(elastic, "SCHEMA_HASH", "0123456789ab")
+    index = make()
     assert (index.watermark("kb"), index.chunk_count("kb"), index.search("kb", "劳动合同", top_k=5)) == (-1, 0, [])
     index.rebuild("kb", [put("b", "劳动合同的期限", first=2)], watermark=4)
     assert len(index._generations("kb").all()) == 1
