@@ -24,27 +24,51 @@ ROOT = Path(__file__).resolve().parent.parent
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 
 
+_UNITS = {"": 1, "b": 1, **{f"{unit}{ending}": 1024**power for power, unit in enumerate("kmgt", 1) for ending in ("", "ib")}}
+_UNITS |= {f"{unit}b": 1000**power for power, unit in enumerate("kmgt", 1)}
+
+
+def size_bytes(text: str) -> int:
+    """`50GiB`, `50G`, `50GB` (a thousand to the step), or a number of bytes. Raises ValueError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if found is None or found[2].lower() not in _UNITS or float(found[1]) <= 0:
+        raise ValueError("not a size such as 50GiB, 512MiB, or a number of bytes")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
 class ModelSettings(BaseModel):
     """One `[models.NAME]` table of config.toml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
-        description="What runs it: `external` is any OpenAI-protocol server; `llamacpp` runs a GGUF file on this machine, started by its first call; "
-        "`extractive` is the built-in answerer. `vllm` and `sglang` are not started by this version: start them yourself and name them as `external`."
+        description="What runs it: `llamacpp` a GGUF file, `vllm` and `sglang` a model folder, on this machine's own hardware (docs/models.md); `external` "
+        "is any OpenAI-protocol server; `extractive` the built-in answerer."
     )
     base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
     api_key_env: str = Field("", description="Environment variable that holds the key.")
-    path: str = Field("", description="llamacpp: the GGUF file; relative paths start at CURRENT_DIR.")
-    alive: bool = Field(True, description="Whether this model takes part.")
-    on_demand: bool = Field(False, description="llamacpp: the engine ends after `sleep_after_s` without a call; the next one starts it again.")
+    path: str = Field(
+        "", description="Local engines: the GGUF file or the model's folder; relative paths start at CURRENT_DIR, then in `pretrained_models/` there."
+    )
+    config_path: str = Field("", description="Local engines: the model's configuration, where it lies apart (the manual's second path of a model).")
+    vocabulary_path: str = Field("", description="Local engines: the model's vocabulary or tokeniser, where it lies apart (the manual's third path).")
+    alive: bool = Field(True, description="Whether this model takes part. A local one is then started with the brain; `qzbrain model start` and `stop` override it.")
+    on_demand: bool = Field(
+        False, description="llamacpp: not started with the brain but by its first call; it ends after `sleep_after_s` without one."
+    )
     sleep_after_s: float = Field(300.0, ge=5, le=86_400, description="on_demand: idle time after which the engine ends.")
-    devices: str = Field("", description="llamacpp: GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default; none: the CPU.")
-    memory_limit: str = Field("", description="Bound on its memory, `50GiB`. Not used by this version.")
-    environment: str = Field("", description="llamacpp: the virtual environment that holds xllamacpp; by default the one that ./run.sh made.")
-    arguments: tuple[str, ...] = Field((), description="llamacpp: further arguments, added at the end of the launcher's command.")
+    devices: str = Field("", description="Local engines: GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default; `none`: the CPU.")
+    memory_limit: str = Field(
+        "", description="Local engines: most memory on each device (without GPUs: of the machine), `50GiB` or a number of bytes; empty: no bound of its own."
+    )
+    environment: str = Field(
+        "", description="Local engines: the virtual environment that holds the engine; for llamacpp by default the one that ./run.sh made, for vllm and sglang "
+        "`.venv-vllm` and `.venv-sglang` in CURRENT_DIR."
+    )
+    command: tuple[str, ...] = Field((), description="vllm, sglang: what is run in place of the environment's own program; the arguments are added to it.")
+    arguments: tuple[str, ...] = Field((), description="Local engines: further arguments, added at the end of the engine's command.")
     threads: int = Field(0, ge=0, le=1024, description="llamacpp: CPU threads; 0 takes all cores.")
     context: int = Field(8192, ge=64, le=10_000_000, description="Context in tokens of one request, prompt and answer together.")
     slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
@@ -53,11 +77,25 @@ class ModelSettings(BaseModel):
     pooling: Literal["", "mean", "cls", "last"] = Field("", description="embedding: how one vector is made of a text; empty: as the model's files say.")
     query_prefix: str = Field("", description="embedding: what stands before a question, such as `query: `.")
     passage_prefix: str = Field("", description="embedding: what stands before a passage, such as `passage: `.")
+    start_timeout_s: float = Field(600.0, gt=0, le=86_400, description="Local engines: longest time from the start to the first answer.")
     connect_timeout_s: float = Field(5.0, gt=0, le=600, description="Longest wait for a connection.")
     first_token_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for the first token.")
     idle_timeout_s: float = Field(60.0, gt=0, le=3600, description="Longest silence between two tokens.")
     total_timeout_s: float = Field(900.0, gt=0, le=86_400, description="Longest whole answer.")
     queue_timeout_s: float = Field(120.0, gt=0, le=3600, description="Longest wait for a slot.")
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _memory_limit(cls, value: object) -> object:
+        text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else value
+        if isinstance(text, str) and text:
+            size_bytes(text)
+        return text
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """The bound in bytes; 0 for none."""
+        return size_bytes(self.memory_limit) if self.memory_limit else 0
 
     def key(self) -> str:
         """The API key: `api_key`, else the variable named by `api_key_env`, else ''."""
@@ -96,8 +134,8 @@ class Settings(BaseSettings):
         None, description="The configuration file; else `config.toml` in the data folder, else `config.toml` in CURRENT_DIR. Environment only."
     )
     embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used: vectors are kept in the database.")
-    embedding_model: str = Field("", description="Folder of embedding models (the manual's name). Not used by this version: name the file in `[models.NAME]`.")
-    model_path: str = Field("", description="Overrides the path of the model in use (the manual's name). Not used by this version.")
+    embedding_model: str = Field("", description="Folder of embedding models (the manual's name): relative paths of models of kind embedding are looked for there first.")
+    model_path: str = Field("", description="Overrides the path of the model in use (the manual's name): the first local chat model that is alive.")
     cuda_visible_devices: str = Field("", description="GPUs for local engines, by number: `0,1`. Empty: the CPU.")
 
     # -- limits

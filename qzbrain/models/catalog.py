@@ -8,6 +8,8 @@ from qzbrain.settings import ROOT, ModelSettings, Settings
 
 E5_SMALL = "multilingual-e5-small"
 E5_FILE = "multilingual-e5-small-q4_0.gguf"
+LOCAL_ENGINES = ("llamacpp", "vllm", "sglang")
+"""Engines that run on this machine, started by the brain."""
 _E5 = {
     "engine": "llamacpp", "kind": "embedding", "on_demand": True, "sleep_after_s": 120, "context": 512, "slots": 2,
     "pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: ",
@@ -22,9 +24,26 @@ def model_folders(settings: Settings) -> list[Path]:
 def all_models(settings: Settings) -> dict[str, ModelSettings]:
     """The configured models in their order, then the built-in embedder, unless the configuration has one of that name."""
     found = dict(settings.models)
+    if settings.model_path and (used := _in_use(found)):
+        found[used] = found[used].model_copy(update={"path": settings.model_path})
     if E5_SMALL not in found and (path := _built_in(settings)) is not None:
         found[E5_SMALL] = ModelSettings.model_validate({**_E5, "path": str(path)})
     return found
+
+
+def model_path(settings: Settings, model: ModelSettings) -> Path:
+    """Where a local model's file or folder is, absolute; where it should be when it is nowhere.
+
+    A relative path starts at CURRENT_DIR, then in its `pretrained_models`, then in the data folder's `models`; that of an embedding model
+    first in EMBEDDING_MODEL.
+    """
+    given = Path(model.path).expanduser()
+    root = settings.current_dir
+    folders = [root, root / "pretrained_models", settings.data / "models"]
+    if settings.embedding_model and model.kind == "embedding":
+        folders.insert(0, root / Path(settings.embedding_model).expanduser())
+    places = [folder / given for folder in folders]
+    return (ROOT / next((place for place in places if place.exists()), places[0])).resolve()
 
 
 def embedder_name(settings: Settings) -> str:
@@ -43,6 +62,11 @@ def _chosen(settings: Settings, wanted: str, kind: str) -> str:
     if wanted not in ("auto", ""):
         return wanted
     return next((name for name, model in all_models(settings).items() if model.kind == kind and model.alive), "")
+
+
+def _in_use(models: dict[str, ModelSettings]) -> str:
+    """The model that the manual's MODEL_PATH means; '' for none."""
+    return next((name for name, model in models.items() if model.engine in LOCAL_ENGINES and model.kind == "chat" and model.alive), "")
 
 
 def _built_in(settings: Settings) -> Path | None:
