@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
     from qzbrain.models.embedders import HttpEmbedder
-    from qzbrain.models.engines.on_demand import OnDemandEngines
+    from qzbrain.models.engines.local import LocalEngines
     from qzbrain.models.registry import ModelRegistry
     from qzbrain.models.rerankers import HttpReranker
     from qzbrain.retrieval.base import SearchIndex
@@ -114,11 +114,11 @@ class Brain:
         return self._embedder(name)
 
     @cached_property
-    def engines(self) -> OnDemandEngines:
-        """The engines of this machine that the first call starts."""
-        from qzbrain.models.engines.on_demand import OnDemandEngines
+    def engines(self) -> LocalEngines:
+        """The engines of this machine."""
+        from qzbrain.models.engines.local import LocalEngines
 
-        return OnDemandEngines(self.settings)
+        return LocalEngines(self.settings)
 
     def _embedder(self, name: str) -> HttpEmbedder:
         if name not in self._embedders:

@@ -54,7 +54,9 @@ class ModelSettings(BaseModel):
     )
     config_path: str = Field("", description="Local engines: the model's configuration, where it lies apart (the manual's second path of a model).")
     vocabulary_path: str = Field("", description="Local engines: the model's vocabulary or tokeniser, where it lies apart (the manual's third path).")
-    alive: bool = Field(True, description="Whether this model takes part. A local one is then started with the brain; `qzbrain model start` and `stop` override it.")
+    alive: bool = Field(
+        True, description="Whether this model takes part. A local one is then started with the brain; `qzbrain model start` and `stop` override it."
+    )
     on_demand: bool = Field(
         False, description="llamacpp: not started with the brain but by its first call; it ends after `sleep_after_s` without one."
     )
@@ -134,7 +136,9 @@ class Settings(BaseSettings):
         None, description="The configuration file; else `config.toml` in the data folder, else `config.toml` in CURRENT_DIR. Environment only."
     )
     embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used: vectors are kept in the database.")
-    embedding_model: str = Field("", description="Folder of embedding models (the manual's name): relative paths of models of kind embedding are looked for there first.")
+    embedding_model: str = Field(
+        "", description="Folder of embedding models (the manual's name): relative paths of models of kind embedding are looked for there first."
+    )
     model_path: str = Field("", description="Overrides the path of the model in use (the manual's name): the first local chat model that is alive.")
     cuda_visible_devices: str = Field("", description="GPUs for local engines, by number: `0,1`. Empty: the CPU.")
 

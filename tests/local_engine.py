@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from qzbrain.models.catalog import E5_FILE
-from qzbrain.models.engines.on_demand import LOCAL_ENVIRONMENT
+from qzbrain.models.engines.launching import LOCAL_ENVIRONMENT
 from tests.running import ROOT
 from tests.servers.programs import missing
 

@@ -13,13 +13,27 @@ class Draft:
     """One per turn; used by the greenlet that runs the turn alone."""
 
     __slots__ = (
-        "_clock", "_parts", "_started", "citations", "confidence", "degraded", "finish_reason", "lang", "model", "reason", "rung", "timings",
-        "unsupported", "usage",
+        "_clock",
+        "_parts",
+        "_started",
+        "_stated",
+        "citations",
+        "confidence",
+        "degraded",
+        "finish_reason",
+        "lang",
+        "model",
+        "reason",
+        "rung",
+        "timings",
+        "unsupported",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, *, model: str, lang: Lang, started: float, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock, self._started = clock, started
         self._parts: list[str] = []
+        self._stated: tuple[dict[Lang, str], dict[str, object]] | None = None
         self.lang = lang
         self.model = model
         self.rung: Rung = "refused"
@@ -43,7 +57,14 @@ class Draft:
     def stands_on(self, rung: Rung, wording: dict[Lang, str], **values: object) -> None:
         """Say which rung gives the answer, and why, in the reader's language."""
         self.rung = rung
+        self._stated = (wording, values)
         self.reason = wording[self.lang].format(**values)
+
+    def given_by(self, model: str) -> None:
+        """Another model answers than the one that was named so far."""
+        self.model = model
+        if self._stated is not None and "model" in self._stated[1]:
+            self.stands_on(self.rung, self._stated[0], **{**self._stated[1], "model": model})
 
     @property
     def begun(self) -> bool:

@@ -38,6 +38,8 @@ SHOWN_PASSAGES = 3
 HISTORY_CHARS = 2000
 ANSWER_TOKENS = 1024
 """Room left for the answer in a model's context when the caller names no max_tokens."""
+MOST_MODELS = 4
+"""A swap that is undone sends a question to the new model and back."""
 MOST_PAUSE_S = 1.0
 """Longest pause before a full engine is asked again: someone waits, and the extractive answer is there at once."""
 
@@ -166,12 +168,32 @@ class Ladder:
     def _generate(
         self, turn: Turn, draft: Draft, model: RegisteredModel, messages: Sequence[ChatMessage], *, marks: MarkFilter | None = None, prefix: str = ""
     ) -> Iterator[Queued | Delta]:
-        """The model's text as deltas, behind the model's gate; the slot is given back however this ends."""
+        """The model's text as deltas. One that went away before it said anything gives way to the model that answers in its place now, if there is one."""
+        for _ in range(MOST_MODELS):
+            try:
+                yield from self._from_model(turn, draft, model, messages, marks=marks, prefix=prefix)
+                return
+            except EngineUnavailable as exc:
+                other = None if draft.begun or exc.sent_chars or exc.request_refused else self._model(turn.plan.model)
+                if other is None or other is model:
+                    raise
+                draft.degraded = (*draft.degraded, _degraded(model.name, exc))
+                model = other
+                draft.given_by(model.name)
+        raise EngineUnavailable(zh=wording.NO_MODEL["zh"], en=wording.NO_MODEL["en"], retry_after_s=10)
+
+    def _from_model(
+        self, turn: Turn, draft: Draft, model: RegisteredModel, messages: Sequence[ChatMessage], *, marks: MarkFilter | None, prefix: str
+    ) -> Iterator[Queued | Delta]:
+        """One model's text, behind its gate; the slot is given back however this ends. While its engine starts, waiting for a slot may take longer."""
         plan, settings = turn.plan, model.settings
         gate = self._shared.gate(model.name, slots=settings.slots, queue=settings.queue)
         ticket = gate.enter(f"{turn.caller.id}/{plan.options.get('user', '')}")
         try:
-            yield from ticket.wait(turn.cancellation, settings.queue_timeout_s)
+            longest_s, expected_s = model.starting_s()
+            yield from ticket.wait(turn.cancellation, settings.queue_timeout_s + longest_s)
+            if longest_s:
+                yield Queued(1, expected_s)
             for piece in self._pieces(model, Generation(messages, plan.options), turn.cancellation):
                 if isinstance(piece, Queued):
                     yield piece

@@ -72,7 +72,7 @@ def checked_model(value: str, models: ModelRegistry) -> str:
             param="model",
         )
     name, _, _ = split_model(value)
-    if name not in models.names():
+    if not models.knows(name):
         raise unknown_model(name)
     return value or AUTO
 
@@ -99,7 +99,7 @@ def make_plan(ask: Ask, caller: Caller, access: Access, models: ModelRegistry, *
     """
     question = checked_question(ask.message)
     name, named, bare = split_model(default_model if ask.model in ("", AUTO) and default_model else ask.model)
-    if name not in models.names():
+    if not models.knows(name):
         raise unknown_model(name)
     if bare and name == EXTRACTIVE:
         raise InvalidRequest(

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, knowledge, system
+from qzbrain.cli import asking, configuration, database, evaluating, knowledge, models, system
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(knowledge.app, name="kb")
+app.add_typer(models.app, name="model")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
@@ -27,6 +28,7 @@ app.command(
     help=t("只启动后台处理进程", "Start the worker alone"),
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(system.worker)
+app.command(help=t("只启动引擎管理进程，由其他进程管理器看护时使用", "Start the engine manager alone, for another process manager"))(system.engines)
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
 app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(system.doctor)

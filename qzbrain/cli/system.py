@@ -37,6 +37,11 @@ def worker(
     _become("worker", *context.args)
 
 
+def engines() -> None:
+    """Start the engine manager alone, for another process manager."""
+    _become("engines")
+
+
 def _become(program: str, *more: str) -> None:
     from qzbrain.ops.start import prepare_folders
     from qzbrain.ops.supervision import programs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
 
@@ -89,6 +89,18 @@ def progress(label: str) -> Iterator[Progress]:
                 bars.update(task, completed=done, total=total)
 
         yield Bar()
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[Callable[[str], None]]:
+    """A turning sign and a text that may change, on standard error, while the block runs; nothing where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(label) as status:
+        yield status.update
 
 
 def table(headings: list[str], rows: list[list[str]]) -> None:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from qzbrain.errors import EngineUnavailable, NotFound
 from qzbrain.models.base import Cancellation, Generation, Piece
 from qzbrain.models.catalog import all_models, embedder_name
+from qzbrain.models.engines.launching import unavailable
 from qzbrain.models.openai_client import OpenAIChatModel
 from qzbrain.settings import ModelSettings, Settings
 
 if TYPE_CHECKING:
-    from qzbrain.models.engines.on_demand import OnDemandEngines
+    from qzbrain.models.engines.local import LocalEngines
 
 EXTRACTIVE = "extractive"
 AUTO = "auto"
@@ -25,13 +26,18 @@ HEALTH_KEPT_S = 10.0
 """How long a success or a failure is believed before the engine is tried again."""
 PROBE_TIMEOUT_S = 0.5
 DYING_S = 0.5
+WORTH_WAITING_S = 15.0
+"""`auto` waits for an engine that comes back within this time rather than answer without it."""
 
 Status = Literal["ready", "starting", "stopped", "failed", "draining"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """One model as the list of models shows it; `reason_*` say why it is not ready."""
+    """One model as the list of models shows it; `reason_*` say why it is not ready, or what is odd about one that is.
+
+    `local`: its engine runs on this machine and can be started and stopped. `answered_by`: who answers for one that was swapped out.
+    """
 
     name: str
     engine: str
@@ -41,12 +47,19 @@ class ModelState:
     devices: str
     slots: int
     kind: str = "chat"
+    local: bool = False
+    on_demand: bool = False
+    asleep: bool = False
+    context: int = 0
+    answered_by: str = ""
+    expected_s: float = 0.0
+    restarts: int = 0
 
 
 class RegisteredModel:
     """A configured chat model with what is known of its health. A ChatModel itself."""
 
-    def __init__(self, name: str, settings: ModelSettings, engines: OnDemandEngines | None = None) -> None:
+    def __init__(self, name: str, settings: ModelSettings, engines: LocalEngines | None = None) -> None:
         self.name = name
         self.settings = settings
         self._engines = engines if engines is not None and engines.manages(name) else None
@@ -68,11 +81,16 @@ class RegisteredModel:
 
     def failure(self) -> EngineUnavailable | None:
         """Why the engine is away, None when it is there. What is older than ten seconds is found out by connecting (0.5 s at most)."""
+        if self._engines is not None:
+            asleep, failure = self._local_failure(self._engines)
+            if failure is not None:
+                return failure
+            if asleep and time.monotonic() >= self._known_until:
+                self._failure = None  # asleep, or its last start failed a while ago: the next question starts it
+                return None
         if time.monotonic() < self._known_until:
             return self._failure
-        if self._engines is not None and self._engines.running(self.name) is None:
-            self._failure = None  # asleep, or its last start failed a while ago: the next question starts it
-        elif (client := self._current() if self._engines is not None else self._client) is not None:
+        if (client := self._current() if self._engines is not None else self._client) is not None:
             try:
                 client.probe(min(PROBE_TIMEOUT_S, self.settings.connect_timeout_s))
             except EngineUnavailable as exc:
@@ -81,16 +99,35 @@ class RegisteredModel:
                 self.report(None)
         return self._failure
 
+    def starting_s(self) -> tuple[float, float]:
+        """How long its engine may still take to start, and about how long it will; 0 and 0 when it is ready. 0 for what nobody knows."""
+        if self._engines is None or (now := self._engines.state(self.name)).state != "starting":
+            return 0.0, 0.0
+        swap = self._engines.wishes().swap
+        swapped_in = swap is not None and swap.new == self.name
+        return max(now.expected_s, self.settings.start_timeout_s if swapped_in else self.settings.first_token_timeout_s), now.expected_s
+
+    def _local_failure(self, engines: LocalEngines) -> tuple[bool, EngineUnavailable | None]:
+        """Whether the engine is not up but there for whoever asks, and why it is not there. One that starts counts as there when it is worth waiting for."""
+        now = engines.state(self.name)
+        if now.state == "ready":
+            return now.asleep, None
+        swap = engines.wishes().swap
+        if now.state == "starting" and ((swap is not None and swap.new == self.name) or 0 < now.expected_s <= WORTH_WAITING_S):
+            self._known_until = 0.0
+            return True, None
+        return False, unavailable(self.name, now.zh.rstrip("。"), now.en.rstrip("."))
+
     def _pieces(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
         """What the engine says. A local one that ended before it said anything is started again and asked once more, at its new address."""
-        client = self._current()
+        client = self._current(cancellation)
         try:
             yield from client.generate(generation, cancellation)
             return
         except EngineUnavailable as exc:
             if exc.sent_chars or exc.request_refused or exc.engine_full or not self._is_gone():
                 raise
-            again = self._current()
+            again = self._current(cancellation)
         yield from again.generate(generation, cancellation)
 
     def _is_gone(self) -> bool:
@@ -104,10 +141,11 @@ class RegisteredModel:
             time.sleep(DYING_S / 50)
         return True
 
-    def _current(self) -> OpenAIChatModel:
-        """The client for where the engine listens now; one that is asleep is started. Raises EngineUnavailable."""
+    def _current(self, cancellation: Cancellation | None = None) -> OpenAIChatModel:
+        """The client for where the engine listens now; one that is asleep is started. Raises EngineUnavailable, Cancelled."""
         if self._engines is not None:
-            where = (self._engines.address(self.name, timeout_s=self.settings.first_token_timeout_s), self._engines.key(self.name))
+            url = self._engines.address(self.name, timeout_s=self.settings.first_token_timeout_s, cancellation=cancellation)
+            where = (url, self._engines.key(self.name))
             if self._client is None or where != self._where:
                 at = self.settings.model_copy(update={"base_url": where[0], "api_key": where[1]})
                 self._client, self._where = OpenAIChatModel(self.name, at), where
@@ -119,51 +157,87 @@ class RegisteredModel:
         """The engine worked (None), or did not. Believed for ten seconds: `auto` passes over one that failed."""
         self._failure = failure
         self._known_until = time.monotonic() + HEALTH_KEPT_S
+        if failure is not None and self._engines is not None:
+            self._engines.doubt(self.name)
 
 
 class ModelRegistry:
-    """Name → model. Thread-safe: nothing changes after it is made but each model's health."""
+    """Name → model. Thread-safe: what changes is each model's health, and which local ones take part (`engines.wishes`)."""
 
-    def __init__(self, settings: Settings, engines: OnDemandEngines | None = None) -> None:
+    def __init__(self, settings: Settings, engines: LocalEngines | None = None) -> None:
         """`engines`: those of this machine; without them only external models can answer."""
-        self._configured = dict(settings.models)
-        if (built_in := embedder_name(settings)) and built_in not in self._configured and built_in in (known := all_models(settings)):
-            self._configured[built_in] = known[built_in]
+        self._configured = all_models(settings)
+        if (built_in := embedder_name(settings)) not in settings.models:
+            self._configured = {name: model for name, model in self._configured.items() if name in settings.models or name == built_in}
         self._engines = engines
         self._all = {
             name: RegisteredModel(name, model, engines)
             for name, model in self._configured.items()
-            if model.alive and model.engine != EXTRACTIVE and name != EXTRACTIVE
+            if (model.alive or self._is_local(name)) and model.engine != EXTRACTIVE and name != EXTRACTIVE
         }
         self._models = {name: model for name, model in self._all.items() if model.settings.kind == "chat"}
 
     def names(self) -> list[str]:
-        """What a request may name, without knowledge bases: `auto`, the configured models in their order, `extractive`."""
-        return [AUTO, *self._models, EXTRACTIVE]
+        """What a request may name, without knowledge bases: `auto`, the models that take part in the configuration's order, `extractive`."""
+        return [AUTO, *self.language_models(), EXTRACTIVE]
 
     def language_models(self) -> list[str]:
-        """The configured models alone, in their order."""
-        return list(self._models)
+        """The configured models that take part, or for which another one answers, in their order."""
+        return [name for name in self._models if self._takes_part(self._answering(name))]
+
+    def knows(self, name: str) -> bool:
+        """Whether a request may name it: those of `names`, and local models that were stopped, whose answer then says so."""
+        asked = name in self._models and self._engines is not None and name in self._engines.wishes().wanted
+        return asked or name in self.names()
 
     def chat_model(self, name: str) -> RegisteredModel:
-        """The language model of this name. Raises NotFound (`model_not_found`)."""
+        """The language model of this name, or the one that took its place. Raises NotFound (`model_not_found`)."""
         try:
-            return self._models[name]
+            return self._models[self._answering(name)]
         except KeyError:
             raise unknown_model(name) from None
 
     def first_healthy(self) -> RegisteredModel | None:
         """What `auto` means now: the first language model whose engine is there; None when there is none."""
-        return next((model for model in self._models.values() if model.failure() is None), None)
+        running = (model for name, model in self._models.items() if self._takes_part(name))
+        return next((model for model in running if model.failure() is None), None)
 
     def describe(self) -> list[ModelState]:
         """All models of the configuration with their state, then the extractive answerer."""
         states = [self._state(name, model) for name, model in self._configured.items() if name != EXTRACTIVE]
         return [*states, ModelState(EXTRACTIVE, EXTRACTIVE, "ready", "", "", "", 0)]
 
+    def settings_of(self, name: str) -> ModelSettings:
+        """A configured model. Raises NotFound."""
+        try:
+            return self._configured[name]
+        except KeyError:
+            raise unknown_model(name) from None
+
+    def _is_local(self, name: str) -> bool:
+        return self._engines is not None and self._engines.manages(name)
+
+    def _takes_part(self, name: str) -> bool:
+        model = self._configured[name]
+        return self._engines.wishes().runs(name, model) if self._engines is not None and self._is_local(name) else model.alive
+
+    def _answering(self, name: str) -> str:
+        instead = self._engines.wishes().instead.get(name, "") if self._engines is not None else ""
+        return instead if instead in self._models else name
+
     def _state(self, name: str, model: ModelSettings) -> ModelState:
-        status, zh, en = self._health(name, model)
-        return ModelState(name, model.engine, status, zh, en, model.devices, model.slots, model.kind)
+        made = ModelState(name, model.engine, "ready", "", "", model.devices, model.slots, model.kind, on_demand=model.on_demand, context=model.context)
+        if self._engines is None or not self._is_local(name):
+            status, zh, en = self._health(name, model)
+            return replace(made, status=status, reason_zh=zh, reason_en=en)
+        now = self._engines.state(name)
+        made = replace(made, local=True, status=now.state, reason_zh=now.zh, reason_en=now.en, asleep=now.asleep, expected_s=round(now.expected_s, 1))
+        made = replace(made, restarts=now.restarts, answered_by=self._answering(name) if self._answering(name) != name else "")
+        if not self._takes_part(name) and name not in self._engines.wishes().wanted:
+            return replace(made, reason_zh="配置中 alive = false。", reason_en="alive = false in the configuration.")
+        if now.state == "ready" and (failure := self._all[name].failure()) is not None:
+            return replace(made, status="failed", reason_zh=failure.zh, reason_en=failure.en)
+        return made
 
     def _health(self, name: str, model: ModelSettings) -> tuple[Status, str, str]:
         if not model.alive:
@@ -171,8 +245,6 @@ class ModelRegistry:
         if model.engine == EXTRACTIVE:
             return "ready", "", ""
         failure = self._all[name].failure()
-        if failure is None and self._engines is not None and self._engines.manages(name) and self._engines.running(name) is None:
-            return "ready", "引擎休眠中，第一次使用会启动它。", "The engine is asleep; the first use starts it."
         return ("failed", failure.zh, failure.en) if failure else ("ready", "", "")
 
 
@@ -189,7 +261,6 @@ def unknown_model(name: str) -> NotFound:
 
 def _no_local_engine(name: str) -> EngineUnavailable:
     return EngineUnavailable(
-        zh=f"模型 {name} 的引擎不由本程序启动（目前只启动 llamacpp）。请自行启动引擎，并以 engine = \"external\" 和 base_url 配置。",
-        en=f'The engine of the model {name} is not one that this program starts (llamacpp is the only one so far). '
-        'Start it yourself and configure it with engine = "external" and base_url.',
+        zh=f"模型 {name} 的引擎在本机运行，但这里没有管理本机引擎的部分。",
+        en=f"The engine of the model {name} runs on this machine, but nothing here manages this machine's engines.",
     )

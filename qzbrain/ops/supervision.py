@@ -8,11 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from qzbrain.models.engines.manager import is_needed
 from qzbrain.settings import ROOT, Settings
 
 STOP_WAIT_S = 20
 """Longest time that a stop takes: running answers may end until then, afterwards processes are killed."""
 
+GROUP = "qzbrain"
+ENGINES = "engines"
+"""The engine manager under supervisord: there is always such a program, and it runs where there is something to manage."""
 _SOCKET_PATH_BYTES = 100  # sun_path holds 108, and supervisord binds a temporary name that is longer by the pid
 _LOG_BYTES = 10_000_000
 _LOG_BACKUPS = 3
@@ -33,6 +37,7 @@ def programs() -> dict[str, list[str]]:
     return {
         "web": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "qzbrain" / "web" / "gunicorn_conf.py"), "qzbrain.wsgi:app"],
         "worker": [sys.executable, "-m", "qzbrain.worker"],
+        ENGINES: [sys.executable, "-m", "qzbrain.models.engines.manager"],
     }
 
 
@@ -85,17 +90,18 @@ def configuration(settings: Settings) -> str:
             _section("supervisorctl", serverurl=f"unix://{_escaped(socket)}"),
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
         ]
-    sections += [_program(name, command, logs / f"{name}.log") for name, command in programs().items()]
-    sections.append(_section("group:qzbrain", programs=",".join(programs())))  # one group stops together, several one after the other
+    idle = set() if is_needed(settings) else {ENGINES}
+    sections += [_program(name, command, logs / f"{name}.log", autostart=name not in idle) for name, command in programs().items()]
+    sections.append(_section(f"group:{GROUP}", programs=",".join(programs())))  # one group stops together, several one after the other
     return "\n".join(sections)
 
 
-def _program(name: str, command: list[str], log: Path) -> str:
+def _program(name: str, command: list[str], log: Path, *, autostart: bool) -> str:
     return _section(
         f"program:{name}",
         command=_escaped(shlex.join(command)),
         directory=_escaped(ROOT),
-        autostart="true",
+        autostart=str(autostart).lower(),
         autorestart="true",
         startsecs=0,
         stopsignal="TERM",

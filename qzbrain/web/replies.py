@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 
 class ErrorDetail(BaseModel):
@@ -263,9 +263,25 @@ class ModelReply(BaseModel):
     status: Literal["ready", "starting", "stopped", "failed", "draining"]
     reason: str
     devices: str
+    context: int = Field(description="Tokens of one request, prompt and answer together; 0 for the built-in answerer.")
+    local: bool = Field(description="Its engine runs on this machine and can be started, stopped and swapped.")
+    on_demand: bool
+    asleep: bool = Field(description="The first use starts its engine.")
+    answered_by: str | None = Field(description="The model that took its place in a swap and answers for it.")
+    expected_s: float = Field(description="About how long until a starting engine is ready; 0 when nobody knows.")
+    restarts: int = Field(description="How often its engine came back by itself since it was asked to start.")
     slots: int
     in_use: int
     queued: int
+
+
+class ProbeReply(BaseModel):
+    """What came of one real call to a model."""
+
+    name: str
+    ok: bool
+    took_ms: float
+    reason: str
 
 
 class ModelList(BaseModel):

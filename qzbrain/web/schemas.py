@@ -55,6 +55,12 @@ class ModelPath(BaseModel):
     model: str
 
 
+class SwapBody(Strict):
+    """Which models another one takes the place of."""
+
+    replace: Names | None = Field(None, description="Names; by default the models of its kind that run on the same devices.")
+
+
 class ConsolePath(BaseModel):
     """`{path}`: a file of the console."""
 

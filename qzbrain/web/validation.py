@@ -64,7 +64,7 @@ def validated(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_json(model: type[M], *, limit_bytes: int = MAX_JSON_BYTES) -> M:
-    """The request's JSON body as `model`. Raises InvalidRequest, PayloadTooLarge, UnsupportedMedia."""
+    """The request's JSON body as `model`; one that needs nothing may be left out. Raises InvalidRequest, PayloadTooLarge, UnsupportedMedia."""
     kind = request.mimetype
     if kind and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMedia(
@@ -77,7 +77,8 @@ def read_json(model: type[M], *, limit_bytes: int = MAX_JSON_BYTES) -> M:
     if len(data) > limit_bytes:
         raise too_large(limit_bytes)
     try:
-        return model.model_validate_json(data)
+        nothing_needed = not any(field.is_required() for field in model.model_fields.values())
+        return model.model_validate_json(b"{}" if not data and nothing_needed else data)
     except ValidationError as exc:
         raise invalid(exc) from exc
 

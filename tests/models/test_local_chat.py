@@ -15,7 +15,7 @@ import pytest
 
 from qzbrain.errors import EngineUnavailable
 from qzbrain.models.base import Cancellation, ChatMessage, Generation
-from qzbrain.models.engines.on_demand import OnDemandEngines
+from qzbrain.models.engines.local import LocalEngines
 from qzbrain.models.registry import ModelRegistry
 from qzbrain.settings import ModelSettings, Settings
 from tests.running import ROOT
@@ -35,15 +35,15 @@ state.with_suffix(".new").replace(state)
 threading.Event().wait()
 """
 
-Machine = Callable[[str], tuple[ModelRegistry, OnDemandEngines]]
+Machine = Callable[[str], tuple[ModelRegistry, LocalEngines]]
 
 
 @pytest.fixture
 def machine(make_settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Machine]:
     """A brain with one llama.cpp chat model `m`, whose environment's Python is this program."""
-    made: list[OnDemandEngines] = []
+    made: list[LocalEngines] = []
 
-    def make(program: str) -> tuple[ModelRegistry, OnDemandEngines]:
+    def make(program: str) -> tuple[ModelRegistry, LocalEngines]:
         python = tmp_path / "venv/bin/python"
         python.parent.mkdir(parents=True)
         python.write_text(program)
@@ -51,7 +51,7 @@ def machine(make_settings: Callable[..., Settings], tmp_path: Path) -> Iterator[
         (tmp_path / "m.gguf").write_bytes(b"GGUF")
         model = ModelSettings(engine="llamacpp", path=str(tmp_path / "m.gguf"), environment=str(tmp_path / "venv"), first_token_timeout_s=20)
         settings = make_settings(models={"m": model})
-        made.append(OnDemandEngines(settings))
+        made.append(LocalEngines(settings))
         return ModelRegistry(settings, made[0]), made[0]
 
     yield make

@@ -66,7 +66,7 @@ def test_states_say_what_to_do(make_settings: Callable[..., Settings]) -> None:
     )  # fmt: skip
     states = {x.name: x for x in models.describe()}
     assert {name: x.status for name, x in states.items()} == {"local": "failed", "off": "stopped", "vectors": "failed", "extractive": "ready"}
-    assert "is not one that this program starts" in states["local"].reason_en
+    assert "runs on this machine" in states["local"].reason_en
     assert "alive" in states["off"].reason_zh
     assert "connect" in states["vectors"].reason_en and states["vectors"].kind == "embedding"
     assert models.names() == ["auto", "local", "extractive"]

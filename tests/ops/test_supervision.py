@@ -28,7 +28,8 @@ def test_supervisord_reads_it_whatever_the_folder_is_called(name: str, tmp_path:
     options = read_back(configuration(Settings(qzbrain_data=data)), data / "run" / "supervisord.conf")
     (group,) = options.process_group_configs
     programs = {x.name: x for x in group.process_configs}
-    assert set(programs) == {"web", "worker"}
+    assert set(programs) == {"web", "worker", "engines"}
+    assert [name for name, x in programs.items() if not x.autostart] == ["engines"]  # nothing to manage
     assert programs["web"].stdout_logfile == str(data / "logs" / "web.log")
     assert all(x.autorestart and x.startsecs == 0 and x.stopasgroup and x.killasgroup for x in programs.values())
     assert options.logfile == str(data / "logs" / "supervisord.log")

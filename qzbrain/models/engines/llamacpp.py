@@ -27,12 +27,15 @@ def command(name: str, model: ModelSettings, *, path: Path, python: Path, state:
         argv += ["--pooling", model.pooling]
     if devices:
         argv += ["--ngl", str(ALL_LAYERS)]
+    if model.memory_limit_bytes and not devices:
+        argv += ["--memory-limit", str(model.memory_limit_bytes)]
     if model.on_demand:
         argv += ["--sleep-after", f"{model.sleep_after_s:g}"]
     environment: dict[str, str | None] = {
         "QZBRAIN_ENGINE_KEY": key,
         "GOMP_SPINCOUNT": "2000",
         "CUDA_VISIBLE_DEVICES": devices,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the numbers that nvidia-smi shows
         "PYTHONPATH": None,
         "PYTHONHOME": None,
     }

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=["chat", "embedding", "rerank"], default="chat")
     parser.add_argument("--pooling", choices=["mean", "cls", "last"], default=None)
     parser.add_argument("--ngl", type=int, default=0, help="layers on GPUs")
+    parser.add_argument("--memory-limit", type=int, default=0, help="most bytes that it may allocate (what it maps from the file not counted); 0: no bound")
     parser.add_argument("--sleep-after", type=float, default=0.0, help="seconds; 0: never")
     parser.add_argument("--state", type=Path, required=True)
     return parser.parse_args()
@@ -49,14 +51,16 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     parent = os.getppid()
     given = arguments()
-    lock = _lock(given.state.with_suffix(".lock"))
+    if given.memory_limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (given.memory_limit, given.memory_limit))
+    lock = take_lock(given.state.with_suffix(".lock"))
     if lock is None:
         sys.exit(ANOTHER_RUNS)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     server, key = _server(given)
-    _write(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
+    write_state(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
     while not ended.wait(_LOOK_S) and os.getppid() == parent and not (given.sleep_after and _unused(given.state, given.sleep_after, server)):
         pass
     given.state.unlink(missing_ok=True)
@@ -69,7 +73,7 @@ def began(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _lock(path: Path) -> int | None:
+def take_lock(path: Path) -> int | None:
     """The one lock on this engine; None when somebody else keeps it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(_LOCK_TRIES):
@@ -121,7 +125,8 @@ def _unused(state: Path, sleep_after_s: float, server) -> bool:  # type: ignore[
     return at_work is None or at_work[1] == "0"
 
 
-def _write(path: Path, state: dict[str, object]) -> None:
+def write_state(path: Path, state: dict[str, object]) -> None:
+    """Tell that the engine listens: `pid`, `began`, `url`, `key`. For its user alone, and never half written."""
     temporary = path.with_suffix(".new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:

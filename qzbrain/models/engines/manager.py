@@ -1,0 +1,133 @@
+"""The engine manager: one process that keeps this machine's large engines as they are wanted. `python -m qzbrain.models.engines.manager`
+
+It reads the wishes, has one keeper for each local model that is not on demand, carries swaps through, and reports. Engines are its children and
+die with it; started again it finds in the wishes what shall run, and a swap that was under way goes on where it was. Nobody talks to it:
+wishes and reports are files, so that the web process, the worker and a command see the same, with the manager running or not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from qzbrain import logs
+from qzbrain.models.catalog import LOCAL_ENGINES, all_models
+from qzbrain.models.engines.keeper import DRAIN_S, Keeper
+from qzbrain.models.engines.on_demand import OnDemandEngines
+from qzbrain.models.engines.reports import ReportWriter
+from qzbrain.models.engines.wishes import Swap, Wishes, WishStore, manager_lock
+from qzbrain.settings import ModelSettings, Settings, load_settings
+
+log = logs.get(__name__)
+LOOK_S = 0.1
+FAREWELL_S = 15.0
+"""How long running answers have when the whole brain stops; supervisord waits 20 s in all."""
+
+
+def managed_models(settings: Settings) -> dict[str, ModelSettings]:
+    """The models whose engines a manager keeps up: local ones that are not on demand."""
+    return {name: model for name, model in all_models(settings).items() if model.engine in LOCAL_ENGINES and not model.on_demand}
+
+
+def is_needed(settings: Settings) -> bool:
+    """Whether there is an engine to be started with the brain."""
+    wishes = WishStore(settings).read()
+    return wishes.swap is not None or any(wishes.runs(name, model) for name, model in managed_models(settings).items())
+
+
+class Manager:
+    """All keepers of one data folder."""
+
+    def __init__(self, settings: Settings, *, drain_s: float = DRAIN_S) -> None:
+        self._settings = settings
+        self._store = WishStore(settings)
+        self._reports = ReportWriter(settings)
+        self._engines = OnDemandEngines(settings)
+        self._keepers = {
+            name: Keeper(name, model, settings, self._engines, self._reports, drain_s=drain_s) for name, model in managed_models(settings).items()
+        }
+        self._stamps: dict[str, int] = {}
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Until `stop()`; all engines have ended on return."""
+        for keeper in self._keepers.values():
+            keeper.start()
+        while not stop():
+            wishes = self._store.read()
+            if wishes.swap is not None:
+                try:
+                    wishes = self._advanced(wishes, wishes.swap)
+                except OSError as exc:  # a full disk must not cost the engines; the step is made at the next look
+                    log.error("swap_step_not_kept", exc_info=exc)
+            self._follow(wishes)
+            time.sleep(LOOK_S)
+        for keeper in self._keepers.values():
+            keeper.close(FAREWELL_S)
+        for keeper in self._keepers.values():
+            keeper.join()
+
+    def _follow(self, wishes: Wishes) -> None:
+        for name, keeper in self._keepers.items():
+            keeper.want(wishes.runs(name, keeper.model) and not _must_wait(name, wishes.swap))
+            stamp = wishes.asked.get(name, 0)
+            if self._stamps.setdefault(name, stamp) != stamp:
+                self._stamps[name] = stamp
+                keeper.ask_again()
+
+    def _advanced(self, wishes: Wishes, swap: Swap) -> Wishes:
+        """The next step of a swap, when the one before it is done; what is wanted then."""
+        new = self._state(swap.new, since=swap.began)
+        if swap.new not in self._keepers:
+            log.error("swap_ended", new=swap.new, reason="no longer configured")
+            return self._store.change(lambda now: replace(now, swap=None))
+        if not swap.beside and not swap.down:
+            if all(self._state(name) in ("stopped", "failed") for name in swap.old if name in self._keepers):
+                return self._store.change(lambda now: replace(now, swap=replace(swap, down=True)))
+        elif new == "ready":
+            log.info("swap_done", new=swap.new, old=swap.old)
+            return self._store.change(lambda now: replace(now.swapped(swap), swap=None))
+        elif new == "failed":
+            log.error("swap_undone", new=swap.new, old=swap.old)
+            return self._store.change(lambda now: now.unswapped(swap))
+        return wishes
+
+    def _state(self, name: str, since: float = 0.0) -> str:
+        """A failure of before `since` says nothing."""
+        report = self._reports.get(name)
+        return "starting" if report is None or (report.state == "failed" and report.since < since) else report.state
+
+
+def _must_wait(name: str, swap: Swap | None) -> bool:
+    """Whether this is the new engine of a swap whose old ones still hold the memory."""
+    return swap is not None and name == swap.new and not swap.beside and not swap.down
+
+
+def main() -> None:
+    """Manage until SIGTERM or SIGINT. A second manager waits for the first one's end."""
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _frame: stopping.append(got))
+    os.umask(0o077)
+    settings = load_settings()
+    logs.configure(settings.log_level, "engines")
+    path = manager_lock(settings)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("ab") as lock:
+        while not stopping:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(LOOK_S)
+        if not stopping:
+            log.info("engine_manager_started")
+            Manager(settings).run(lambda: bool(stopping))
+            log.info("engine_manager_ended")
+
+
+if __name__ == "__main__":
+    main()
