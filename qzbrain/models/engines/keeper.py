@@ -29,6 +29,7 @@ HEALTH_EVERY_S = 10.0
 HEALTH_TRIES = 3
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Before each further start of an engine that ended by itself or could not be used."""
+STUMBLED_S = 5.0
 GIVE_UP = 6
 """Starts in a row that never led to a working engine, after which it is left alone until somebody asks for it again."""
 STABLE_S = 60.0
@@ -42,13 +43,13 @@ STOP_S = 25.0
 PROBE_S = 120.0
 
 
-class Keeper(threading.Thread):
+class Keeper:
     """One model's engine. `want` and `close` may be called from any thread."""
 
     def __init__(
         self, name: str, model: ModelSettings, settings: Settings, engines: OnDemandEngines, reports: ReportWriter, *, drain_s: float = DRAIN_S
     ) -> None:
-        super().__init__(name=f"keeper-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"keeper-{name}", daemon=True)
         self.model_name, self.model = name, model
         self._settings, self._engines, self._reports = settings, engines, reports
         self._drain_s = drain_s
@@ -57,6 +58,14 @@ class Keeper(threading.Thread):
         self._asked = 0
         self._restarts = 0
         self._start_s = 0.0
+
+    def start(self) -> None:
+        """Begin; nothing is started before it is wanted."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the engine has ended, after `close`."""
+        self._thread.join()
 
     def want(self, wanted: bool) -> None:
         """Whether the engine shall run from now on."""
@@ -80,7 +89,7 @@ class Keeper(threading.Thread):
             self._asked += 1
             self._change.notify_all()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Until `close`."""
         self._sweep()
         while True:
@@ -95,7 +104,7 @@ class Keeper(threading.Thread):
             except Exception as exc:
                 log.error("keeper_stumbled", engine=self.model_name, exc_info=exc)
                 self._tell("failed", f"管理该引擎时出错：{exc}", f"an error while keeping this engine: {exc}")
-                time.sleep(PAUSES_S[3])
+                time.sleep(STUMBLED_S)
 
     # -- while it is wanted
 
