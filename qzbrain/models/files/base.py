@@ -16,7 +16,8 @@ class ModelFiles:
     `format`: `pt` is a bare PyTorch state, which no engine takes. `architecture`: GGUF's `general.architecture`, or config.json's `model_type`;
     `classes`: its `architectures`. `kv_values`: numbers that one token leaves in the cache, over all layers; sliding windows are not taken off.
     `latent_cache`: they are one compressed vector a layer for all heads (DeepSeek's MLA), which GPUs cannot share out. `feed_forward`, `width`: of a
-    layer. `encoder`: it reads texts and cannot write one. `kind`: what it seems to be made for.
+    layer. `encoder`: it reads texts and cannot write one. `pooled`: the files say how one vector is made
+    of a text. `kind`: what it seems to be made for.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ModelFiles:
     vocabulary: int
     kind: Kind
     encoder: bool
+    pooled: bool
     has_chat_template: bool
     has_vocabulary: bool
 

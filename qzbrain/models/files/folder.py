@@ -34,9 +34,7 @@ def describe(path: Path, *, config_path: Path | None = None, vocabulary_path: Pa
     if not parameters and not packed:
         parameters = size // _BYTES[quantisation] if quantisation in _BYTES else 0
     found = _described(path, place, config, vocabulary_path)
-    return replace(
-        found, format=weights.format, weights_bytes=size, parameters=0 if packed else parameters, quantisation=quantisation or kept,
-    )  # fmt: skip
+    return replace(found, format=weights.format, weights_bytes=size, parameters=0 if packed else parameters, quantisation=quantisation or kept)
 
 
 def _config(path: Path, place: Path, apart: Path | None) -> Config:
@@ -94,6 +92,7 @@ def _described(path: Path, place: Path, config: Config, vocabulary_path: Path | 
         raise incomplete(place / "config.json", zh="没有层数（num_hidden_layers）", en="it does not say how many layers there are (num_hidden_layers)")
     writer = any(name.endswith(_WRITERS) for name in classes) or not classes
     encoder = not writer and "bert" in f"{architecture} {' '.join(classes)}".lower()
+    pooled = any((place / one).exists() for one in _POOLING)
     return ModelFiles(
         path=path,
         format="safetensors",
@@ -115,10 +114,11 @@ def _described(path: Path, place: Path, config: Config, vocabulary_path: Path | 
         kind=guessed_kind(
             path.name,
             classifier=any(name.endswith("ForSequenceClassification") for name in classes),
-            pooled=not writer or any((place / one).exists() for one in _POOLING),
+            pooled=pooled or not writer,
             encoder=encoder,
         ),
         encoder=encoder,
+        pooled=pooled,
         has_chat_template=_has_template(place),
         has_vocabulary=vocabulary_path is not None or any(next(place.glob(one), None) for one in _VOCABULARIES),
     )

@@ -55,6 +55,7 @@ def describe(path: Path) -> ModelFiles:
             path.name, header.text("general.name"), classifier=pooling == _RANK or "cls.output.weight" in header.tensors, pooled=pooling > 0, encoder=encoder
         ),
         encoder=encoder,
+        pooled=pooling > 0,
         has_chat_template=bool(header.text("tokenizer.chat_template")),
         has_vocabulary="tokenizer.ggml.tokens" in header.lengths or bool(header.text("tokenizer.ggml.model")),
     )
