@@ -15,8 +15,7 @@ from qzbrain.models import probing
 from qzbrain.models.engines import gauges, launching
 from qzbrain.models.engines.local import LocalEngines
 from qzbrain.models.engines.manager import managed_models
-from qzbrain.models.engines.room import fits_beside
-from qzbrain.models.engines.validation import problems
+from qzbrain.models.engines.room import fits_beside, obstacles
 from qzbrain.models.engines.wishes import Swap, WishStore, manager_runs
 from qzbrain.models.registry import EXTRACTIVE, ModelRegistry
 from qzbrain.ops.supervision import ENGINES, GROUP, socket_path
@@ -81,7 +80,7 @@ class EngineControl:
                 en="A model that is on demand cannot be swapped: its first call starts it. Just use it, and end the other one with: qzbrain model stop",
             )
         self._ensure_manager()
-        swap = Swap(new, replaced, fits_beside(self._settings, new, model), began=time.time())
+        swap = Swap(new, replaced, fits_beside(self._settings, new), began=time.time())
         log.info("swap_begun", new=new, old=replaced, beside=swap.beside)
         self._store.change(lambda now: replace(now.started(new) if swap.beside else now.swapped(swap), swap=swap))
         return replaced
@@ -110,8 +109,7 @@ class EngineControl:
         return model
 
     def _require_sound(self, name: str) -> None:
-        wrong = [one for one in problems(name, self._settings) if one.severity == "error"]
-        if wrong:
+        if wrong := obstacles(self._settings, name):
             raise Conflict(f"model_{wrong[0].code}", zh=" ".join(one.zh for one in wrong), en=" ".join(one.en for one in wrong))
 
     def _require_no_swap(self) -> None:

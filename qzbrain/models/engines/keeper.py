@@ -19,7 +19,7 @@ from qzbrain.models.engines.memory_back import MemoryWatch
 from qzbrain.models.engines.on_demand import OnDemandEngines, Running
 from qzbrain.models.engines.reports import Report as Told
 from qzbrain.models.engines.reports import ReportWriter, State
-from qzbrain.models.engines.validation import problems
+from qzbrain.models.engines.room import obstacles
 from qzbrain.settings import ModelSettings, Settings
 
 log = logs.get(__name__)
@@ -135,8 +135,7 @@ class Keeper:
     def _started(self) -> None:
         """Up, tried, reported as ready; or no longer wanted. Raises EngineUnavailable."""
         self._tell("starting", "正在启动", "it is being started")
-        wrong = [one for one in problems(self.model_name, self._settings) if one.severity == "error"]
-        if wrong:
+        if wrong := obstacles(self._settings, self.model_name):
             refused = unavailable(self.model_name, "；".join(x.zh.rstrip("。") for x in wrong), "; ".join(x.en.rstrip(".") for x in wrong))
             refused.request_refused = True
             raise refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -39,8 +40,8 @@ def log_path(settings: Settings, name: str) -> Path:
 
 def devices(settings: Settings, model: ModelSettings) -> str:
     """The GPUs of this model by number, `0,1`; '' for the CPU."""
-    chosen = model.devices or settings.cuda_visible_devices
-    return "" if chosen.strip().lower() == "none" else ",".join(one.strip() for one in chosen.split(",") if one.strip())
+    chosen = (model.devices or settings.cuda_visible_devices).strip().lower()
+    return "" if chosen in ("none", "-1") else ",".join(one for one in re.split(r"[\s,]+", chosen) if one)
 
 
 def engine_environment(settings: Settings, model: ModelSettings) -> Path:
