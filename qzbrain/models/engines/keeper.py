@@ -13,7 +13,7 @@ from qzbrain import logs
 from qzbrain.errors import EngineUnavailable
 from qzbrain.models import probing
 from qzbrain.models.engines import gauges, processes
-from qzbrain.models.engines.launching import state_path, unavailable
+from qzbrain.models.engines.launching import clauses, state_path, unavailable
 from qzbrain.models.engines.llamacpp_serve import ANOTHER_RUNS
 from qzbrain.models.engines.memory_back import MemoryWatch
 from qzbrain.models.engines.on_demand import OnDemandEngines, Running
@@ -223,13 +223,14 @@ class Keeper:
 
     def _pause(self, exc: EngineUnavailable, failures: int, asked: int) -> None:
         """Wait before the next try: longer each time, and in the end until somebody asks."""
+        zh, en = clauses(self.model_name, exc)
         if exc.request_refused or (failures >= GIVE_UP and not self._start_s):
-            self._tell("failed", exc.zh, exc.en)
+            self._tell("failed", f"{zh}。", f"{en}.")
             log.error("engine_given_up", engine=self.model_name, failures=failures, reason=exc.en)
             self._wait(None, asked)
             return
         pause_s = PAUSES_S[min(failures - 1, len(PAUSES_S) - 1)]
-        self._tell("failed", f"{exc.zh}{pause_s:g} 秒后重试（第 {failures} 次）。", f"{exc.en} Tried again in {pause_s:g} s (failure {failures}).")
+        self._tell("failed", f"{zh}。{pause_s:g} 秒后重试（第 {failures} 次）。", f"{en}. Tried again in {pause_s:g} s (failure {failures}).")
         log.warning("engine_not_started", engine=self.model_name, failures=failures, retry_s=pause_s, reason=exc.en)
         self._wait(pause_s, asked)
 

@@ -98,6 +98,12 @@ def unavailable(name: str, zh: str, en: str) -> EngineUnavailable:
     return EngineUnavailable(zh=f"模型 {name} 不可用：{zh}。", en=f"The model {name} is not available: {en}.", retry_after_s=10)
 
 
+def clauses(name: str, exc: EngineUnavailable) -> tuple[str, str]:
+    """What `unavailable` was given, out of the error that it made; another error's whole sentences."""
+    zh, en = f"模型 {name} 不可用：", f"The model {name} is not available: "
+    return exc.zh.removeprefix(zh).rstrip("。"), exc.en.removeprefix(en).rstrip(".")
+
+
 def _parts(model: ModelSettings) -> list[tuple[str, str]]:
     return [("config", model.config_path), ("vocabulary", model.vocabulary_path)]
 

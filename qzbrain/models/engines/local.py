@@ -86,6 +86,8 @@ class LocalEngines:
         if report is not None and report.state == "ready" and wanted and self.running(name) is not None:
             return EngineState("ready", report.zh, report.en, restarts=report.restarts)
         if not model.on_demand and (report is not None or wanted) and manager_runs(self._settings):
+            if report is not None and report.state == "failed" and wishes.swap is not None and wishes.swap.new == name:
+                return EngineState("starting", *_STARTING)  # the manager is about to undo the swap: then the old one answers
             return self._told(report, wanted=wanted)
         if not wanted:
             return EngineState("stopped", f"已停止。启动：qzbrain model start {name}", f"It was stopped. To start it: qzbrain model start {name}")
