@@ -88,9 +88,10 @@ class LocalEngines:
         if not model.on_demand and (report is not None or wanted) and manager_runs(self._settings):
             if report is not None and report.state == "failed" and wishes.swap is not None and wishes.swap.new == name:
                 return EngineState("starting", *_STARTING)  # the manager is about to undo the swap: then the old one answers
-            return self._told(report, wanted=wanted)
+            told = self._told(report, wanted=wanted)
+            return told if told.state != "stopped" or told.zh else _stopped(name)
         if not wanted:
-            return EngineState("stopped", f"已停止。启动：qzbrain model start {name}", f"It was stopped. To start it: qzbrain model start {name}")
+            return _stopped(name)
         if self.running(name) is None:
             return EngineState("ready", "引擎休眠中，第一次使用会启动它。", "The engine is asleep; the first use starts it.", asleep=True)
         return EngineState("ready")
@@ -113,3 +114,7 @@ class LocalEngines:
             return EngineState("draining", "正在停止", "it is being stopped")
         expected_s = max(0.0, report.since + report.start_s - time.time()) if report.state == "starting" and report.start_s else 0.0
         return EngineState(report.state, report.zh, report.en, expected_s=expected_s, restarts=report.restarts)
+
+
+def _stopped(name: str) -> EngineState:
+    return EngineState("stopped", f"已停止。启动：qzbrain model start {name}", f"It was stopped. To start it: qzbrain model start {name}")
