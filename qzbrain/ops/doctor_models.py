@@ -71,7 +71,7 @@ def _unknown_reranker(settings: Settings) -> list[Finding]:
 def _gpus(settings: Settings, local: Mapping[str, ModelSettings], gpus: Gpus) -> list[Finding]:
     """Driver, CUDA and devices; skipped where no model that is alive wants a GPU."""
     title = ("显卡", "GPUs")
-    wanting = [name for name, model in local.items() if named_devices(settings, model) != [] or model.engine != "llamacpp"]
+    wanting = [name for name, model in local.items() if named_devices(settings, model) != [] or (model.engine != "llamacpp" and model.devices != "none")]
     listed = "; ".join(f"{one.index} {one.name} {shown(one.free)}/{shown(one.total)}" for one in gpus.devices)
     if not wanting:
         seen = (listed or "未使用", listed or "none used")
