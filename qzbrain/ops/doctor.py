@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_redis, doctor_search, doctor_services
+from qzbrain.ops import doctor_data, doctor_models, doctor_redis, doctor_search, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -52,7 +52,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         data_folder,
         disk,
         memory,
-        doctor_services.models,
+        doctor_models.models,
         python,
         glibc,
         clock,

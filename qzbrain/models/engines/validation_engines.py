@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from qzbrain.models.engines.base import Problem
-from qzbrain.models.engines.validation_options import engine_version, environment_of, version_beyond
+from qzbrain.models.engines.validation_options import engine_version, environment_of, pip_of, version_beyond
 from qzbrain.models.files.base import ModelFiles
 from qzbrain.models.files.gguf import split_of
 from qzbrain.settings import ModelSettings, Settings
@@ -25,7 +26,7 @@ def engine_problems(name: str, settings: Settings, model: ModelSettings, files: 
 def _formats(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
     if model.engine == "llamacpp" and files.format != "gguf":
         target = f"{files.path}.gguf"
-        command = f"{_CONVERTER} {files.path} --outfile {target}"
+        command = f"{_CONVERTER} {shlex.quote(str(files.path))} --outfile {shlex.quote(target)}"
         yield Problem(
             "wrong_format",
             zh=f"{here} path：llama.cpp 只读 GGUF 文件，而 {files.path} 是 {files.format}。请下载该模型的 GGUF 版本，"
@@ -69,7 +70,7 @@ def _qwen(here: str, settings: Settings, model: ModelSettings, files: ModelFiles
     version = "" if model.command else engine_version(environment, "vllm")
     if version and not version_beyond(version, _LAST_VLLM_WITH_QWEN):
         return
-    older, convert = f'{environment}/bin/pip install "vllm=={last}.*"', f"{_CONVERTER} {files.path}"
+    older, convert = f'{pip_of(environment)} install "vllm=={last}.*"', f"{_CONVERTER} {shlex.quote(str(files.path))}"
     yield Problem(
         "engine_dropped",
         zh=f'{here} engine：vLLM {last} 之后不再支持第一代 Qwen（此处的版本：{version or "未知"}）。请改用 engine = "sglang"；'
@@ -83,7 +84,7 @@ def _qwen(here: str, settings: Settings, model: ModelSettings, files: ModelFiles
 def _chatglm(here: str, settings: Settings, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
     if not files.chatglm or model.engine not in ("vllm", "sglang"):
         return
-    older = f'{environment_of(settings, model)}/bin/pip install "transformers<5"'
+    older = f'{pip_of(environment_of(settings, model))} install "transformers<5"'
     yield Problem(
         "engine_dropped",
         zh=f"{here} engine：ChatGLM 的分词器是随模型附带的代码，为 transformers 4 编写，在 transformers 5 下可能无法加载。请先试着启动；"

@@ -171,7 +171,8 @@ def _short(name: str, model: ModelSettings, place: Place, bound: int, where: tup
 
 
 def shared_problems(places: Mapping[str, Place], models: Mapping[str, ModelSettings], devices: Sequence[Device], memory: tuple[int, int]) -> dict[str, Problem]:
-    """Of models that are alive together: those whose places are not large enough for all of them. By model, for the last one named."""
+    """Of models that are alive together: those whose places are not large enough for all of them. By model: the last
+    one without which the others have room."""
     found: dict[str, Problem] = {}
     bounds: dict[int | None, int] = {**{one.index: one.total for one in devices if one.total}, **({None: memory[0]} if memory[0] else {})}
     for device, total in bounds.items():
@@ -181,20 +182,21 @@ def shared_problems(places: Mapping[str, Place], models: Mapping[str, ModelSetti
         wanted = {name: min(places[name].share, models[name].memory_limit_bytes or places[name].share) for name in here}
         weights = sum(places[name].weights_share for name in here)
         if sum(wanted.values()) > total:
-            found.setdefault(here[-1], _shared(here, wanted, device, total, certain=weights > total))
+            last = next((name for name in reversed(here) if sum(wanted.values()) - wanted[name] <= total), here[-1])
+            found.setdefault(last, _shared(last, wanted, device, total, certain=weights > total))
         elif greedy := [name for name in here if models[name].engine in ("vllm", "sglang") and not models[name].memory_limit]:
             found.setdefault(greedy[-1], _greedy(greedy[-1], here, device))
     return found
 
 
-def _shared(here: list[str], wanted: Mapping[str, int], device: int | None, total: int, *, certain: bool) -> Problem:
+def _shared(name: str, wanted: Mapping[str, int], device: int | None, total: int, *, certain: bool) -> Problem:
     where = ("本机内存", "this machine's memory") if device is None else (f"GPU {device}", f"GPU {device}")
-    listed = ", ".join(f"{name} {shown(size)}" for name, size in wanted.items())
+    listed = ", ".join(f"{one} {shown(size)}" for one, size in wanted.items())
     return Problem(
         "memory_shared",
-        zh=f"[models.{here[-1]}] alive：{where[0]} 有 {shown(total)}，同时运行的模型合计需要 {shown(sum(wanted.values()))}（{listed}）。"
+        zh=f"[models.{name}] alive：{where[0]} 有 {shown(total)}，同时运行的模型合计需要 {shown(sum(wanted.values()))}（{listed}）。"
         "请给其中一个设 alive = false、换 devices，或减小 slots 与 context。",
-        en=f"[models.{here[-1]}] alive: {where[1]} has {shown(total)}, and the models that run together need {shown(sum(wanted.values()))} ({listed}). "
+        en=f"[models.{name}] alive: {where[1]} has {shown(total)}, and the models that run together need {shown(sum(wanted.values()))} ({listed}). "
         "Set alive = false for one of them, give it other devices, or lower slots and context.",
         severity="error" if certain else "warning",
     )

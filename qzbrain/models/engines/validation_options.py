@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,11 @@ def environment_of(settings: Settings, model: ModelSettings) -> Path:
     return ROOT / LOCAL_ENVIRONMENT if model.engine == "llamacpp" else ROOT / settings.current_dir / f".venv-{model.engine}"
 
 
+def pip_of(environment: Path) -> str:
+    """Its pip, as a shell takes it."""
+    return shlex.quote(f"{environment}/bin/pip")
+
+
 def engine_version(environment: Path, engine: str) -> str:
     """Of the engine installed in an environment; '' when none is."""
     package = _PACKAGES[engine]
@@ -89,8 +95,8 @@ def environment_problems(name: str, settings: Settings, model: ModelSettings) ->
                 en=f"{here} engine: llama.cpp is not installed. Run: ./run.sh --setup-only",
             )
         return
-    make = f"python3 -m venv {environment}"
-    install = f"{environment}/bin/pip install {_INSTALLS[model.engine]}"
+    make = f"python3 -m venv {shlex.quote(str(environment))}"
+    install = f"{pip_of(environment)} install {_INSTALLS[model.engine]}"
     if not (environment / "bin/python").exists():
         yield Problem(
             "environment_missing",

@@ -137,6 +137,7 @@ class _Reader:
         self._strings, self._text = 0, 0
 
     def header(self) -> GgufHeader:
+        """From the magic to the last tensor's description; what follows are weights."""
         self._take(4)
         version = self._version()
         tensors, keys = self._count(_MOST_TENSORS, 24), self._count(_MOST_KEYS, 13)
