@@ -37,13 +37,22 @@ def model_path(settings: Settings, model: ModelSettings) -> Path:
     A relative path starts at CURRENT_DIR, then in its `pretrained_models`, then in the data folder's `models`; that of an embedding model
     first in EMBEDDING_MODEL.
     """
-    given = Path(model.path).expanduser()
-    root = settings.current_dir
-    folders = [root, root / "pretrained_models", settings.data / "models"]
-    if settings.embedding_model and model.kind == "embedding":
-        folders.insert(0, root / Path(settings.embedding_model).expanduser())
-    places = [folder / given for folder in folders]
-    return (ROOT / next((place for place in places if place.exists()), places[0])).resolve()
+    folder = settings.embedding_model if model.kind == "embedding" else ""
+    places = model_places(settings, model.path, first=folder)
+    return next((place for place in places if place.exists()), places[0])
+
+
+def part_path(settings: Settings, given: str) -> Path:
+    """Where a part of a model is that lies apart: its configuration, its vocabulary."""
+    places = model_places(settings, given)
+    return next((place for place in places if place.exists()), places[0])
+
+
+def model_places(settings: Settings, given: str, *, first: str = "") -> list[Path]:
+    """Where a path of `[models.NAME]` is looked for, best first; `first`: a folder before all others."""
+    root = ROOT / settings.current_dir
+    folders = [*([root / Path(first).expanduser()] if first else []), root, root / "pretrained_models", settings.data / "models"]
+    return [(folder / Path(given).expanduser()).resolve() for folder in folders]
 
 
 def embedder_name(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from qzbrain.errors import EngineUnavailable, NotFound
 from qzbrain.models.base import Cancellation, Generation, Piece
 from qzbrain.models.catalog import all_models, embedder_name
-from qzbrain.models.engines.launching import unavailable
+from qzbrain.models.engines.launching import devices, unavailable
 from qzbrain.models.openai_client import OpenAIChatModel
 from qzbrain.settings import ModelSettings, Settings
 
@@ -166,6 +166,7 @@ class ModelRegistry:
 
     def __init__(self, settings: Settings, engines: LocalEngines | None = None) -> None:
         """`engines`: those of this machine; without them only external models can answer."""
+        self._settings = settings
         self._configured = all_models(settings)
         if (built_in := embedder_name(settings)) not in settings.models:
             self._configured = {name: model for name, model in self._configured.items() if name in settings.models or name == built_in}
@@ -231,8 +232,11 @@ class ModelRegistry:
             status, zh, en = self._health(name, model)
             return replace(made, status=status, reason_zh=zh, reason_en=en)
         now = self._engines.state(name)
-        made = replace(made, local=True, status=now.state, reason_zh=now.zh, reason_en=now.en, asleep=now.asleep, expected_s=round(now.expected_s, 1))
-        made = replace(made, restarts=now.restarts, answered_by=self._answering(name) if self._answering(name) != name else "")
+        answering = self._answering(name)
+        made = replace(
+            made, status=now.state, reason_zh=now.zh, reason_en=now.en, devices=devices(self._settings, model), local=True, asleep=now.asleep,
+            answered_by=answering if answering != name else "", expected_s=round(now.expected_s, 1), restarts=now.restarts,
+        )  # fmt: skip
         if not self._takes_part(name) and name not in self._engines.wishes().wanted:
             return replace(made, reason_zh="配置中 alive = false。", reason_en="alive = false in the configuration.")
         if now.state == "ready" and (failure := self._all[name].failure()) is not None:

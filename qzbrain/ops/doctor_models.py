@@ -13,11 +13,12 @@ from qzbrain.models.catalog import LOCAL_ENGINES, all_models, embedder_name, rer
 from qzbrain.models.engines import devices as hardware
 from qzbrain.models.engines.base import Problem
 from qzbrain.models.engines.devices import Gpus
+from qzbrain.models.engines.launching import engine_environment
 from qzbrain.models.engines.needs import shown
 from qzbrain.models.engines.on_demand import OnDemandEngines
 from qzbrain.models.engines.validation import Examined, examined_all
 from qzbrain.models.engines.validation_memory import named_devices
-from qzbrain.models.engines.validation_options import engine_version, environment_of, environment_problems, option_problems
+from qzbrain.models.engines.validation_options import engine_version, environment_problems, option_problems
 from qzbrain.ops.finding import Finding, Text
 from qzbrain.settings import ModelSettings, Settings
 
@@ -93,7 +94,7 @@ def _engines(settings: Settings, local: Mapping[str, ModelSettings]) -> list[Fin
     """Each engine in each environment that a model uses."""
     found: dict[str, Finding] = {}
     for name, model in local.items():
-        where = " ".join(model.command) if model.command and model.engine != "llamacpp" else str(environment_of(settings, model))
+        where = " ".join(model.command) if model.command and model.engine != "llamacpp" else str(engine_environment(settings, model))
         if where in found:
             continue
         title, id = (f"引擎 {model.engine}", f"engine {model.engine}"), f"engine:{model.engine}"
@@ -102,7 +103,7 @@ def _engines(settings: Settings, local: Mapping[str, ModelSettings]) -> list[Fin
         if problem := next(environment_problems(name, settings, model), None):
             found[where] = Finding.fail(id, _STEP, title, ("没有安装", "not installed"), (problem.zh, problem.en))
         else:
-            version = "" if model.command else engine_version(environment_of(settings, model), model.engine)
+            version = "" if model.command else engine_version(engine_environment(settings, model), model.engine)
             evidence = f"{where} {version}".strip()
             found[where] = Finding.ok(id, _STEP, title, (evidence, evidence))
     return list(found.values())

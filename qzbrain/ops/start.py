@@ -15,6 +15,8 @@ import socket
 import sys
 
 from qzbrain.errors import BrainError, Conflict, StorageFull
+from qzbrain.models.engines.manager import is_needed
+from qzbrain.models.engines.wishes import expect_manager
 from qzbrain.ops import sample
 from qzbrain.ops.supervision import configuration, log_folder, run_folder
 from qzbrain.settings import ROOT, Settings, load_settings
@@ -43,6 +45,8 @@ def start(settings: Settings) -> None:
         sample.add(settings)
     elif settings.mysql_host:
         _require_server(settings)
+    if is_needed(settings):
+        expect_manager(settings)
     conf = run_folder(settings) / "supervisord.conf"
     conf.write_text(configuration(settings), encoding="utf-8")
     _allow_many_connections()

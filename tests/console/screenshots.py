@@ -12,10 +12,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from engine import Engine
+from local_models import local_models
 from playwright.sync_api import Browser, Page, sync_playwright
 from server import LAWS, Server
 
 QUESTION = "哪些情形应当从轻或者减轻行政处罚？"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
 ASKED_BEFORE = ("劳动合同的试用期最长可以约定多久？", "个人信息处理者应当履行哪些义务？", "拖欠工资可以向谁投诉？")
 ANSWER = (
     "依照行政处罚法，有下列情形之一的，**应当从轻或者减轻**行政处罚：\n\n",
@@ -32,13 +34,25 @@ def main(folder: Path) -> None:
         server = Server(Path(data), f'[models."Qwen3-8B"]\nengine = "external"\nbase_url = "{engine.base_url}"\n')
         try:
             fill(server)
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"])
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
             conversation = ask(browser, server)
             for theme in ("light", "dark"):
                 take(browser, server, conversation, theme, folder)
             narrow(browser, server, conversation, folder)
         finally:
             server.stop()
+    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
+        models(playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS), Path(data), folder)
+
+
+def models(browser: Browser, data: Path, folder: Path) -> None:
+    """The models of a machine that runs its own, in both themes."""
+    external = '[models.llama]\nengine = "external"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    with local_models(data, ["qzbrain", "qwen"], ["qzbrain3"], external) as server:
+        for theme in ("light", "dark"):
+            page = open_page(browser, server, "/models", theme=theme)
+            page.get_by_role("button", name="“qzbrain3”的操作").click()
+            shoot(page, folder / f"models-{theme}.png")
 
 
 def fill(server: Server) -> None:

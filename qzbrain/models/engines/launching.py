@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from qzbrain.errors import EngineUnavailable
-from qzbrain.models.catalog import model_path
+from qzbrain.models.catalog import model_path, part_path
 from qzbrain.models.engines import llamacpp, sglang, vllm
 from qzbrain.models.engines.base import EngineCommand
 from qzbrain.models.engines.devices import devices as devices_of_machine
@@ -45,7 +45,9 @@ def devices(settings: Settings, model: ModelSettings) -> str:
 
 
 def engine_environment(settings: Settings, model: ModelSettings) -> Path:
-    """The virtual environment that holds vLLM or SGLang; whether or not it is there."""
+    """The virtual environment that holds a model's engine; whether or not it is there."""
+    if model.engine == "llamacpp" and not model.environment:
+        return ROOT / LOCAL_ENVIRONMENT
     return ROOT / settings.current_dir / Path(model.environment or f".venv-{model.engine}").expanduser()
 
 
@@ -58,7 +60,7 @@ def command(settings: Settings, name: str, model: ModelSettings, key: str) -> En
     if model.engine == "llamacpp":
         python = _python(settings, model)
         return llamacpp.command(name, model, path=path, python=python, state=state_path(settings, name), key=key, devices=chosen)
-    parts = {word: ROOT / settings.current_dir / Path(given).expanduser() for word, given in _parts(model) if given}
+    parts = {word: part_path(settings, given) for word, given in (("config", model.config_path), ("vocabulary", model.vocabulary_path)) if given}
     environment = engine_environment(settings, model)
     smallest = _smallest(chosen) if model.memory_limit_bytes else 0
     if model.engine == "vllm":
@@ -104,10 +106,6 @@ def clauses(name: str, exc: EngineUnavailable) -> tuple[str, str]:
     return exc.zh.removeprefix(zh).rstrip("。"), exc.en.removeprefix(en).rstrip(".")
 
 
-def _parts(model: ModelSettings) -> list[tuple[str, str]]:
-    return [("config", model.config_path), ("vocabulary", model.vocabulary_path)]
-
-
 def _smallest(chosen: str) -> int:
     """Memory of the smallest of these devices, bytes; 0 when it is not known."""
     wanted = {int(one) for one in chosen.split(",") if one.isdecimal()}
@@ -122,11 +120,9 @@ def _write_privately(path: Path, text: str) -> None:
 
 def _python(settings: Settings, model: ModelSettings) -> Path:
     """The Python that has llama.cpp. Raises EngineUnavailable with the next step."""
-    if model.environment:
-        return settings.current_dir / model.environment / "bin" / "python"
-    beside = ROOT / LOCAL_ENVIRONMENT / "bin" / "python"
-    if beside.exists():
-        return beside
+    python = engine_environment(settings, model) / "bin" / "python"
+    if model.environment or python.exists():
+        return python
     if importlib.util.find_spec("xllamacpp") is not None:
         return Path(sys.executable)
     raise EngineUnavailable(

@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=["chat", "embedding", "rerank"], default="chat")
     parser.add_argument("--pooling", choices=["mean", "cls", "last"], default=None)
     parser.add_argument("--ngl", type=int, default=0, help="layers on GPUs")
+    parser.add_argument("--prompt-cache", type=int, default=128, help="MiB of the machine's memory for past prompts")
     parser.add_argument("--memory-limit", type=int, default=0, help="most bytes that it may allocate (what it maps from the file not counted); 0: no bound")
     parser.add_argument("--sleep-after", type=float, default=0.0, help="seconds; 0: never")
     parser.add_argument("--state", type=Path, required=True)
@@ -101,6 +102,7 @@ def _server(given: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa:
     params.n_ctx, params.n_parallel, params.n_gpu_layers = given.ctx, given.parallel, given.ngl
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads or os.cpu_count() or 1
     params.cont_batching = params.endpoint_metrics = params.endpoint_slots = params.use_jinja = True
+    params.cache_ram_mib = given.prompt_cache  # of past prompts, beside those in the slots; 8 GiB by default
     params.warmup = params.ui = params.fit_params = False
     if key:
         params.api_keys = [key]

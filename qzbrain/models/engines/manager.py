@@ -124,6 +124,7 @@ def main() -> None:
             except OSError:
                 time.sleep(LOOK_S)
         if not stopping:
+            path.with_suffix(".due").unlink(missing_ok=True)
             log.info("engine_manager_started")
             Manager(settings).run(lambda: bool(stopping))
             log.info("engine_manager_ended")

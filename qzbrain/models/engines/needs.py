@@ -8,7 +8,7 @@ llama.cpp: 64 MiB of process, then for every token of a batch (512; an embedder'
 layers' worth of activations and, on a GPU or for an embedder or reranker, for each word of the vocabulary (a chat model on the CPU touches those of the
 last token only); for each GPU 512 MiB of CUDA context. Against resident memory, 2026-11-28, CPU, MiB estimated / seen: a 253 MiB chat model with 2,048
 tokens 357 / 336, with 4 slots of 8,192 466 / 428, with 32,768 537 / 427 (never filled); e5-small 342 / 291. tests/models/engines/test_needs.py repeats two.
-Not counted: llama.cpp's server keeps the caches of past prompts in the machine's memory, up to a bound of its own (cache_ram_mib, 8 GiB by default).
+Not counted: llama.cpp's server keeps the caches of past prompts in the machine's memory, up to the 128 MiB that the launcher allows (--prompt-cache).
 vLLM and SGLang: for each GPU 2 GiB of CUDA context, communication and CUDA graphs, activations of 8,192 tokens, and logits of every slot. After what they log
 at their start; not measured here.
 """

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator
 
 from qzbrain.models.engines.base import Problem
-from qzbrain.models.engines.validation_options import engine_version, environment_of, pip_of, version_beyond
+from qzbrain.models.engines.launching import engine_environment
+from qzbrain.models.engines.validation_options import engine_version, pip_of, version_beyond
 from qzbrain.models.files.base import ModelFiles
 from qzbrain.models.files.gguf import split_of
 from qzbrain.settings import ModelSettings, Settings
@@ -66,7 +67,7 @@ def _qwen(here: str, settings: Settings, model: ModelSettings, files: ModelFiles
     """First-generation Qwen on vLLM. A command of one's own may run an old one: nobody can tell."""
     if not files.first_qwen or model.engine != "vllm":
         return
-    environment, last = environment_of(settings, model), ".".join(map(str, _LAST_VLLM_WITH_QWEN))
+    environment, last = engine_environment(settings, model), ".".join(map(str, _LAST_VLLM_WITH_QWEN))
     version = "" if model.command else engine_version(environment, "vllm")
     if version and not version_beyond(version, _LAST_VLLM_WITH_QWEN):
         return
@@ -84,7 +85,7 @@ def _qwen(here: str, settings: Settings, model: ModelSettings, files: ModelFiles
 def _chatglm(here: str, settings: Settings, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
     if not files.chatglm or model.engine not in ("vllm", "sglang"):
         return
-    older = f'{pip_of(environment_of(settings, model))} install "transformers<5"'
+    older = f'{pip_of(engine_environment(settings, model))} install "transformers<5"'
     yield Problem(
         "engine_dropped",
         zh=f"{here} engine：ChatGLM 的分词器是随模型附带的代码，为 transformers 4 编写，在 transformers 5 下可能无法加载。请先试着启动；"

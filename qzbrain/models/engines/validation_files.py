@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from qzbrain.models.catalog import model_path
+from qzbrain.models.catalog import model_path, model_places, part_path
 from qzbrain.models.engines.base import Problem
 from qzbrain.models.files.description import ModelFiles, describe
 from qzbrain.models.files.unreadable import ModelFilesUnreadable
-from qzbrain.settings import ROOT, ModelSettings, Settings
+from qzbrain.settings import ModelSettings, Settings
 
 _MOST_NAMES = 2000
 _NEAR = 3
@@ -38,17 +38,11 @@ def read(name: str, settings: Settings, model: ModelSettings) -> ModelFiles | Pr
 
 
 def _apart(settings: Settings, given: str) -> Path | None:
-    return next((one for one in _places(settings, given) if one.exists()), _places(settings, given)[0]) if given else None
-
-
-def _places(settings: Settings, given: str) -> list[Path]:
-    """Where a model's parts are looked for: as `catalog.model_path` does."""
-    root = ROOT / settings.current_dir
-    return [folder / Path(given).expanduser() for folder in (root, root / "pretrained_models", settings.data / "models")]
+    return part_path(settings, given) if given else None
 
 
 def _missing(here: str, settings: Settings, model: ModelSettings, path: Path) -> Problem:
-    places = list(dict.fromkeys([path, *_places(settings, model.path)]))
+    places = list(dict.fromkeys([path, *model_places(settings, model.path)]))
     looked = ", ".join(str(one) for one in places)
     near = [str(one) for place in places for one in _near(place)][:_NEAR]
     if near:

@@ -5,10 +5,10 @@ An estimate is no proof: only weights that are larger than a device, or the conf
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from qzbrain.models.engines import launching
 from qzbrain.models.engines.base import Device, Needs, Problem
 from qzbrain.models.engines.needs import estimate, shown
 from qzbrain.models.files.base import ModelFiles
@@ -35,10 +35,7 @@ class Place:
 
 def named_devices(settings: Settings, model: ModelSettings) -> list[int] | None:
     """GPUs that the model is to run on; [] for the CPU; None when they are not written as numbers."""
-    text = (model.devices or settings.cuda_visible_devices).strip()
-    if text.lower() in ("", "none", "-1"):
-        return []
-    numbers = [one for one in re.split(r"[\s,]+", text) if one]
+    numbers = [one for one in launching.devices(settings, model).split(",") if one]
     return list(dict.fromkeys(map(int, numbers))) if all(one.isdecimal() for one in numbers) else None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from qzbrain.models.catalog import LOCAL_ENGINES
 from qzbrain.models.engines.base import Problem
+from qzbrain.models.engines.launching import engine_environment
 from qzbrain.settings import ROOT, ModelSettings, Settings
 
-LOCAL_ENVIRONMENT = ".venv-local"
 _PACKAGES = {"llamacpp": "xllamacpp", "vllm": "vllm", "sglang": "sglang"}
 _INSTALLS = {"llamacpp": "xllamacpp", "vllm": "vllm", "sglang": '"sglang[all]"'}
 
@@ -49,13 +49,6 @@ def _unused(here: str, key: str, zh: str, en: str, model: ModelSettings) -> Prob
     )
 
 
-def environment_of(settings: Settings, model: ModelSettings) -> Path:
-    """The virtual environment that should hold a local engine."""
-    if model.environment:
-        return ROOT / settings.current_dir / Path(model.environment).expanduser()
-    return ROOT / LOCAL_ENVIRONMENT if model.engine == "llamacpp" else ROOT / settings.current_dir / f".venv-{model.engine}"
-
-
 def pip_of(environment: Path) -> str:
     """Its pip, as a shell takes it."""
     return shlex.quote(f"{environment}/bin/pip")
@@ -86,7 +79,7 @@ def environment_problems(name: str, settings: Settings, model: ModelSettings) ->
                 en=f"{here} command: there is no program {program}. Give its full path, or remove command and use a virtual environment.",
             )
         return
-    environment = environment_of(settings, model)
+    environment = engine_environment(settings, model)
     if model.engine == "llamacpp" and not model.environment and not (environment / "bin/python").exists():
         if importlib.util.find_spec("xllamacpp") is None:
             yield Problem(

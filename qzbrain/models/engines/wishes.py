@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from qzbrain import logs
 from qzbrain.settings import ModelSettings, Settings
 
 log = logs.get(__name__)
+DUE_S = 10.0
+"""How long an engine manager that was announced may take to be there."""
 Wish = Literal["running", "stopped"]
 
 
@@ -123,8 +126,20 @@ def manager_lock(settings: Settings) -> Path:
     return settings.data / "run" / "engines" / "reports" / "manager.lock"  # among no model's files: any name may be a model's
 
 
+def expect_manager(settings: Settings) -> None:
+    """Tell that an engine manager is being started together with the rest of the brain. Raises OSError."""
+    due = manager_lock(settings).with_suffix(".due")
+    due.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    due.touch()
+
+
 def manager_runs(settings: Settings) -> bool:
-    """Whether an engine manager is at work on this data folder."""
+    """Whether an engine manager is at work on this data folder, or about to be."""
+    try:
+        if time.time() - manager_lock(settings).with_suffix(".due").stat().st_mtime < DUE_S:
+            return True
+    except OSError:
+        pass
     try:
         with manager_lock(settings).open("rb") as lock:
             try:

@@ -17,9 +17,10 @@ import { chooseFiles, UploadLayer } from "./parts/upload.js";
 import { ChatView } from "./views/chat.js";
 import { documentTitle, DocumentView } from "./views/document.js";
 import { KnowledgeView } from "./views/knowledge.js";
+import { ModelsView } from "./views/models.js";
 
 const narrow = window.matchMedia("(max-width: 860px)");
-const VIEWS = { chat: ChatView, documents: DocumentView, knowledge: KnowledgeView };
+const VIEWS = { chat: ChatView, documents: DocumentView, knowledge: KnowledgeView, models: ModelsView };
 
 function useNarrow() {
   const [isNarrow, setNarrow] = useState(narrow.matches);
@@ -35,7 +36,7 @@ function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
   const openDocument = useStore(documentTitle);
-  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), knowledge: words("rail.knowledge") };
+  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), knowledge: words("rail.knowledge"), models: words("rail.models") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;

@@ -7,6 +7,8 @@ const MODELS_EVERY_MS = 15_000;
 export const conversations = store({ state: "loading", rows: [], error: null });
 export const knowledgeBases = store({ state: "loading", rows: [], error: null });
 export const models = store({ state: "loading", rows: [], error: null });
+/** All of them, embedders and rerankers too; `models` are those that answer. */
+export const allModels = store({ state: "loading", rows: [], error: null });
 
 /** Model for the next question; `auto` is the first healthy one. */
 export const chosenModel = remembered("qzbrain.model", "auto", (value) => typeof value === "string");
@@ -30,10 +32,13 @@ export const loadKnowledgeBases = loader(knowledgeBases, async () => {
   chosenBases.update((ids) => (ids.every((id) => known.has(id)) ? ids : ids.filter((id) => known.has(id))));
   return rows;
 });
-export const loadModels = loader(models, async () => {
-  const reply = await get("/api/models");
-  return reply.data.filter((one) => one.kind === "chat");
-});
+const loadAllModels = loader(allModels, async () => (await get("/api/models")).data);
+
+export async function loadModels() {
+  await loadAllModels();
+  const { state, rows, error } = allModels.get();
+  models.set({ state, rows: rows.filter((one) => one.kind === "chat"), error });
+}
 
 /** Load all lists, and look at the models' state from time to time while the page is seen. */
 export function startLists() {

@@ -1,4 +1,4 @@
-// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`.
+// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/models`.
 import { store } from "./store.js";
 
 function current() {

@@ -4,6 +4,7 @@ import { html } from "../core/ui.js";
 const PATHS = {
   add: "M10 4v12M4 10h12",
   arrowLeft: "M12 4l-6 6 6 6",
+  chip: "M6 6h8v8H6zM8 3v3M12 3v3M8 14v3M12 14v3M3 8h3M3 12h3M14 8h3M14 12h3",
   book: "M4 4.5c2.3-.9 4.3-.6 6 .8 1.7-1.4 3.7-1.7 6-.8v10.5c-2.3-.9-4.3-.6-6 .8-1.7-1.4-3.7-1.7-6-.8zM10 5.3v10.5",
   chat: "M4 4.5h12v9H9l-3.5 3v-3H4z",
   check: "M4.5 10.5l3.5 3.5 7.5-8",
