@@ -24,3 +24,5 @@ lock:             ## requirements*.txt from pyproject.toml, newest versions
 		--custom-compile-command "make lock" --upgrade pyproject.toml --group test -c requirements.txt -o requirements-test.txt
 	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade --group local -c requirements.txt -o requirements-local.txt
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --upgrade --group faiss -c requirements.txt -o requirements-faiss.txt

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qzbrain.errors import IndexUnavailable, Unavailable
+from qzbrain.retrieval.embedded import hamming, segments, vectors
 from qzbrain.retrieval.vectors import StoredVectors, VectorIndex
 from qzbrain.settings import Settings
 from tests.contracts.test_search_index import GIVEN, SERVERS
@@ -22,9 +23,28 @@ Make = Callable[[], VectorIndex]
 @pytest.fixture
 def embedded(tmp_path: Path) -> Make:
     """Makers give the view of one more process over the same data."""
-    from qzbrain.retrieval.embedded.vectors import FlatVectors
+    return lambda: vectors.FlatVectors(tmp_path / "vectors")
 
-    return lambda: FlatVectors(tmp_path / "vectors")
+
+@pytest.fixture
+def scanned_by_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """The embedded store as it is when it is large: sign patterns choose what is looked at, even of these few vectors."""
+    return _scanned(tmp_path, monkeypatch, hamming.by_numpy)
+
+
+@pytest.fixture
+def scanned_by_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    distances_of = hamming.by_faiss()
+    if distances_of is None:
+        pytest.skip('faiss is not installed: pip install "qzbrain[faiss]"')
+    return _scanned(tmp_path, monkeypatch, distances_of)
+
+
+def _scanned(folder: Path, monkeypatch: pytest.MonkeyPatch, distances_of: hamming.Distances) -> Make:
+    monkeypatch.setattr(segments, "_EXACT_ROWS", 0)
+    monkeypatch.setattr(vectors, "CANDIDATES", 20)
+    monkeypatch.setattr(vectors, "PER_HIT", 4)
+    return lambda: vectors.FlatVectors(folder / "vectors", distances_of=distances_of)
 
 
 @pytest.fixture
@@ -49,7 +69,7 @@ def at(server: dict[str, object]) -> Make:
     return lambda: ElasticVectors(settings)
 
 
-BACKENDS = ["embedded", *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)]
+BACKENDS = ["embedded", "scanned_by_numpy", "scanned_by_faiss", *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)]
 
 
 def unit(*seeds: int) -> np.ndarray:

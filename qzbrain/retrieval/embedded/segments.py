@@ -5,7 +5,7 @@ the segment's mean is taken off: embeddings of one model share a large common pa
 all sign patterns (exact Hamming distance, Charikar, STOC 2002), the nearest are scored by the upper bytes, and the best of those by both bytes.
 Upper and lower bytes lie apart: only the few rows in the end are read from the second half of the file.
 
-    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[words, n] | upper int8[n, width] | documents S32[d]
+    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[n, words] | upper int8[n, width] | documents S32[d]
     | lower uint8[n, width]
 """
 
@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qzbrain.retrieval.embedded.hamming import Distances, Patterns
 from qzbrain.retrieval.vectors import StoredVectors
 
 _ALIGN = 64
-_BLOCK = 1 << 16
-"""Rows at a time: what is in between stays in the core's own cache."""
 _EXACT_ROWS = 2048
 _MERGED_ROWS = 1 << 14
+_SCORED = 64
 _WIDEN = 4
+_SAMPLED = 1 << 14
 _SETTLED = 10_000
 _OUTGROWN = 8
 """A mean of fewer vectors than _SETTLED is made anew when a merge brings more than _OUTGROWN times as many together."""
@@ -69,7 +70,7 @@ def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = 
     scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(32767)).astype(np.float32)
     numbers = np.clip(np.rint(residuals / scales[:, None]), -32767, 32767).astype(np.int16)
     upper, lower = (numbers >> 8).astype(np.int8), (numbers & 255).astype(np.uint8)
-    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, _signs(residuals).T, [upper], [lower])
+    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, [_signs(residuals)], [upper], [lower])
     return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
@@ -85,7 +86,7 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
         scales=np.concatenate([part.scales[chosen] for part, chosen in zip(parts, rows, strict=True)]),
         owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         mean=first.mean,
-        signs=np.concatenate([part.bits[:, chosen] for part, chosen in zip(parts, rows, strict=True)], axis=1),
+        signs=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.bits)),
         upper=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.upper)),
         lower=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.lower())),
     )
@@ -100,7 +101,7 @@ class _Columns:
     scales: Floats
     owners: NDArray[np.bytes_]
     mean: Floats
-    signs: NDArray[np.uint64]
+    signs: Iterable[Patterns]
     upper: Iterable[NDArray[np.int8]]
     lower: Iterable[NDArray[np.uint8]]
 
@@ -109,8 +110,8 @@ def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
     documents, owners = np.unique(columns.owners, return_inverse=True)
     shape = Shape(name, len(columns.ids), len(documents), mean_of)
     offsets = shape.offsets(len(columns.mean))
-    small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean, columns.signs]
-    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.upper, [documents.astype("S32")], columns.lower]
+    small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean]
+    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.upper, [documents.astype("S32")], columns.lower]
     with path.open("wb") as file:
         for offset, part in zip(offsets, parts, strict=False):
             file.seek(offset)
@@ -122,29 +123,12 @@ def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
     return shape
 
 
-def _signs(residuals: Floats) -> NDArray[np.uint64]:
+def _signs(residuals: Floats) -> Patterns:
     """(rows, words): bit i of a pattern says that dimension i is positive."""
     packed = np.packbits(residuals > 0, axis=1, bitorder="little")
     padded = np.zeros((len(packed), 8 * words_of(residuals.shape[1])), np.uint8)
     padded[:, : packed.shape[1]] = packed
     return padded.view(np.uint64)
-
-
-def _distances(bits: NDArray[np.uint64], asked: NDArray[np.uint64]) -> NDArray[np.uint16]:
-    """Hamming distances of the columns of `bits` from `asked`. Three words at a time are counted in bytes, which 192 still fits into."""
-    words, rows = bits.shape
-    found = np.zeros(rows, np.uint16)
-    differing, counted, summed = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, np.uint8)
-    for start in range(0, rows, _BLOCK):
-        end = min(rows, start + _BLOCK)
-        x, count, total, distances = differing[: end - start], counted[: end - start], summed[: end - start], found[start:end]
-        for first in range(0, words, 3):
-            np.bitwise_count(np.bitwise_xor(bits[first, start:end], asked[first], out=x), out=total)
-            for word in range(first + 1, min(first + 3, words)):
-                np.bitwise_count(np.bitwise_xor(bits[word, start:end], asked[word], out=x), out=count)
-                np.add(total, count, out=total)
-            np.add(distances, total, out=distances)
-    return found
 
 
 class Segment:
@@ -170,7 +154,7 @@ class Segment:
         self.scales: Floats = part(1, np.float32, rows)
         self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
         self.mean: Floats = part(3, np.float32, width)
-        self.bits: NDArray[np.uint64] = part(4, np.uint64, words * rows).reshape(words, rows)
+        self.bits: Patterns = part(4, np.uint64, words * rows).reshape(rows, words)
         self.upper: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
         self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
 
@@ -206,30 +190,31 @@ class Segment:
         """Every live row."""
         return np.delete(np.arange(self.shape.rows), self.dead)
 
-    def nearest(self, vector: Floats, rows: Rows | None, candidates: int) -> Rows:
-        """At least `candidates` rows (all of few) that may be nearest, in no order. `rows`: among these only."""
+    def nearest(self, vector: Floats, rows: Rows | None, candidates: int, distances_of: Distances) -> Rows:
+        """At least `candidates` rows (all of few) that may be nearest, in no order. `rows`: among these only. `distances_of`: see `hamming`."""
         among = self.shape.rows if rows is None else len(rows)
         if among <= max(_EXACT_ROWS, candidates):
             return self.all_rows() if rows is None else rows
         asked = _signs((vector - self.mean)[None, :])[0]
-        distances = _distances(self.bits if rows is None else self.bits[:, rows], asked)
+        distances = distances_of(self.bits if rows is None else self.bits[rows], asked)
         if rows is None and len(self.dead):
             distances[self.dead] = 64 * len(asked) + 1
-        reached = np.cumsum(np.bincount(distances, minlength=1))
-        limit = int(np.searchsorted(reached, candidates))
-        near = np.flatnonzero(distances <= limit)
+        near = _within(distances, candidates)
         if len(near) > _WIDEN * candidates:
             near = near[np.argpartition(distances[near], candidates)[:candidates]]
         return near if rows is None else rows[near]
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the upper bytes alone: within some .001."""
-        by_bytes: Floats = self.upper[rows].astype(np.float32) @ vector * np.float32(256) + np.float32(128 * vector.sum())
-        return by_bytes * self.scales[rows] + np.float32(self.mean @ vector)
+        found: Floats = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _SCORED):
+            chosen = slice(start, start + _SCORED)
+            found[chosen] = _products(self.upper[rows[chosen]].astype(np.float32), vector)
+        return (found * np.float32(256) + np.float32(128 * vector.sum())) * self.scales[rows] + np.float32(self.mean @ vector)
 
     def cosines(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows, within some .00001."""
-        bounded: Floats = np.clip((self._numbers(rows) @ vector) * self.scales[rows] + np.float32(self.mean @ vector), -1, 1)
+        bounded: Floats = np.clip(_products(self._numbers(rows), vector) * self.scales[rows] + np.float32(self.mean @ vector), -1, 1)
         return bounded
 
     def _numbers(self, rows: Rows) -> Floats:
@@ -259,6 +244,32 @@ class Segment:
         """These rows as they came in, but for quantisation."""
         vectors = self._numbers(rows) * self.scales[rows, None] + self.mean
         return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self.owners(rows).tolist()], vectors)
+
+
+def _within(distances: NDArray[Any], candidates: int) -> Rows:
+    """Positions of the smallest `candidates` distances, and of all that equal the largest of those; ascending. There are more than `candidates`.
+
+    Some of them tell how far they will reach; only what lies within is counted. When they misled, all is counted.
+    """
+    sample = distances[:: max(1, len(distances) // _SAMPLED)]
+    guess = _reach(sample, min(len(sample), 2 * candidates * len(sample) // len(distances) + 16))
+    near = np.flatnonzero(distances <= guess)
+    if len(near) < candidates:
+        return np.flatnonzero(distances <= _reach(distances, candidates))
+    found = distances[near]
+    return near[found <= _reach(found, candidates)]
+
+
+def _reach(distances: NDArray[Any], count: int) -> int:
+    """The smallest distance within which `count` of them lie."""
+    return int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
+
+
+def _products(rows: Floats, vector: Floats) -> Floats:
+    """Of each row with the vector, on this thread. `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy
+    a search then took up to three times the CPU, and others lost 40% of theirs (2026-11-28)."""
+    found: Floats = np.einsum("ij,j->i", rows, vector)
+    return found
 
 
 def _joined(parts: Sequence[StoredVectors]) -> StoredVectors:

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from qzbrain import logs
 from qzbrain.domain import new_id
 from qzbrain.errors import StorageFull, Unavailable
-from qzbrain.retrieval.embedded import segments
+from qzbrain.retrieval.embedded import hamming, segments
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, stamp
+from qzbrain.retrieval.embedded.hamming import Distances
 from qzbrain.retrieval.embedded.segments import Floats, Rows, Segment, Shape
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
 from qzbrain.settings import Settings
@@ -32,7 +33,7 @@ from qzbrain.storage.cooperation import offloader
 
 log = logs.get(__name__)
 
-SCHEMA = "v1"
+SCHEMA = "v2"
 CANDIDATES = 1000
 PER_HIT = 20
 """Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; upper bytes order them."""
@@ -65,10 +66,11 @@ class _Open:
 
 
 class FlatVectors:
-    """Spaces under `root`. Thread-safe."""
+    """Spaces under `root`. Thread-safe. `distances_of`: how sign patterns are compared, by default `hamming.fastest`, which a first search loads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, distances_of: Distances | None = None) -> None:
         self.root = root
+        self._distances_of = distances_of
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[Stamp | None, Stamp | None, _Open]] = OrderedDict()
 
@@ -147,7 +149,8 @@ class FlatVectors:
         if present is None or top_k < 1 or len(vector) != present.width:
             return []
         try:
-            found: list[DenseHit] = offloader()(_search, present.segments, np.asarray(vector, np.float32), top_k, document_ids)
+            asked, distances_of = np.asarray(vector, np.float32), self._distances_of or hamming.fastest()
+            found: list[DenseHit] = offloader()(_search, present.segments, asked, top_k, document_ids, distances_of)
         except (OSError, ValueError, IndexError) as exc:
             self._give_up(space_id, exc)
             return []
@@ -242,13 +245,13 @@ class FlatVectors:
 _NONE_DEAD: NDArray[np.int64] = np.array([], np.int64)
 
 
-def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: Sequence[str] | None, distances_of: Distances) -> list[DenseHit]:
     """Runs outside the hub: neither logs nor locks."""
     candidates, total = max(CANDIDATES, PER_HIT * top_k), sum(part.shape.rows for part in parts) or 1
     near: list[tuple[Segment, Rows, Floats]] = []
     for part in parts:
         among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
-        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total))
+        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total), distances_of)
         near.append((part, rows, part.estimates(vector, rows)))
     estimates = np.concatenate([one for _, _, one in near]) if near else np.array([], np.float32)
     wanted = REFINED * top_k
