@@ -142,6 +142,11 @@ class Settings(BaseSettings):
     model_path: str = Field("", description="Overrides the path of the model in use (the manual's name): the first local chat model that is alive.")
     cuda_visible_devices: str = Field("", description="GPUs for local engines, by number: `0,1`. Empty: the CPU.")
 
+    # -- where `qzbrain model pull` looks; nothing is asked before it is run
+    modelscope_endpoint: str = Field("https://www.modelscope.cn", pattern=r"^https?://\S+$", description="Address of ModelScope, asked first by `qzbrain model pull`.")
+    hf_endpoint: str = Field("https://huggingface.co", pattern=r"^https?://\S+$", description="Address of Hugging Face, or of a mirror of it.")
+    hf_token: str = Field("", description="Access token of Hugging Face, for models that want one.", repr=False)
+
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
     max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
@@ -376,7 +381,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "models", "es_url"))
+    secret = any(word in name for word in ("password", "key", "token", "models", "es_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qzbrain.cli import getting
 from qzbrain.cli.session import open_brain
 from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t, table, waiting
 from qzbrain.errors import Conflict, EngineUnavailable
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help=t("语言模型、向量模型及其引擎", "Models and their engines"), no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help=t("config.toml 中 [models.名称] 的名称", "The name of its table [models.NAME] in config.toml"))]
+app.command("pull", help=t("下载一个模型，写入配置，启动并提问。", "Fetch a model, configure it, start it, and ask it a question."))(getting.pull)
+app.command(
+    "import", help=t("从文件或目录导入一个模型（离线环境），写入配置，启动并提问。", "Bring in a model from a file or folder, configure it, start it, and ask it.")
+)(getting.import_model)
 NoWait = Annotated[bool, typer.Option("--no-wait", help=t("不等待完成", "Do not wait until it is done"))]
 _SETTLING = ("starting", "draining")
 _POLL_S = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Protocol
@@ -15,6 +16,7 @@ from qzbrain.errors import InvalidRequest
 from qzbrain.settings import environment_language
 
 LANG = environment_language()
+_LINE_S = 10.0
 
 
 def t(zh: str, en: str) -> str:
@@ -89,6 +91,34 @@ def progress(label: str) -> Iterator[Progress]:
                 bars.update(task, completed=done, total=total)
 
         yield Bar()
+
+
+@contextmanager
+def transfer(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for bytes, with their rate and the time left, on standard error; where that is not a terminal a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines(label)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total or None)
+
+
+def _lines(label: str) -> Callable[[int, int], None]:
+    began, told = time.monotonic(), time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _LINE_S:
+            told = now
+            note(f"{label}: {done / 1e6:,.0f} / {total / 1e6:,.0f} MB ({done / 1e6 / (now - began):.1f} MB/s)")
+
+    return tell
 
 
 @contextmanager
