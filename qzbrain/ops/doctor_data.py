@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 from qzbrain.errors import BrainError, IndexUnavailable
 from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.ops.finding import Finding
-from qzbrain.retrieval.backends import search_index
+from qzbrain.retrieval.backends import chosen, search_index
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.migrate import HEAD
@@ -137,7 +137,17 @@ def _meaning(settings: Settings, connection: Connection) -> Finding:
         names = ", ".join(missing[:5])
         shown = (f"正在生成向量：{names}", f"vectors are being made: {names}")
         return Finding.warn("semantic", 7, title, shown, ("GET /api/jobs 查看进度与原因", "GET /api/jobs shows how far it is, and what it waits for"))
-    return Finding.ok("semantic", 7, title, (f"{wanted}，{len(rows)} 个知识库", f"{wanted}, {len(rows)} knowledge bases"))
+    scanned = _scanned_by(settings)
+    return Finding.ok("semantic", 7, title, (f"{wanted}，{len(rows)} 个知识库{scanned[0]}", f"{wanted}, {len(rows)} knowledge bases{scanned[1]}"))
+
+
+def _scanned_by(settings: Settings) -> tuple[str, str]:
+    """What compares vectors, faiss or numpy; nothing where a search server does."""
+    if chosen(settings) != "embedded":
+        return "", ""
+    from qzbrain.retrieval.embedded import hamming
+
+    return f"，由 {hamming.chosen()} 比对", f", compared by {hamming.chosen()}"
 
 
 def _queue(settings: Settings, connection: Connection) -> Finding:

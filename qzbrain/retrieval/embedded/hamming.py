@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,13 @@ def chosen() -> str:
     """What `fastest` is, with its version, for people to read: `faiss 1.15.1`."""
     if fastest() is by_numpy:
         return f"numpy {np.__version__}"
-    import faiss
-
-    return f"faiss {faiss.__version__}"
+    return f"faiss {import_module('faiss').__version__}"
 
 
 def by_faiss() -> Distances | None:
     """faiss's kernel, which uses what the CPU has (AVX2, AVX-512 VPOPCNT, NEON); None where faiss is missing or cannot be loaded here."""
     try:
-        import faiss
+        faiss: Any = import_module("faiss")  # what it offers is put together when it is loaded: no type checker sees it
     except (ImportError, OSError, SystemExit):  # its loader exits when it finds no library for this CPU
         return None
     pointer, hammings = faiss.swig_ptr, faiss.hammings
