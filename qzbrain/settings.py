@@ -143,7 +143,9 @@ class Settings(BaseSettings):
     cuda_visible_devices: str = Field("", description="GPUs for local engines, by number: `0,1`. Empty: the CPU.")
 
     # -- where `qzbrain model pull` looks; nothing is asked before it is run
-    modelscope_endpoint: str = Field("https://www.modelscope.cn", pattern=r"^https?://\S+$", description="Address of ModelScope, asked first by `qzbrain model pull`.")
+    modelscope_endpoint: str = Field(
+        "https://www.modelscope.cn", pattern=r"^https?://\S+$", description="Address of ModelScope, asked first by `qzbrain model pull`."
+    )
     hf_endpoint: str = Field("https://huggingface.co", pattern=r"^https?://\S+$", description="Address of Hugging Face, or of a mirror of it.")
     hf_token: str = Field("", description="Access token of Hugging Face, for models that want one.", repr=False)
 

@@ -30,7 +30,7 @@ Force = Annotated[bool, typer.Option("--force", help=t("配置中已有同名模
 
 
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=t("模型名称；qzbrain model pull --list 列出全部", "The model; qzbrain model pull --list shows all"))] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help=t("模型名称，见 --list", "The model, as --list shows it"))] = "",
     hub: Annotated[Hubs, typer.Option("--hub", help=t("从哪里下载", "Where to fetch it from"))] = Hubs.auto,
     show: Annotated[bool, typer.Option("--list", help=t("列出可下载的模型", "List the models that can be fetched"))] = False,
     rename: Renamed = "",
@@ -67,7 +67,9 @@ def pull(
 
 
 def import_model(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help=t("GGUF 文件、模型目录，或内置向量模型的 .whl", "A GGUF file, a model folder, or the built-in embedder's .whl"))],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help=t("GGUF 文件、模型目录或内置向量模型的 .whl", "A GGUF file, a model folder, or the embedder's .whl"))
+    ],
     rename: Renamed = "",
     sha256: Annotated[str, typer.Option("--sha256", help=t("文件应有的 SHA-256", "The SHA-256 that the file must have"))] = "",
     link: Annotated[bool, typer.Option("--link", help=t("不复制，就地使用", "Use it where it lies instead of copying it"))] = False,
@@ -133,7 +135,7 @@ def _finish(settings: Settings, made: _Made, *, start: bool, force: bool, json: 
         result_json({**told, **(failure.body(LANG) if failure else {})})
     elif failure is not None:
         note(failure.message(LANG))
-        note(t(f"文件与配置已保留。处理后再试：qzbrain model probe {made.name}", f"File and configuration stay. Afterwards try: qzbrain model probe {made.name}"))
+        note(t(f"文件与配置已保留。处理后再试：qzbrain model probe {made.name}", f"File and configuration stay. Then try: qzbrain model probe {made.name}"))
     elif start:
         result(t(f"试用成功，{told['took_ms']:.0f} 毫秒：{told['answer']}", f"It works, {told['took_ms']:.0f} ms: {told['answer']}"))
     if failure is not None:
@@ -178,7 +180,8 @@ def _list(settings: Settings, *, json: bool) -> None:
         result_json({"data": listed})
         return
     headings = [t("名称", "Name"), t("用途", "Kind"), t("大小", "Size"), t("内存", "Memory"), t("许可", "Licence"), "", t("说明", "Description")]
-    table(headings, [[one.name, one.kind, _gb(one.size_bytes), _gb(one.memory_mb * 1_000_000), one.licence, "✓" if there else "", t(one.zh, one.en)] for one, there in rows])
+    shown = ([x.name, x.kind, _gb(x.size_bytes), _gb(x.memory_mb * 1_000_000), x.licence, "✓" if there else "", t(x.zh, x.en)] for x, there in rows)
+    table(headings, list(shown))
 
 
 def _gb(size: int) -> str:

@@ -24,7 +24,7 @@ app = typer.Typer(help=t("语言模型、向量模型及其引擎", "Models and 
 Name = Annotated[str, typer.Argument(metavar="NAME", help=t("config.toml 中 [models.名称] 的名称", "The name of its table [models.NAME] in config.toml"))]
 app.command("pull", help=t("下载一个模型，写入配置，启动并提问。", "Fetch a model, configure it, start it, and ask it a question."))(getting.pull)
 app.command(
-    "import", help=t("从文件或目录导入一个模型（离线环境），写入配置，启动并提问。", "Bring in a model from a file or folder, configure it, start it, and ask it.")
+    "import", help=t("从文件或目录导入一个模型（离线环境），写入配置，启动并提问。", "Bring in a model from a file or folder, configure and ask it.")
 )(getting.import_model)
 NoWait = Annotated[bool, typer.Option("--no-wait", help=t("不等待完成", "Do not wait until it is done"))]
 _SETTLING = ("starting", "draining")

@@ -170,6 +170,16 @@ def test_a_stopped_model_stays_stopped_when_the_brain_is_started_again(house: Ru
     assert any("manager" in line for line in house.processes().values())
 
 
+def test_a_model_that_is_brought_in_is_there_without_a_restart(house: RunningBrain) -> None:
+    supervisor = house.process
+    code, shown, said = command(house, "import", str(tiny_model("chat")), "--name", "brought")
+    assert (code, shown["reloaded"], shown["started"]) == (0, True, True), said
+    wait_for(lambda: "brought" in models(house), "known", 20)
+    status, answer = ask(house, "brought@none")
+    assert (status, answer["rung"]) == (200, "model"), answer
+    assert house.process is supervisor and models(house)["b"]["status"] == "ready"
+
+
 def test_engines_end_with_a_supervisor_that_is_killed(house: RunningBrain) -> None:
     becomes(house, "b", "ready")
     house.kill()

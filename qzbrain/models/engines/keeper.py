@@ -63,6 +63,10 @@ class Keeper:
         """Begin; nothing is started before it is wanted."""
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Whether there is still something to end."""
+        return self._thread.is_alive()
+
     def join(self) -> None:
         """Wait until the engine has ended, after `close`."""
         self._thread.join()

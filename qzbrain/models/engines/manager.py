@@ -15,15 +15,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from qzbrain import logs
+from qzbrain.errors import SettingsInvalid
 from qzbrain.models.catalog import LOCAL_ENGINES, all_models
 from qzbrain.models.engines.keeper import DRAIN_S, Keeper
 from qzbrain.models.engines.on_demand import OnDemandEngines
 from qzbrain.models.engines.reports import ReportWriter
 from qzbrain.models.engines.wishes import Swap, Wishes, WishStore, manager_lock
-from qzbrain.settings import ModelSettings, Settings, load_settings
+from qzbrain.settings import ModelSettings, Settings, config_path, load_settings
 
 log = logs.get(__name__)
 LOOK_S = 0.1
+CONFIGURATION_S = 1.0
 FAREWELL_S = 15.0
 """How long running answers have when the whole brain stops; supervisord waits 20 s in all."""
 
@@ -42,21 +44,23 @@ def is_needed(settings: Settings) -> bool:
 class Manager:
     """All keepers of one data folder."""
 
-    def __init__(self, settings: Settings, *, drain_s: float = DRAIN_S) -> None:
+    def __init__(self, settings: Settings, *, drain_s: float = DRAIN_S, changed: Callable[[], Settings | None] = lambda: None) -> None:
+        """`changed`: asked again and again; new settings when there are some. Engines whose model stays as it is are left alone."""
         self._settings = settings
         self._store = WishStore(settings)
         self._reports = ReportWriter(settings)
-        self._engines = OnDemandEngines(settings)
-        self._keepers = {
-            name: Keeper(name, model, settings, self._engines, self._reports, drain_s=drain_s) for name, model in managed_models(settings).items()
-        }
+        self._drain_s, self._changed = drain_s, changed
+        self._keepers: dict[str, Keeper] = {}
+        self._leaving: list[Keeper] = []
         self._stamps: dict[str, int] = {}
+        self._incomplete = False
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Until `stop()`; all engines have ended on return."""
-        for keeper in self._keepers.values():
-            keeper.start()
+        self._employ(self._settings)
         while not stop():
+            if (settings := self._changed()) is not None or self._incomplete:
+                self._employ(settings or self._settings)
             wishes = self._store.read()
             if wishes.swap is not None:
                 try:
@@ -65,10 +69,27 @@ class Manager:
                     log.error("swap_step_not_kept", exc_info=exc)
             self._follow(wishes)
             time.sleep(LOOK_S)
-        for keeper in self._keepers.values():
+        for keeper in (*self._keepers.values(), *self._leaving):
             keeper.close(FAREWELL_S)
-        for keeper in self._keepers.values():
+        for keeper in (*self._keepers.values(), *self._leaving):
             keeper.join()
+
+    def _employ(self, settings: Settings) -> None:
+        """A keeper for each managed model. One whose model was changed or removed ends its engine and leaves; its successor waits for that."""
+        models = managed_models(settings)
+        for name in [name for name, keeper in self._keepers.items() if models.get(name) != keeper.model]:
+            keeper = self._keepers.pop(name)
+            keeper.close(self._drain_s)
+            self._leaving.append(keeper)
+        self._leaving = [one for one in self._leaving if one.is_alive()]
+        busy = {one.model_name for one in self._leaving}
+        engines = OnDemandEngines(settings)
+        for name, model in models.items():
+            if name not in self._keepers and name not in busy:
+                self._keepers[name] = Keeper(name, model, settings, engines, self._reports, drain_s=self._drain_s)
+                self._keepers[name].start()
+        self._settings = settings
+        self._incomplete = bool(busy & set(models))
 
     def _follow(self, wishes: Wishes) -> None:
         for name, keeper in self._keepers.items():
@@ -106,6 +127,35 @@ def _must_wait(name: str, swap: Swap | None) -> bool:
     return swap is not None and name == swap.new and not swap.beside and not swap.down
 
 
+class ConfigurationWatch:
+    """Settings anew when the configuration file has changed, looked at once a second; one that cannot be used is logged and passed over."""
+
+    def __init__(self) -> None:
+        self._seen, self._looked = _stamp(), time.monotonic()
+
+    def __call__(self) -> Settings | None:
+        """The new settings, once for each change."""
+        if time.monotonic() - self._looked < CONFIGURATION_S:
+            return None
+        self._looked = time.monotonic()
+        if (stamp := _stamp()) == self._seen:
+            return None
+        self._seen = stamp
+        try:
+            return load_settings()
+        except SettingsInvalid as exc:
+            log.warning("configuration_unusable", reason=exc.en)
+            return None
+
+
+def _stamp() -> tuple[str, int]:
+    try:
+        path = config_path()
+        return (str(path), path.stat().st_mtime_ns) if path is not None else ("", 0)
+    except (OSError, SettingsInvalid):
+        return "", 0
+
+
 def main() -> None:
     """Manage until SIGTERM or SIGINT. A second manager waits for the first one's end."""
     stopping: list[int] = []
@@ -126,7 +176,7 @@ def main() -> None:
         if not stopping:
             path.with_suffix(".due").unlink(missing_ok=True)
             log.info("engine_manager_started")
-            Manager(settings).run(lambda: bool(stopping))
+            Manager(settings, changed=ConfigurationWatch()).run(lambda: bool(stopping))
             log.info("engine_manager_ended")
 
 

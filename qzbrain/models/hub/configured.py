@@ -31,7 +31,8 @@ def write(config: Path, name: str, values: Mapping[str, Any], *, force: bool = F
         raise Conflict(
             "model_configured",
             zh=f"{config} 中已有 [models.{_key(name)}]，path 是 {there.get('path')!r}。请用 --name 换一个名称，或用 --force 改为新的文件。",
-            en=f"{config} has [models.{_key(name)}] already, with path {there.get('path')!r}. Take another name with --name, or --force to point it to the new file.",
+            en=f"{config} has [models.{_key(name)}] already, with path {there.get('path')!r}. Take another name with --name, or point it to the new file "
+            "with --force.",
         )
     found = _parsed(config, changed)["models"][name]
     if found.get("path") != values["path"]:

@@ -45,7 +45,8 @@ def download(
             part.unlink()
             raise Conflict(
                 "hash_differs",
-                zh=f"下载的 {target.name} 的 SHA-256 是 {found}，应为 {sha256}，已删除。文件可能在传输中损坏，或该来源提供的是另一个文件；请重试，或换一个来源（--hub）。",
+                zh=f"下载的 {target.name} 的 SHA-256 是 {found}，应为 {sha256}，已删除。文件在传输中损坏，或该来源提供的是另一个文件；"
+                "请重试，或换一个来源（--hub）。",
                 en=f"The SHA-256 of {target.name} is {found} and should be {sha256}; it was removed. It broke on the way, or that source has another file: "
                 "try again, or take another source (--hub).",
             )
@@ -125,7 +126,7 @@ def _one_try(source: Source, part: Path, total: int, tell: Tell, http: urllib3.P
             )
         with part.open("ab" if start else "wb") as file:
             done = start
-            for chunk in reply.stream(_CHUNK):
+            while chunk := reply.read1(_CHUNK):  # what has come: `stream` would lose up to a chunk of it when the connection breaks
                 file.write(chunk)
                 done += len(chunk)
                 tell(done, expected)

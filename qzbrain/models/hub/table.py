@@ -42,7 +42,7 @@ MODELS: tuple[KnownModel, ...] = (
         "最小的对话模型，用于试用和很弱的机器", "the smallest chat model: for trying things, and for weak machines", _CHAT,
     ),
     KnownModel(
-        "Qwen3-1.7B", "chat", "Qwen/Qwen3-1.7B-GGUF", "main", "Qwen3-1.7B-Q8_0.gguf",
+        "Qwen3-1.7B", "chat", "Qwen/Qwen3-1.7B-GGUF", "90862c4b9d2787eaed51d12237eafdfe7c5f6077", "Qwen3-1.7B-Q8_0.gguf",
         1_834_426_016, "061b54daade076b5d3362dac252678d17da8c68f07560be70818cace6590cb1a", "Apache-2.0", 3900,
         "较小的对话模型，4 核以上的机器可用", "a small chat model, usable on four cores and more", _CHAT,
     ),

@@ -47,7 +47,9 @@ class Managed:
         self._lock = path.open("ab")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=Manager(settings, drain_s=20).run, args=(self._stop.is_set,))
+        self.changed: list[Settings] = []
+        manager = Manager(settings, drain_s=20, changed=lambda: self.changed.pop() if self.changed else None)
+        self._thread = threading.Thread(target=manager.run, args=(self._stop.is_set,))
         self._thread.start()
 
     def state(self, name: str) -> str:
@@ -300,6 +302,20 @@ def test_engines_end_with_a_manager_that_is_killed_and_come_back_with_the_next(m
         for one in (first, second):
             if one is not None and one.poll() is None:
                 one.kill()
+
+
+def test_models_are_added_changed_and_removed_while_the_others_run_on(manage: Manage, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    kept, other, late = StandInModel(tmp_path / "a"), StandInModel(tmp_path / "b"), StandInModel(tmp_path / "c")
+    before = {"a": kept.settings(), "b": other.settings()}
+    managed = manage(**before)
+    managed.becomes("a", "ready")
+    managed.becomes("b", "ready")
+    managed.changed.append(make_settings(models={"a": before["a"], "b": other.settings(context=1024), "c": late.settings()}))
+    wait_for(lambda: len(other.starts()) == 2 and late.starts(), "b anew and c")
+    wait_for(lambda: managed.engines.running("b"), "b up")
+    managed.changed.append(make_settings(models={"a": before["a"]}))
+    wait_for(lambda: processes.has_ended(other.starts()[1][0]) and processes.has_ended(late.starts()[0][0]), "b and c ended")
+    assert len(kept.starts()) == 1 and managed.ask("a")
 
 
 def test_a_list_of_wishes_that_cannot_be_read_is_as_the_configuration_says(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
