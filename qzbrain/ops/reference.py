@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from qzbrain.settings import ModelSettings, Settings, origin_of
 
 MASK = "********"
-_SECRET_WORDS = ("password", "api_key")
+_SECRET_WORDS = ("password", "api_key", "token")
 _ENVIRONMENT_ONLY = ("qzbrain_config", "current_dir", "qzbrain_data")
 _MODEL_EXAMPLE = """\
 [models.qwen]

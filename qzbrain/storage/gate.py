@@ -73,6 +73,7 @@ class Ticket:
                 if remaining <= 0:
                     raise _waited_too_long(timeout_s)
                 ready.wait(min(NEWS_EVERY_S, remaining))
+                ready.clear()  # it may also mean that there is news of the place
                 if cancellation.cancelled:
                     raise Cancelled
         finally:

@@ -114,6 +114,8 @@ class RedisGate(Gate):
             for ticket, place in zip(waiting, places, strict=True):
                 if place:
                     ticket.place = place
+                    if ticket.ready is not None:
+                        ticket.ready.set()  # told at once: a place that is a second old is another one
                 else:
                     self.admit(ticket.id)
             for ticket_id in (x.decode() for x in added):

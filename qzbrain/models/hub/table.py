@@ -62,8 +62,8 @@ MODELS: tuple[KnownModel, ...] = (
         "多语言向量模型，1024 维", "a multilingual embedder, 1024 wide", {**_PASSAGES, "pooling": "last", "query_prefix": _QWEN_QUERY},
     ),
     KnownModel(
-        "bge-m3", "embedding", "ggml-org/bge-m3-Q8_0-GGUF", "9eba04c5d75ba5a1595e45de734d36bef4e5cb98", "bge-m3-q8_0.gguf",
-        634_553_760, "aa473d51f451a22f0fcf39ba3330c14bed38a385712b1113440f69df4047a173", "MIT", 1800,
+        "bge-m3", "embedding", "gpustack/bge-m3-GGUF", "2d48f1737679ad900d5c26c5aad5410e9c70fdca", "bge-m3-Q8_0.gguf",
+        634_553_760, "950f4a8e5e19477a6d3c26d2f162233c20002c601f75e4b002e3239997821167", "MIT", 1800,
         "多语言向量模型，1024 维", "a multilingual embedder, 1024 wide", {**_PASSAGES, "pooling": "cls"},
     ),
     KnownModel(
