@@ -55,11 +55,13 @@ class Machine:
 
     def at_work(self) -> tuple[int, int]:
         """Requests that the engine answers, and those that it keeps waiting."""
+        return self.metric("requests_processing"), self.metric("requests_deferred")
+
+    def metric(self, name: str) -> int:
         running = self.engines.running("m")
         text = get(running.url, "/metrics", running.key) if running else None
         assert text is not None
-        found = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("llamacpp:requests_"))
-        return int(found["llamacpp:requests_processing"]), int(found["llamacpp:requests_deferred"])
+        return next(int(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"llamacpp:{name} "))
 
     def idle_after(self, leave: Callable[[], None]) -> float:
         """Seconds from `leave` until the engine has nothing to do."""
@@ -180,19 +182,19 @@ def test_who_leaves_while_the_prompt_is_read_frees_the_engine(make: Make) -> Non
     assert took_s < IDLE_S
 
 
-def test_who_leaves_while_waiting_for_a_slot_is_forgotten(make: Make) -> None:
+def test_who_leaves_while_waiting_for_a_slot_costs_the_engine_nothing(make: Make) -> None:
+    """llama.cpp itself keeps such a request until its turn, and drops it then before it reads any of it. The brain's own gate lets none wait there."""
     machine = make(slots=2)
     working = [Leaver(machine, "你好"), Leaver(machine, "再见")]
     wait_for(lambda: all(client.pieces for client in working), "streaming")
-    waiting = Leaver(machine, "请等一等")
+    waiting = Leaver(machine, "请等一等" * 300)
     wait_for(lambda: machine.at_work() == (2, 1), "waiting", step_s=0.001)
-    began = time.monotonic()
     waiting.leave()
-    wait_for(lambda: machine.at_work()[1] == 0, "forgotten", 20, step_s=0.001)
-    took_s = time.monotonic() - began
     assert (waiting.join(), waiting.pieces) == ("cancelled", 0)
-    assert took_s < IDLE_S
-    assert machine.idle_after(lambda: [client.leave() for client in working] and None) < IDLE_S
+    for client in working:
+        client.leave()
+    assert machine.idle_after(lambda: None) < IDLE_S
+    assert machine.metric("prompt_tokens_total") < prompt_tokens("请等一等" * 300)
 
 
 def test_one_that_was_killed_answers_the_next_question(make: Make) -> None:
@@ -213,7 +215,7 @@ def test_a_prompt_over_the_context_is_refused_with_the_next_step_and_does_no_har
         list(machine.stream("长" * 500))
     assert refusal.value.request_refused and not refusal.value.engine_full
     assert "512" in refusal.value.en and "512" in refusal.value.zh
-    assert "context" in refusal.value.en.rpartition(".")[0] and "请缩短" in refusal.value.zh and "引擎是否在运行" not in refusal.value.zh
+    assert "shorten" in refusal.value.en and "请缩短" in refusal.value.zh and "引擎是否在运行" not in refusal.value.zh
     assert is_whole(machine.ask())
     healthy = machine.models.first_healthy()
     assert healthy is not None and healthy.name == "m"
