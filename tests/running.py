@@ -24,13 +24,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60, *, step_s: float = 0.05) -> Any:
     """The first true value of `condition`; fails when it does not come in time."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(step_s)
     raise AssertionError(f"not within {timeout_s} s: {what}")
 
 

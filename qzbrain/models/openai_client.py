@@ -74,6 +74,8 @@ class OpenAIChatModel:
         body["messages"] = [{"role": x.role, "content": x.content} for x in generation.messages]
         if self._asks_usage:
             body["stream_options"] = {"include_usage": True}
+        if self._settings.engine == "llamacpp":
+            body["return_progress"] = True  # llama.cpp finds out that nobody listens only when it writes: so it writes while it reads the prompt
         return self._transport.post("/chat/completions", orjson.dumps(body), headers=self._headers, deadline=deadline, cancellation=cancellation)
 
     def _pieces(self, reply: Reply, decoder: StreamDecoder, end: float) -> Iterator[Piece]:
@@ -111,13 +113,16 @@ class OpenAIChatModel:
         return EngineFault(f"引擎返回 HTTP {status}：{said}", f"the engine replied HTTP {status}: {said}", status=status, retry_after_s=retry_after)
 
     def _unavailable(self, fault: EngineFault, sent_chars: int) -> EngineUnavailable:
-        error = EngineUnavailable(
-            zh=f"语言模型 {self.name} 不可用：{fault.zh}。请检查该引擎是否在运行，或改用其他模型。",
-            en=f"The language model {self.name} is not available: {fault.en}. Check that its engine runs, or choose another model.",
-            retry_after_s=fault.retry_after_s or 10,
-        )
+        refused = fault.status in (400, 413, 422)
+        zh = f"语言模型 {self.name} 不可用：{fault.zh}。请检查该引擎是否在运行，或改用其他模型。"
+        en = f"The language model {self.name} is not available: {fault.en}. Check that its engine runs, or choose another model."
+        if refused:
+            zh = f"语言模型 {self.name} 拒绝了请求：{fault.zh}。若请求过长，请缩短问题或对话，或在 config.toml 中调大该模型的 context；否则请检查请求的参数。"
+            en = f"The language model {self.name} refused the request: {fault.en}. "
+            en += "If it is too long, shorten the question or the conversation, or raise the model's context in config.toml; else check the request's options."
+        error = EngineUnavailable(zh=zh, en=en, retry_after_s=fault.retry_after_s or (None if refused else 10))
         error.sent_chars = sent_chars
-        error.request_refused = fault.status in (400, 413, 422)
+        error.request_refused = refused
         error.engine_full = fault.status in (429, 503)
         return error
 

@@ -25,6 +25,8 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
 _LOCK_TRIES = 50
 ANOTHER_RUNS = 75
+PROMPT_BATCH = 256
+"""Tokens of prompts that a CPU reads in one step. Between two steps other answers go on, and a client that left is noticed."""
 
 
 def arguments() -> argparse.Namespace:
@@ -106,6 +108,8 @@ def _server(given: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa:
     params.warmup = params.ui = params.fit_params = False
     if key:
         params.api_keys = [key]
+    if given.mode == "chat" and not given.ngl:
+        params.n_batch = max(PROMPT_BATCH, given.parallel)
     if given.mode != "chat":
         pooling = xllamacpp.llama_pooling_type
         params.embedding = True

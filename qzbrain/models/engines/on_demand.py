@@ -13,6 +13,7 @@ import os
 import subprocess
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from qzbrain import logs
@@ -152,8 +153,23 @@ class OnDemandEngines:
             child = self._children.get(name)
             if child is not None and child.poll() is None:
                 return child, False
-            child = self._children[name] = launch(self._settings, name, model)
+            child = self._children[name] = self._launched(name, model)
             return child, True
+
+    def _launched(self, name: str, model: ModelSettings) -> subprocess.Popen[bytes]:
+        """By a thread that lives as long as the engine: the kernel ends a child with the very thread that made it, and a caller's may be short."""
+        made: Future[subprocess.Popen[bytes]] = Future()
+
+        def run() -> None:
+            try:
+                made.set_result(launch(self._settings, name, model))
+            except BaseException as exc:  # noqa: BLE001  # the caller's to handle
+                made.set_exception(exc)
+            else:
+                made.result().wait()
+
+        threading.Thread(target=run, name=f"engine-{name}", daemon=True).start()
+        return made.result()
 
     def failure(self, name: str, code: int) -> EngineUnavailable:
         """What is told of an engine that ended by itself."""
