@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, select
 from qzbrain import logs
 from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.leases import GiveWay, Kind, Lease, LeaseRunner
+from qzbrain.knowledge.embedded_text import embedded_text
 from qzbrain.knowledge.reembedding import estimated_weights, judge
 from qzbrain.knowledge.semantics import submit_embedding, wrong_embedder
 from qzbrain.models.base import Cancellation, Embedder, EmbeddingProfile
@@ -166,7 +167,7 @@ class _Fill:
         there = select(knowledge_bases.c.id).join(chunks, chunks.c.kb_id == knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)
         if not self._db.rows(there.limit(1)):
             return None
-        manifest = Manifest(profile.pooling, profile.query_prefix, profile.passage_prefix, profile.tokens, profile.fingerprint)
+        manifest = Manifest(profile.pooling, profile.query_prefix, profile.passage_prefix, profile.tokens, profile.fingerprint, titles=True)
         return self._rows.begin(kb_id, embedder, profile.width, manifest)
 
     def _filled(self, space: Space) -> Space | None:
@@ -174,7 +175,7 @@ class _Fill:
         self._feeder().bring(space)
         brought = self._made
         while rows := self._rows.next_chunks(space, _COMMIT_CHUNKS):
-            made = self._vectors(rows)
+            made = self._vectors([embedded_text(row.text, row.title or "") if space.manifest.titles else row.text for row in rows])
             grown = self._rows.add(space, rows[: len(made)], made)
             if grown is None:
                 return None
@@ -185,19 +186,19 @@ class _Fill:
         self._feeder().bring(space)
         return space
 
-    def _vectors(self, rows: Sequence[Any]) -> Vector:
-        """Of these chunks, or of the first of them: what is made when something else is to be done first is kept. Raises GiveWay with nothing made."""
+    def _vectors(self, texts: Sequence[str]) -> Vector:
+        """Of these texts, or of the first of them: what is made when something else is to be done first is kept. Raises GiveWay with nothing made."""
         import numpy as np
 
         parts, start = [], 0
-        while start < len(rows):
+        while start < len(texts):
             try:
                 chars = self._request_chars()
             except GiveWay:
                 if not start:
                     raise
                 break
-            some = list(_request([row.text for row in rows[start:]], chars))
+            some = list(_request(texts[start:], chars))
             parts.append(self._embedder.embed_passages(some, Cancellation()))
             start += len(some)
             self._made += len(some)

@@ -113,17 +113,29 @@ class OpenAIChatModel:
         return EngineFault(f"引擎返回 HTTP {status}：{said}", f"the engine replied HTTP {status}: {said}", status=status, retry_after_s=retry_after)
 
     def _unavailable(self, fault: EngineFault, sent_chars: int) -> EngineUnavailable:
-        refused = fault.status in (400, 413, 422)
-        zh = f"语言模型 {self.name} 不可用：{fault.zh}。请检查该引擎是否在运行，或改用其他模型。"
-        en = f"The language model {self.name} is not available: {fault.en}. Check that its engine runs, or choose another model."
-        if refused:
-            zh = f"语言模型 {self.name} 拒绝了请求：{fault.zh}。若请求过长，请缩短问题或对话，或在 config.toml 中调大该模型的 context；否则请检查请求的参数。"
-            en = f"The language model {self.name} refused the request: {fault.en}. "
-            en += "If it is too long, shorten the question or the conversation, or raise the model's context in config.toml; else check the request's options."
-        error = EngineUnavailable(zh=zh, en=en, retry_after_s=fault.retry_after_s or (None if refused else 10))
+        if fault.status in (400, 413, 422):
+            return self._refused(fault)
+        error = EngineUnavailable(
+            zh=f"语言模型 {self.name} 不可用：{fault.zh}。请检查该引擎是否在运行，或改用其他模型。",
+            en=f"The language model {self.name} is not available: {fault.en}. Check that its engine runs, or choose another model.",
+            retry_after_s=fault.retry_after_s or 10,
+        )
         error.sent_chars = sent_chars
-        error.request_refused = refused
         error.engine_full = fault.status in (429, 503)
+        return error
+
+    def _refused(self, fault: EngineFault) -> EngineUnavailable:
+        """The engine works and would say the same again: a client is told so (400), not to come back later (503)."""
+        name = self.name
+        error = EngineUnavailable(
+            "request_refused",
+            zh=f"语言模型 {name} 没有接受这次请求：{fault.zh}。若内容过长，请缩短问题、减小 max_tokens 或另开对话，或在 config.toml 的 [models.{name}] "
+            "中增大 context；若某个选项不受支持，请去掉它。",
+            en=f"The language model {name} did not accept this request: {fault.en}. If it is too long, shorten the question, lower max_tokens, begin a new "
+            f"conversation, or raise context under [models.{name}] in config.toml; if an option is not supported, leave it out.",
+            retry_after_s=fault.retry_after_s,
+        )
+        error.status, error.type, error.request_refused = 400, "invalid_request_error", True
         return error
 
     def _too_slow(self, sent_chars: int, took_s: float) -> EngineFault:

@@ -16,7 +16,7 @@ from qzbrain.errors import BrainError
 from qzbrain.retrieval.spaces import Manifest, Space
 from qzbrain.retrieval.vectors import StoredVectors
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import chunks, vector_spaces, vectors
+from qzbrain.storage.tables import chunks, documents, vector_spaces, vectors
 
 if TYPE_CHECKING:
     from qzbrain.retrieval.vectors import Vector
@@ -48,8 +48,10 @@ class SpaceRows:
         return space
 
     def next_chunks(self, space: Space, limit: int) -> Sequence[Row[Any]]:
-        """The next chunks without a vector: id, document_id, text."""
-        query = select(chunks.c.id, chunks.c.document_id, chunks.c.text).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto)
+        """The next chunks without a vector: id, document_id, text, and their document's title."""
+        columns = (chunks.c.id, chunks.c.document_id, chunks.c.text, documents.c.title)
+        query = select(*columns).join(documents, documents.c.id == chunks.c.document_id)
+        query = query.where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto)
         return self._db.rows(query.order_by(chunks.c.id).limit(limit))
 
     def missing(self, space: Space) -> int:

@@ -35,7 +35,7 @@ class Manifest:
     `fingerprint`: of the embedder's vectors for fixed texts: another model under the same name is recognised. `weight`: share of the
     semantic side in the fused score, 0..1; `reference_weight`: the same for questions that name an article by number.
     `cosine_floor`, `cosine_span`: the cosine that means nothing, and how much above it means certainty: what of the cosine counts as
-    confidence is clip((cosine - floor) / span, 0, 1).
+    confidence is clip((cosine - floor) / span, 0, 1). `titles`: whether a document's title went before texts that are written with blanks.
     """
 
     pooling: str = ""
@@ -47,6 +47,7 @@ class Manifest:
     reference_weight: float = 0.1
     cosine_floor: float = 0.5
     cosine_span: float = 0.4
+    titles: bool = False
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Manifest:
