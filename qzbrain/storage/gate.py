@@ -54,8 +54,9 @@ class Ticket:
         self.ready: threading.Event | None = None
 
     def wait(self, cancellation: Stoppable, timeout_s: float) -> Iterator[Queued]:
-        """Return when the slot is there; meanwhile tell the place whenever it changes, and once at the start.
+        """Return when the slot is there; meanwhile tell the place once at the start, and whenever it is better than any told before.
 
+        Users take turns, so the first question of a user who just came goes before the second of one who waits: a step back that is not told.
         Raises Cancelled, and EngineUnavailable (code `queue_timeout`) after `timeout_s`. Gives the claim up when left early.
         """
         if self.admitted:
@@ -66,7 +67,7 @@ class Ticket:
         try:
             while not self._gate.is_admitted(self):
                 position = self._gate.position(self)
-                if position and position != told:
+                if position and (not told or position < told):
                     told = position
                     yield Queued(position, self._gate.eta_s(position))
                 remaining = deadline - time.monotonic()

@@ -62,6 +62,25 @@ def test_who_waits_hears_of_his_place_and_is_admitted() -> None:
     assert [x.position for x in heard] in ([1], [])
 
 
+def test_a_place_is_never_told_worse_when_others_take_their_turn_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qzbrain.storage.gate.NEWS_EVERY_S", 0.01)
+    gate = Gate("m", slots=1, queue=10)
+    running, first, second = (gate.enter("a") for _ in range(3))
+    events = second.wait(Cancellation(), 10)
+    assert next(events).position == 2
+    other = gate.enter("b")
+    assert gate.position(second) == 3
+
+    def go_on() -> None:
+        running.release()
+        first.release()  # b is served now
+        other.release()
+
+    threading.Timer(0.2, go_on).start()
+    assert [event.position for event in events] in ([1], [])
+    assert second.admitted
+
+
 def test_cancelling_while_waiting_frees_the_place() -> None:
     gate = Gate("m", slots=1, queue=1)
     gate.enter("a")
