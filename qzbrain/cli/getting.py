@@ -124,6 +124,8 @@ def _finish(settings: Settings, made: _Made, *, start: bool, force: bool, json: 
         result(t(f"{made.name}：{made.path}（{_checked(made)}）", f"{made.name}: {made.path} ({_checked(made)})"))
         if configured:
             result(t(f"已写入 {config}", f"written into {config}"))
+        if reloaded:
+            result(t("正在运行的 qzbrain 已接管新配置。", "The running brain has taken it over."))
     failure: BrainError | None = None
     if start:
         try:

@@ -64,6 +64,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         port,
         doctor_services.web,
         doctor_services.worker,
+        doctor_models.running_engines,
     )
     findings = [finding for check in checks for finding in check(settings)]
     wanted = [x for x in findings if step is None or x.step == step]

@@ -13,17 +13,20 @@ from qzbrain.models.catalog import LOCAL_ENGINES, all_models, embedder_name, rer
 from qzbrain.models.engines import devices as hardware
 from qzbrain.models.engines.base import Problem
 from qzbrain.models.engines.devices import Gpus
-from qzbrain.models.engines.launching import engine_environment
+from qzbrain.models.engines.launching import engine_environment, log_path
+from qzbrain.models.engines.local import LocalEngines
+from qzbrain.models.engines.manager import managed_models
 from qzbrain.models.engines.needs import shown
 from qzbrain.models.engines.on_demand import OnDemandEngines
 from qzbrain.models.engines.validation import Examined, examined_all
 from qzbrain.models.engines.validation_memory import named_devices
 from qzbrain.models.engines.validation_options import engine_version, environment_problems, option_problems
 from qzbrain.ops.finding import Finding, Text
+from qzbrain.ops.start import running_brain
 from qzbrain.settings import ModelSettings, Settings
 
 _TIMEOUT_S = 3.0
-_STEP = 5
+_STEP, _RUNNING_STEP = 5, 8
 _KINDS = {"chat": ("语言模型", "language model"), "embedding": ("向量模型", "embedding model"), "rerank": ("重排模型", "reranker")}
 _ENVIRONMENT = "environment_missing"
 """Told with the engine, once for all its models."""
@@ -40,6 +43,28 @@ def models(settings: Settings) -> list[Finding]:
     for name, model in configured.items():
         found.append(_local(name, model, looked[name], gpus, memory) if name in local else _elsewhere(name, model))
     return [*found, *_nothing_to_talk_to(configured), *_unknown_reranker(settings)]
+
+
+def running_engines(settings: Settings) -> list[Finding]:
+    """Of a running brain: whether each engine that should be up is, as the engine manager tells it."""
+    if not running_brain(settings):
+        return []
+    engines, found = LocalEngines(settings), []
+    for name, model in managed_models(settings).items():
+        now, title = engines.state(name), (f"引擎 {name}", f"engine {name}")
+        if not engines.wishes().runs(name, model):
+            continue
+        log = log_path(settings, name)
+        if now.state == "failed":
+            advice = (f"查看 {log}；处理后运行 qzbrain model start {name}", f"see {log}; then: qzbrain model start {name}")
+            found.append(Finding.fail(f"running:{name}", _RUNNING_STEP, title, (now.zh, now.en), advice))
+        elif now.state == "ready":
+            again = (f"，自行恢复 {now.restarts} 次", f", came back {now.restarts} times") if now.restarts else ("", "")
+            found.append(Finding.ok(f"running:{name}", _RUNNING_STEP, title, (f"就绪{again[0]}", f"ready{again[1]}")))
+        else:
+            advice = (f"稍后再看；日志：{log}", f"look again in a while; its log: {log}")
+            found.append(Finding.warn(f"running:{name}", _RUNNING_STEP, title, (now.zh or now.state, now.en or now.state), advice))
+    return found
 
 
 def _configured(settings: Settings) -> dict[str, ModelSettings]:

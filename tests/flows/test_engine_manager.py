@@ -85,6 +85,13 @@ def test_a_model_that_is_alive_is_up_with_the_brain(house: RunningBrain) -> None
     assert house.call("POST", "/api/models/a/probe")[1]["ok"] is True
 
 
+def test_the_doctor_tells_that_it_is_up(house: RunningBrain) -> None:
+    becomes(house, "a", "ready")
+    checks = {one["id"]: one for one in house.call("GET", "/api/system/doctor")[1]["checks"]}
+    assert checks["running:a"]["status"] == "ok" and "running:b" not in checks
+    assert checks["model:a"]["status"] in ("ok", "warn")
+
+
 def test_killed_it_is_back_within_six_seconds(house: RunningBrain) -> None:
     becomes(house, "a", "ready")
     before = engine_pid(house, "a")

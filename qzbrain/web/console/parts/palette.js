@@ -49,6 +49,7 @@ function usePlaces(words, onKeys) {
   const places = [
     { key: "new", icon: "add", label: words("rail.new"), run: () => go("/") },
     { key: "knowledge", icon: "book", label: words("rail.knowledge"), run: () => go("/knowledge") },
+    { key: "models", icon: "chip", label: words("rail.models"), run: () => go("/models") },
     { key: "upload", icon: "upload", label: words("upload.files"), run: () => chooseFiles() },
     { key: "theme", icon: "contrast", label: words("palette.theme"), run: () => theme.update((now) => (now === "dark" ? "light" : "dark")) },
     { key: "lang", icon: "globe", label: words("palette.language"), run: () => lang.update((now) => (now === "zh" ? "en" : "zh")) },

@@ -73,7 +73,7 @@ function ModelState({ row }) {
   const notes = [
     row.answered_by && words("models.answeredBy", { name: row.answered_by }),
     row.status === "starting" && row.expected_s > 0 && words("models.expected", { time: duration(row.expected_s) }),
-    row.reason && !row.reason.includes(words(`model.${name}`)) && row.reason,
+    row.reason.replace(/[。.]$/, "") !== words(`model.${name}`) && row.reason,
     row.restarts > 0 && words("models.restarts", { n: number(row.restarts) }),
   ].filter(Boolean);
   return html`<span class="state state-${DOTS[row.status] || "stopped"}">${words(`model.${name}`)}</span>${notes.map((note) => html`<small class="model-note">${note}</small>`)}`;
