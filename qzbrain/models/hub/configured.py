@@ -87,6 +87,7 @@ def _replace(config: Path, text: str) -> None:
     temporary = config.with_name(f".{config.name}.{os.getpid()}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
+        os.fchmod(handle, mode)  # whatever the umask is
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
