@@ -140,6 +140,7 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     shown = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    shown.columns[0].no_wrap = True  # a name that is cut short cannot be typed
     for row in rows:
         shown.add_row(*row)
     Console(soft_wrap=not sys.stdout.isatty()).print(shown)

@@ -52,13 +52,20 @@ class EngineControl:
             self._engines.children.begin(name)
 
     def stop(self, name: str) -> None:
-        """Let running answers end and end the engine; it stays down, also after a restart of the brain. Returns at once."""
+        """Let running answers end and end the engine; it stays down, also after a restart of the brain.
+
+        Returns at once where a manager, or this process, goes on to do it; else when it is done.
+        """
         self._local(name)
         self._require_no_swap()
         self._store.change(lambda now: now.stopped(name))
         log.info("engine_unwanted", engine=name)
-        if not (self._is_managed(name) and manager_runs(self._settings)) and self._engines.running(name) is not None:
+        if (self._is_managed(name) and manager_runs(self._settings)) or self._engines.running(name) is None:
+            return
+        if self._keeps:
             threading.Thread(target=self._end, args=(name,), daemon=True).start()
+        else:
+            self._end(name)  # this process would not live to see it
 
     def swap(self, new: str, old: Sequence[str] = ()) -> tuple[str, ...]:
         """Have `new` take the place of `old`: by default, of the chat models that run on the same devices. Returns at once with the models replaced.
@@ -87,8 +94,10 @@ class EngineControl:
 
     def probe(self, name: str) -> float:
         """One real call, whatever the engine; how long it took, in seconds. One that is asleep is started. Raises EngineUnavailable."""
+        if name == EXTRACTIVE:
+            return 0.0
         model = self._registry.settings_of(name)
-        if name == EXTRACTIVE or model.engine == EXTRACTIVE:
+        if model.engine == EXTRACTIVE:
             return 0.0
         if model.engine == "external":
             return probing.probe(name, model, base_url=model.base_url, key=model.key(), timeout_s=min(_PROBE_S, model.first_token_timeout_s))
@@ -98,6 +107,12 @@ class EngineControl:
     # -- what must hold first
 
     def _local(self, name: str) -> ModelSettings:
+        if name == EXTRACTIVE:
+            raise Conflict(
+                "not_a_local_engine",
+                zh="摘录式回答内置在程序中，始终可用，无需启停。",
+                en="The extractive answerer is part of the program: it is always there, with nothing to start or stop.",
+            )
         model = self._registry.settings_of(name)
         if not self._engines.manages(name):
             raise Conflict(

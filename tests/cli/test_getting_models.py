@@ -155,3 +155,25 @@ def test_a_model_that_does_not_start_stays_configured_and_is_told(run: Run, hub:
     told = run("model", "pull", model.name, "--json")
     assert told.code == 1 and told.json["started"] is False and "/nowhere" in told.json["error"]["message"]
     assert told.json["configured"] is True
+
+
+def test_a_model_on_demand_is_started_stopped_and_told_without_a_brain(run: Run, tmp_path: Path) -> None:
+    need_embedder()
+    assert run("model", "import", tiny_model("chat"), "--name", "m", "--no-start", "--json").code == 0
+    program = (
+        "import sys, time; from qzbrain.settings import load_settings; from qzbrain.models.engines.local import LocalEngines;"
+        "LocalEngines(load_settings()).address('m', timeout_s=30); print('up', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "QZBRAIN_DATA": str(tmp_path / "data")}, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"up\n"
+        pid = json.loads((tmp_path / "data/run/engines/m.json").read_text())["pid"]
+        assert run("model", "stop", "m", "--json").json["status"] == "stopped"
+        assert not (tmp_path / "data/run/engines/m.json").exists()
+        wait_for(lambda: not Path(f"/proc/{pid}").exists() or b") Z" in Path(f"/proc/{pid}/stat").read_bytes(), "gone")
+        assert run("model", "probe", "m", "--json").json["ok"] is False
+        assert run("model", "start", "m", "--json").json["status"] == "ready"
+        assert run("model", "probe", "m", "--json").json["ok"] is True
+    finally:
+        other.kill()
+        other.communicate()

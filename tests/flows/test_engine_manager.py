@@ -152,7 +152,8 @@ def test_the_command_does_what_the_page_does(house: RunningBrain) -> None:
 def test_what_cannot_be_is_refused_with_the_way_out(house: RunningBrain) -> None:
     status, body = house.call("POST", "/api/models/c/start")
     assert (status, body["error"]["code"]) == (409, "model_path_missing") and "nowhere.gguf" in body["error"]["message"]
-    assert house.call("POST", "/api/models/extractive/stop")[0] in (404, 409)
+    assert house.call("POST", "/api/models/extractive/stop")[0] == 409
+    assert house.call("POST", "/api/models/extractive/probe")[1]["ok"] is True
     assert house.call("POST", "/api/models/nobody/start")[0] == 404
     assert house.call("POST", "/api/models/a/swap", {"replace": ["a"]})[0] == 409
     assert house.call("POST", "/api/models/a/swap", {"instead": ["b"]})[0] == 400

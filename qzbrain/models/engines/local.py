@@ -91,7 +91,7 @@ class LocalEngines:
             told = self._told(report, wanted=wanted)
             return told if told.state != "stopped" or told.zh else _stopped(name)
         if not wanted:
-            return _stopped(name)
+            return _stopped(name) if self.running(name) is None else EngineState("draining", "正在停止", "it is being stopped")
         if self.running(name) is None:
             return EngineState("ready", "引擎休眠中，第一次使用会启动它。", "The engine is asleep; the first use starts it.", asleep=True)
         return EngineState("ready")
