@@ -1,0 +1,143 @@
+"""Search by words and meaning at size, the question's embedding left out: python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024]
+
+The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
+its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
+vector store alone. One JSON object on standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from answers import load, rows
+
+from qzbrain.brain import Brain, build
+from qzbrain.models.base import Cancellation, EmbeddingProfile
+from qzbrain.retrieval.hybrid import SearchQuery
+from qzbrain.retrieval.space_rows import SpaceRows
+from qzbrain.retrieval.spaces import Manifest
+from qzbrain.settings import Settings
+
+NAME, BATCH, ASKED = "instant", 2000, 300
+
+
+class Instant:
+    """An embedder without a model: a question's vector lies near that of some passage."""
+
+    name = NAME
+
+    def __init__(self, width: int) -> None:
+        self._random = np.random.default_rng(7)
+        self.width = width
+        self._common = 2 * self._random.standard_normal(width, np.float32)
+        self._centres = self._random.standard_normal((1000, width), np.float32)
+
+    def profile(self) -> EmbeddingProfile:
+        return EmbeddingProfile(self.width, 512, "mean", "", "", "instant")
+
+    def embed_query(self, text: str, *, timeout_s: float) -> np.ndarray:
+        return self._some(1)[0]
+
+    def embed_passages(self, texts: Sequence[str], cancellation: Cancellation) -> np.ndarray:
+        return self._some(len(texts))
+
+    def _some(self, count: int) -> np.ndarray:
+        found = self._common + self._centres[self._random.integers(0, len(self._centres), count)]
+        found = found + 0.8 * self._random.standard_normal((count, self.width), np.float32)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def corpus(data: Path, chunks: int, folder: Path) -> Path:
+    """A file of so many articles, no two alike."""
+    articles = rows(data / "B_regulations/corpus.jsonl.gz")
+    path = folder / "articles.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in zip(range(chunks), itertools.cycle(articles), strict=False):
+            file.write(json.dumps({"id": str(number), "title": row["title"], "text": f"{row['text']} 编号{number}。"}, ensure_ascii=False) + "\n")
+    return path
+
+
+def fill(brain: Brain, embedder: Instant, kb_id: str) -> None:
+    """Vectors for all chunks, in the tables and in the store."""
+    space_rows = SpaceRows(brain.db)
+    space = space_rows.begin(kb_id, NAME, embedder.width, Manifest(fingerprint="instant", cosine_floor=0.6, cosine_span=0.3))
+    while found := space_rows.next_chunks(space, BATCH):
+        grown = space_rows.add(space, found, embedder.embed_passages([""] * len(found), Cancellation()))
+        assert grown is not None
+        space = grown
+    with brain.db.write() as connection:
+        space_rows.activate(connection, space, space.manifest)
+    brain.vector_feeder.bring(space)
+
+
+def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> dict[str, float]:
+    """Milliseconds, after a first round."""
+    for question in questions[:20]:
+        ask(question)
+    took = []
+    for question in questions:
+        begun = time.perf_counter()
+        ask(question)
+        took.append((time.perf_counter() - begun) * 1e3)
+    return {"p50_ms": round(statistics.median(took), 2), "p95_ms": round(float(np.percentile(took, 95)), 2)}
+
+
+def measure(brain: Brain, data: Path, embedder: Instant, kb_id: str) -> dict[str, Any]:
+    """Words alone, both, and the store alone, over the same questions."""
+    listed = [q["question"] for q in rows(data / "B_regulations/questions.jsonl")]
+    questions = listed[:: max(1, len(listed) // ASKED)][:ASKED]
+    caller = brain.access.local_caller("zh")
+    scope = brain.access.scope(caller, [kb_id])
+
+    def search(mode: str) -> Callable[[str], Any]:
+        return lambda text: brain.retriever.search(SearchQuery(text, top_k=10, mode=mode), scope)  # type: ignore[arg-type]
+
+    first = search("hybrid")(questions[0])
+    assert not first.degraded and any("semantic" in hit.sources for hit in first.hits), first
+    space = brain.spaces.active(kb_id)
+    assert space is not None
+    return {
+        "questions": len(questions), "characters_p50": statistics.median(map(len, questions)),
+        "words": timed(search("lexical"), questions), "words_and_meaning": timed(search("hybrid"), questions),
+        "store_alone": timed(lambda _: brain.vectors.search(space.id, embedder.embed_query("", timeout_s=1), top_k=100), questions),
+        "resident_mb": round(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Build, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--width", type=int, default=1024)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        brain = build(Settings(qzbrain_data=Path(folder) / "data", qzbrain_embedder="none", max_text_chars=500_000_000, max_upload_mb=10_000))
+        begun = time.perf_counter()
+        load(brain, "laws", [corpus(args.data, args.chunks, Path(folder))])
+        ingested_s = time.perf_counter() - begun
+        embedder = Instant(args.width)
+        brain.__dict__["embedder"] = embedder
+        kb_id = brain.access.resolve(brain.access.local_caller("zh"), ["laws"])[0].id
+        fill(brain, embedder, kb_id)
+        found = measure(brain, args.data, embedder, kb_id)
+        brain.close()
+    print(json.dumps({"chunks": args.chunks, "width": args.width, "ingested_s": round(ingested_s, 1), **found}, ensure_ascii=False, indent=1))
+
+
+if __name__ == "__main__":
+    main()
