@@ -68,11 +68,21 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """`seen`: by words or meaning; `reference`: as a named article."""
+
     chunk_id: int
     kb_id: str
     score: float
     confidence: float
-    sources: dict[str, SourceScore]
+    seen: FusedHit | None = None
+    reference: SourceScore | None = None
+
+    def sources(self) -> dict[str, SourceScore]:
+        """Made for the few that are shown: for all of them it took a millisecond (2026-11-28)."""
+        seen = self.seen
+        found = {} if self.reference is None else {"reference": self.reference}
+        sides = {"lexical": seen.lexical, "semantic": seen.semantic} if seen is not None else {}
+        return found | {name: SourceScore(*one) for name, one in sides.items() if one is not None}
 
 
 class Retriever:
@@ -118,7 +128,7 @@ class Retriever:
         if reranked:
             hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
-        answered = {c.kb_id for c in candidates if "lexical" in c.sources}
+        answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None}
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
@@ -140,7 +150,7 @@ class Retriever:
             exhausted = exhausted and over
             found += _scaled(kb_id, hits, alone=len(scope.kb_ids) == 1)
         found.sort(key=lambda one: (-one[0], one[2].chunk_id))
-        ranked = {hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, _sources(hit)) for score, kb_id, hit in found}
+        ranked = {hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, hit) for score, kb_id, hit in found}
         above = found[0][0] if found else 0.0
         first = [_referenced(rank, hit, ranked.pop(hit.chunk_id, None), above) for rank, hit in enumerate(named, 1)]
         return first + list(ranked.values()), exhausted
@@ -222,15 +232,11 @@ def _scaled(kb_id: str, hits: Sequence[FusedHit], *, alone: bool) -> list[tuple[
     return [(hit.score * lead, kb_id, hit) for hit in hits]
 
 
-def _sources(hit: FusedHit) -> dict[str, SourceScore]:
-    found = {"lexical": hit.lexical, "semantic": hit.semantic}
-    return {name: SourceScore(*one) for name, one in found.items() if one is not None}
-
-
 def _referenced(rank: int, hit: ReferenceHit, found: _Candidate | None, above: float) -> _Candidate:
     """A named article stands above every other hit, whose best score is `above`; its other views are kept where there are some."""
-    sources = {"reference": SourceScore(rank, hit.confidence), **(found.sources if found else {})}
-    return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, max(hit.confidence, found.confidence if found else 0.0), sources)
+    confidence = max(hit.confidence, found.confidence if found else 0.0)
+    seen = found.seen if found else None
+    return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, confidence, seen, SourceScore(rank, hit.confidence))
 
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
@@ -252,5 +258,5 @@ def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
         page=page,
         score=candidate.score,
         confidence=candidate.confidence,
-        sources=candidate.sources,
+        sources=candidate.sources(),
     )
