@@ -15,7 +15,8 @@ export function announceProgress(messageId, text, ended) {
   const from = told.get(messageId) ?? 0;
   const rest = text.slice(from);
   const end = ended ? rest.length : lastSentenceEnd(rest);
-  if (end > 0) announce(rest.slice(0, end).replace(/\[\d{1,3}\]/g, ""));
+  const sentences = rest.slice(0, end).replace(/\[\d{1,3}\]/g, "");
+  if (sentences.trim()) announce(sentences); // a mark alone, at the end, would silence what was just told
   if (ended) told.delete(messageId);
   else if (end > 0) told.set(messageId, from + end);
 }
