@@ -30,7 +30,7 @@ def probe(name: str, model: ModelSettings, *, base_url: str, key: str, timeout_s
     )
     started = time.monotonic()
     if model.kind == "chat":
-        _say_something(name, at)
+        said(name, at, _QUESTION, 1)
     elif model.kind == "embedding":
         _embed(name, at, started + timeout_s)
     else:
@@ -38,13 +38,15 @@ def probe(name: str, model: ModelSettings, *, base_url: str, key: str, timeout_s
     return time.monotonic() - started
 
 
-def _say_something(name: str, model: ModelSettings) -> None:
+def said(name: str, model: ModelSettings, question: str, most_tokens: int) -> str:
+    """What an external chat model answers, which may be blank where its tokens are no text. Raises EngineUnavailable, also when it gives nothing."""
     text, tokens = "", 0
-    for piece in OpenAIChatModel(name, model).generate(Generation([ChatMessage("user", _QUESTION)], {"max_tokens": 1}), Cancellation()):
+    for piece in OpenAIChatModel(name, model).generate(Generation([ChatMessage("user", question)], {"max_tokens": most_tokens}), Cancellation()):
         text += piece.text
         tokens = max(tokens, piece.usage.completion_tokens if piece.usage is not None else 0)
     if not text and not tokens:
         raise _failed(name, "它接受了请求，却没有给出任何内容", "it took the request and gave nothing")
+    return text
 
 
 def _embed(name: str, model: ModelSettings, deadline: float) -> None:

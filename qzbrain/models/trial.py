@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from qzbrain.errors import EngineUnavailable
-from qzbrain.models.base import Cancellation, ChatMessage, Generation
 from qzbrain.models.embedders import HttpEmbedder
-from qzbrain.models.openai_client import OpenAIChatModel
+from qzbrain.models.probing import said
 from qzbrain.models.rerankers import HttpReranker
 from qzbrain.settings import ModelSettings
 
@@ -22,19 +20,8 @@ def try_out(name: str, model: ModelSettings, *, base_url: str, key: str) -> str:
     """Ask the engine at `base_url`; what it gave, as one line to show. Raises EngineUnavailable."""
     at = model.model_copy(update={"engine": "external", "base_url": base_url, "api_key": key, "first_token_timeout_s": _TIMEOUT_S})
     if model.kind == "chat":
-        return _words(name, at)
+        return " ".join(said(name, at, _QUESTION, _TOKENS).split())[:_SHOWN]
     if model.kind == "embedding":
         return f"{HttpEmbedder(name, at).profile().width} dimensions"
     scores = HttpReranker(name, at).rerank(_ABOUT, _PASSAGES, timeout_s=_TIMEOUT_S)
     return orjson.dumps([round(one, 3) for one in scores]).decode()
-
-
-def _words(name: str, model: ModelSettings) -> str:
-    generation = Generation([ChatMessage("user", _QUESTION)], {"max_tokens": _TOKENS})
-    text, tokens = "", 0
-    for piece in OpenAIChatModel(name, model).generate(generation, Cancellation()):
-        text += piece.text
-        tokens = piece.usage.completion_tokens if piece.usage is not None else tokens
-    if not text and not tokens:
-        raise EngineUnavailable(zh=f"模型 {name} 没有给出任何内容。", en=f"The model {name} gave nothing.")
-    return " ".join(text.split())[:_SHOWN]

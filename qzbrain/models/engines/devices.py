@@ -59,12 +59,6 @@ def look() -> Gpus:
     return Gpus(tuple(sorted(found, key=lambda one: one.index)), driver, _cuda())
 
 
-def driver() -> tuple[str, str]:
-    """The driver's version and the newest CUDA version that it serves; '' for what cannot be learned."""
-    found = look()
-    return found.driver, found.cuda
-
-
 def memory_of(pids: Collection[int]) -> dict[int, int]:
     """Bytes of GPU memory that these processes hold, on all GPUs together; a process that holds none is not in it.
 

@@ -20,7 +20,7 @@ from qzbrain import logs
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation
 from qzbrain.models.catalog import LOCAL_ENGINES, all_models
-from qzbrain.models.engines.launching import engine_folder, launch, log_path, state_path, unavailable
+from qzbrain.models.engines.launching import launch, log_path, state_path, unavailable
 from qzbrain.models.engines.llamacpp_serve import ANOTHER_RUNS, began
 from qzbrain.settings import ModelSettings, Settings
 
@@ -45,7 +45,6 @@ class OnDemandEngines:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = engine_folder(settings)
         self._models = {name: model for name, model in all_models(settings).items() if model.engine in LOCAL_ENGINES}
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}

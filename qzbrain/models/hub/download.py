@@ -38,7 +38,7 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         part = target.with_name(target.name + ".part")
-        _require_room(target.parent, max(0, size_bytes - _size(part)))
+        require_room(target.parent, max(0, size_bytes - _size(part)))
         _fetch(source, part, size_bytes, tell, http, pause)
         found = file_hash(part)
         if sha256 and found != sha256:
@@ -69,7 +69,8 @@ def file_hash(path: Path, tell: Tell = lambda _done, _total: None) -> str:
 
 def require_room(folder: Path, size_bytes: int) -> None:
     """Raises Conflict (`disk_full`) unless so many bytes, and a little more, are free."""
-    _require_room(folder, size_bytes)
+    if shutil.disk_usage(folder).free < size_bytes * _SPARE:
+        raise _full(folder, size_bytes)
 
 
 def _fetch(source: Source, part: Path, size_bytes: int, tell: Tell, http: urllib3.PoolManager, pause: Callable[[float], None]) -> None:
@@ -151,11 +152,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _require_room(folder: Path, size_bytes: int) -> None:
-    if shutil.disk_usage(folder).free < size_bytes * _SPARE:
-        raise _full(folder, size_bytes)
 
 
 def _full(folder: Path, size_bytes: int) -> Conflict:

@@ -11,7 +11,7 @@ import pytest
 
 from qzbrain.models.engines import devices as hardware
 from qzbrain.models.engines.base import Device
-from qzbrain.models.engines.devices import devices, driver, look, machine_memory, memory_of
+from qzbrain.models.engines.devices import devices, look, machine_memory, memory_of
 
 MIB, GIB = 1 << 20, 1 << 30
 PAGE = "| NVIDIA-SMI 580.95.05              Driver Version: 580.95.05      CUDA Version: 13.0     |"
@@ -42,7 +42,7 @@ def smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmiMaker:
 
 def test_without_the_tool_there_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert devices() == [] and driver() == ("", "") and memory_of([1]) == {}
+    assert devices() == [] and (look().driver, look().cuda) == ("", "") and memory_of([1]) == {}
     assert look().problem is None
 
 
@@ -52,7 +52,7 @@ def test_what_a_healthy_machine_says(smi: SmiMaker) -> None:
         apps="GPU-a, 41, 700\nGPU-b, 41, 300\nGPU-a, 42, 5\nGPU-a, 43, [N/A]\n",
     )
     assert devices() == [Device(n, "NVIDIA A100-SXM4-80GB", 81920 * MIB, free * MIB) for n, free in ((0, 81000), (1, 1200))]
-    assert driver() == ("580.95.05", "13.0")
+    assert (look().driver, look().cuda) == ("580.95.05", "13.0")
     assert memory_of([41, 43, 99]) == {41: 1000 * MIB, 43: 0}
     assert memory_of([]) == {}
 
