@@ -81,3 +81,10 @@ def test_narrow_it_does_not_overflow(house: Server, open_page) -> None:
     page.set_viewport_size({"width": 375, "height": 700})
     expect(row(page, "old")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_without_a_language_model_it_says_how_to_get_one(server: Server, open_page) -> None:
+    page = open_page(server.url + "/models")
+    expect(page.locator(".models tbody tr").first).to_be_visible()
+    has_model = any(one["kind"] == "chat" and one["engine"] != "extractive" for one in server.call("GET", "/api/models")["data"])
+    expect(page.get_by_text("qzbrain model pull")).to_have_count(0 if has_model else 1)

@@ -24,7 +24,7 @@ export function ModelsView() {
     ${state === "loading" && html`<${Skeleton} lines=${6} />`}
     ${error && html`<${ErrorBox} error=${error} onRetry=${loadModels} />`}
     ${state === "ready" && html`<${ModelTable} rows=${rows} />`}
-    ${state === "ready" && rows.length === 1 && html`<p class="empty">${words("models.none")} <code>qzbrain model pull</code></p>`}
+    ${state === "ready" && !rows.some((row) => row.kind === "chat" && row.engine !== "extractive") && html`<p class="empty">${words("models.none")} <code>qzbrain model pull</code></p>`}
   </div></main>`;
 }
 
