@@ -197,3 +197,107 @@ CREATE INDEX ix_vectors_document_id ON vectors (document_id);
 CREATE INDEX ix_chunks_kb_id_id ON chunks (kb_id, id);
 
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+
+ALTER TABLE documents ADD COLUMN kind VARCHAR(16) NOT NULL DEFAULT 'file';
+
+ALTER TABLE chunks ADD COLUMN disabled INTEGER NOT NULL DEFAULT '0';
+
+CREATE TABLE document_edits (
+    document_id VARCHAR(32) NOT NULL,
+    number INTEGER NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    ordinal INTEGER NOT NULL,
+    start BIGINT NOT NULL,
+    end BIGINT NOT NULL,
+    `before` LONGTEXT NOT NULL,
+    after LONGTEXT NOT NULL,
+    author VARCHAR(255) NOT NULL,
+    note LONGTEXT NOT NULL,
+    applies INTEGER NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_document_edits PRIMARY KEY (document_id, number)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE watched_folders (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    path LONGTEXT NOT NULL,
+    path_key VARCHAR(64) NOT NULL,
+    active INTEGER NOT NULL,
+    every_s INTEGER NOT NULL,
+    last_scan_at VARCHAR(32),
+    result LONGTEXT,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_watched_folders PRIMARY KEY (id),
+    CONSTRAINT uq_watched_folders_kb_id_path_key UNIQUE (kb_id, path_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE watched_files (
+    folder_id VARCHAR(32) NOT NULL,
+    path_key VARCHAR(64) NOT NULL,
+    path LONGTEXT NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    changed_ns BIGINT NOT NULL,
+    sha256 VARCHAR(64) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_watched_files PRIMARY KEY (folder_id, path_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_watched_files_document_id ON watched_files (document_id);
+
+CREATE TABLE entries (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    question LONGTEXT NOT NULL,
+    question_key VARCHAR(64) NOT NULL,
+    answer LONGTEXT NOT NULL,
+    variants LONGTEXT NOT NULL,
+    negatives LONGTEXT NOT NULL,
+    source LONGTEXT NOT NULL,
+    author VARCHAR(255) NOT NULL,
+    approver VARCHAR(255) NOT NULL,
+    valid_from VARCHAR(32),
+    valid_until VARCHAR(32),
+    level VARCHAR(16) NOT NULL,
+    version INTEGER NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    origin LONGTEXT NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    updated_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_entries PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_entries_kb_id_question_key ON entries (kb_id, question_key);
+
+CREATE INDEX ix_entries_kb_id_status ON entries (kb_id, status);
+
+CREATE INDEX ix_entries_document_id ON entries (document_id);
+
+CREATE TABLE entry_versions (
+    entry_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    content LONGTEXT NOT NULL,
+    author VARCHAR(255) NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_entry_versions PRIMARY KEY (entry_id, version)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE regression_questions (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    question LONGTEXT NOT NULL,
+    entry_id VARCHAR(32) NOT NULL,
+    message_id VARCHAR(32) NOT NULL,
+    passed INTEGER,
+    result LONGTEXT,
+    created_at VARCHAR(32) NOT NULL,
+    run_at VARCHAR(32),
+    CONSTRAINT pk_regression_questions PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_regression_questions_kb_id ON regression_questions (kb_id);
+
+CREATE INDEX ix_regression_questions_entry_id ON regression_questions (entry_id);
+
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';

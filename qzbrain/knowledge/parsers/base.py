@@ -31,12 +31,21 @@ class ParseLimits:
     max_zip_ratio: int = 300
 
 
+Progress = Callable[[int, int, str], None]
+"""(done, total, unit `pages` or `rows`): called by parsers of what takes long, as often as they like."""
+
+
+def unheard(_done: int, _total: int, _unit: str) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A document's bytes and the name under which it came (a file name, perhaps with folders)."""
+    """A document's bytes and the name under which it came (a file name, perhaps with folders). `progress`: who is told how far its parser is."""
 
     data: bytes
     name: str
+    progress: Progress = unheard
 
     @cached_property
     def text(self) -> str:

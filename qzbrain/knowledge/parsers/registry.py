@@ -12,7 +12,7 @@ from pathlib import Path
 
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers import refusals
-from qzbrain.knowledge.parsers.base import ParseLimits, Parser, Source, clean_title
+from qzbrain.knowledge.parsers.base import ParseLimits, Parser, Progress, Source, clean_title, unheard
 from qzbrain.knowledge.parsers.plain import read_lines
 from qzbrain.knowledge.parsers.sniff import Format, detect
 from qzbrain.knowledge.structure import is_part_name, regulation_title
@@ -21,9 +21,9 @@ _PARSERS: dict[Format, str] = {"text": "plain", "markdown": "plain", "html": "ht
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def parse(path: Path, *, name: str, limits: ParseLimits) -> ParsedDocument:
+def parse(path: Path, *, name: str, limits: ParseLimits, progress: Progress = unheard) -> ParsedDocument:
     """Read the file at `path`; `name` is what its owner calls it. Raises ParseFailed with a reason a person can act on, OSError from reading."""
-    source = Source(path.read_bytes(), name)
+    source = Source(path.read_bytes(), name, progress)
     kind = detect(source, limits)
     return _with_words(_titled(_parser(kind)(source, limits)), limits)
 

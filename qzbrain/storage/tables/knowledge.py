@@ -44,6 +44,7 @@ documents = Table(
     Column("stored", Integer, nullable=False, default=1),  # 1: the original is a file of the content store; 0: only its text is kept
     Column("created_at", Time, nullable=False),
     Column("ready_at", Time),
+    Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry: what a curated entry looks like to a search
     UniqueConstraint("kb_id", "identity"),
     Index("ix_documents_kb_id_status_chunks", "kb_id", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
@@ -69,8 +70,54 @@ chunks = Table(
     Column("page", Integer),
     Column("heading_path", LongText, nullable=False),  # JSON array of strings
     Column("reference", String(32), nullable=False, default=""),  # article key: '12', '12-1', else ''
+    Column("disabled", Integer, nullable=False, default=0, server_default="0"),  # 1: kept and shown, found by no search
     Index("ix_chunks_document_id_ordinal", "document_id", "ordinal"),
     Index("ix_chunks_kb_id_reference", "kb_id", "reference", "document_id", "ordinal"),  # covers the look-up of articles
     Index("ix_chunks_kb_id_id", "kb_id", "id"),  # the next chunks without a vector
     sqlite_autoincrement=True,
+)
+
+document_edits = Table(
+    "document_edits",
+    metadata,
+    Column("document_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1, in the order in which they were made
+    Column("kind", String(16), nullable=False),  # text | disable | enable
+    Column("ordinal", Integer, nullable=False),  # of the chunk, when it was made
+    Column("start", Integer, nullable=False),  # offsets into the text as the edits before left it
+    Column("end", Integer, nullable=False),
+    Column("before", LongText, nullable=False, default=""),
+    Column("after", LongText, nullable=False, default=""),
+    Column("author", Name, nullable=False, default=""),
+    Column("note", LongText, nullable=False, default=""),
+    Column("applies", Integer, nullable=False, default=1),  # 0: the text was read anew and no longer holds what it changed
+    Column("created_at", Time, nullable=False),
+)
+
+watched_folders = Table(
+    "watched_folders",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kb_id", Id, nullable=False),
+    Column("path", LongText, nullable=False),
+    Column("path_key", String(64), nullable=False),  # SHA-256 of the path
+    Column("active", Integer, nullable=False, default=1),
+    Column("every_s", Integer, nullable=False),
+    Column("last_scan_at", Time),
+    Column("result", JSON),  # of the last scan: counts, errors
+    Column("created_at", Time, nullable=False),
+    UniqueConstraint("kb_id", "path_key"),
+)
+
+watched_files = Table(
+    "watched_files",
+    metadata,
+    Column("folder_id", Id, primary_key=True),
+    Column("path_key", String(64), primary_key=True),  # SHA-256 of the path inside the folder
+    Column("path", LongText, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("changed_ns", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("document_id", Id, nullable=False, default=""),
+    Index("ix_watched_files_document_id", "document_id"),
 )
