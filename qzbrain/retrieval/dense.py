@@ -102,16 +102,15 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
-    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], near: Sequence[DenseHit]) -> dict[int, float]:
-        """Of those chunks that are not among `near`. One that has no vector is left out: the store is asked, because the database's mark
-        runs ahead of it, and passes over what no vector could be made of.
+    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int]) -> dict[int, float]:
+        """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
+        over what no vector could be made of.
         """
         space = meaning.spaces.get(kb_id)
-        others = set(chunk_ids).difference(hit.chunk_id for hit in near)
-        if space is None or meaning.vector is None or not others:
+        if space is None or meaning.vector is None:
             return {}
         try:
-            return self._vectors().cosines(space.id, meaning.vector, sorted(others))
+            return self._vectors().cosines(space.id, meaning.vector, sorted(chunk_ids))
         except IndexUnavailable as exc:
             self._give_up(meaning, kb_id, exc.en)
             return {}

@@ -7,7 +7,7 @@ belongs to the embedding model. Fusing by ranks was worse on every development s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qzbrain.retrieval.base import LexicalHit
@@ -25,7 +25,6 @@ class FusedHit:
     """A chunk that one side or both found: `score` 0..1; ranks from 1, None where the side did not find it."""
 
     chunk_id: int
-    document_id: str
     score: float
     confidence: float
     lexical: tuple[int, float] | None
@@ -45,36 +44,41 @@ class Certainty:
 
 
 def fused(
-    lexical: Sequence[LexicalHit], dense: Sequence[DenseHit], *, weight: float, certainty: Certainty, known: Mapping[int, float]
+    lexical: Sequence[LexicalHit],
+    dense: Sequence[DenseHit],
+    *,
+    weight: float,
+    certainty: Certainty,
+    cosines: Callable[[Sequence[int]], Mapping[int, float]],
+    most: int | None = None,
 ) -> list[FusedHit]:
-    """Best first, ties by chunk id. Both lists are best first. `weight`: the share of meaning, 0..1.
+    """Best first, ties by chunk id, at most `most`. Both lists are best first. `weight`: the share of meaning, 0..1.
 
-    `known`: the cosines of what words found and meaning did not. What a side did not find counts as its worst, its confidence by its true
-    cosine. But a chunk that has no vector does not lose for lack of one: its share of meaning is taken to be what its words are worth.
+    `cosines`: those of chunks that words found and meaning did not, asked for where they may count. What a side did not find counts as its
+    worst, its confidence by its true cosine. But a chunk that has no vector does not lose for lack of one: its share of meaning is taken to be
+    what its words are worth.
     """
     words = dict(zip((hit.chunk_id for hit in lexical), _scaled([hit.score for hit in lexical]), strict=True))
-    meanings = dict(zip((hit.chunk_id for hit in dense), _scaled([hit.cosine for hit in dense]), strict=True))
-    by_words = {hit.chunk_id: (rank, hit) for rank, hit in enumerate(lexical, 1)}
+    scores = {chunk_id: round((1 - weight) * told, SCORE_DIGITS) for chunk_id, told in words.items()}
+    for hit, meant in zip(dense, _scaled([hit.cosine for hit in dense]), strict=True):
+        scores[hit.chunk_id] = round((1 - weight) * words.get(hit.chunk_id, 0.0) + weight * meant, SCORE_DIGITS)
     by_meaning = {hit.chunk_id: (rank, hit) for rank, hit in enumerate(dense, 1)}
-    found: list[FusedHit] = []
-    for chunk_id in {**by_words, **by_meaning}:
-        word_rank, word = by_words.get(chunk_id, (0, None))
-        near_rank, near = by_meaning.get(chunk_id, (0, None))
-        told = words.get(chunk_id, 0.0)
-        cosine = near.cosine if near else known.get(chunk_id)
-        score = told if cosine is None else (1 - weight) * told + weight * meanings.get(chunk_id, 0.0)
-        coverage = word.confidence if word else 0.0
-        found.append(
-            FusedHit(
-                chunk_id,
-                (word or dense[near_rank - 1]).document_id,
-                round(score, SCORE_DIGITS),
-                coverage if cosine is None else combined(coverage, certainty.of(cosine)),
-                (word_rank, word.score) if word else None,
-                (near_rank, near.cosine) if near else None,
-            )
-        )
-    return sorted(found, key=lambda one: (-one.score, one.chunk_id))
+    least = sorted(scores.values())[-most] if most is not None and len(scores) > most else 0.0
+    unseen = [chunk_id for chunk_id, told in words.items() if chunk_id not in by_meaning and told >= least]
+    known = cosines(unseen) if unseen else {}
+    scores |= {chunk_id: round(words[chunk_id], SCORE_DIGITS) for chunk_id in unseen if chunk_id not in known}
+    by_words = {hit.chunk_id: (rank, hit) for rank, hit in enumerate(lexical, 1)}
+    best = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[:most]
+    return [_hit(one, scores[one], by_words.get(one), by_meaning.get(one), known.get(one), certainty) for one in best]
+
+
+def _hit(
+    chunk_id: int, score: float, told: tuple[int, LexicalHit] | None, meant: tuple[int, DenseHit] | None, known: float | None, certainty: Certainty
+) -> FusedHit:
+    cosine = meant[1].cosine if meant else known
+    coverage = told[1].confidence if told else 0.0
+    confidence = coverage if cosine is None else combined(coverage, certainty.of(cosine))
+    return FusedHit(chunk_id, score, confidence, (told[0], told[1].score) if told else None, (meant[0], meant[1].cosine) if meant else None)
 
 
 def combined(coverage: float, meaning: float) -> float:

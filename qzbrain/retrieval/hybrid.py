@@ -24,7 +24,9 @@ from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
 from qzbrain.retrieval.fusion import DEPTH, Certainty, FusedHit, fused
 from qzbrain.retrieval.references import ReferenceHit, References
+from qzbrain.retrieval.vectors import DenseHit
 from qzbrain.settings import Settings
+from qzbrain.storage.cooperation import beside
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, knowledge_bases
 
@@ -160,23 +162,40 @@ class Retriever:
     ) -> tuple[list[FusedHit], bool]:
         """One knowledge base's hits in their order, and whether there are no more. `refers`: the question names an article."""
         depth = max(wanted, DEPTH) if kb_id in meaning.spaces else wanted
-        near = self._dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids) if self._dense else []
-        by_meaning = kb_id in meaning.spaces  # asked for after the search, which may have found it unusable
-        words: list[LexicalHit] = []
-        if kb_id not in away and (not by_meaning or query.mode != "semantic"):
-            try:
-                words = self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
-            except IndexUnavailable as exc:
-                away[kb_id] = exc
+        words, near = self._seen(kb_id, query, scope, depth, away, meaning)
         over = len(words) < depth and len(near) < depth
-        known = self._dense.cosines(meaning, kb_id, [hit.chunk_id for hit in words], near) if self._dense else {}
-        space = meaning.spaces.get(kb_id)
-        if space is None:
-            return [FusedHit(x.chunk_id, x.document_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
-        manifest = space.manifest
-        weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight if query.weight is None else query.weight
-        certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
-        return fused(words, near, weight=weight, certainty=certainty, known=known), over
+        space, dense = meaning.spaces.get(kb_id), self._dense
+        if space is not None and dense is not None:
+            manifest = space.manifest
+            weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight if query.weight is None else query.weight
+            certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
+            most = wanted if query.min_confidence is None else None
+            hits = fused(words, near, weight=weight, certainty=certainty, cosines=lambda ids: dense.cosines(meaning, kb_id, ids), most=most)
+            if kb_id in meaning.spaces:  # the store may have gone away just now
+                return hits, over and (most is None or len(hits) < most)
+        return [FusedHit(x.chunk_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
+
+    def _seen(
+        self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable], meaning: Meaning
+    ) -> tuple[list[LexicalHit], list[DenseHit]]:
+        """What words and what meaning find, looked for side by side; words alone when the store turns out to be lost, or meaning alone when asked."""
+        dense = self._dense
+        if dense is None or kb_id not in meaning.spaces:
+            return self._by_words(kb_id, query, scope, depth, away), []
+        if query.mode == "semantic":
+            near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids)
+            return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near
+        found = beside(lambda: dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids))
+        return self._by_words(kb_id, query, scope, depth, away), found()
+
+    def _by_words(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
+        if kb_id in away:
+            return []
+        try:
+            return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
+        except IndexUnavailable as exc:
+            away[kb_id] = exc
+            return []
 
     def _reranked(self, question: str, hits: Sequence[Hit], degraded: list[Degraded]) -> list[Hit]:
         """Named articles stay first; the rest in the reranker's order, ties in the order before. When it fails, all as they were."""
@@ -227,6 +246,7 @@ class Retriever:
 
 
 def _scaled(kb_id: str, hits: Sequence[FusedHit], *, alone: bool) -> list[tuple[float, str, FusedHit]]:
+    """One knowledge base's hits as they compare with others': see the module's docstring."""
     best = max((hit.score for hit in hits), default=0.0)
     lead = 1.0 if alone or not best else max(hit.confidence for hit in hits) / best
     return [(hit.score * lead, kb_id, hit) for hit in hits]

@@ -1,10 +1,15 @@
-"""Whether this process is one of greenlets, and how a blocking native call is made there without stopping them all."""
+"""Whether this process is one of greenlets, and how a blocking native call is made there without stopping them all; how two calls go side by side."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
+SIDE_BY_SIDE = 32
 
 
 def cooperative() -> bool:
@@ -28,3 +33,13 @@ def offloader() -> Callable[..., Any]:
 def inline(function: Callable[..., Any], *args: Any) -> Any:
     """Call it here and now."""
     return function(*args)
+
+
+def beside(call: Callable[[], Found]) -> Callable[[], Found]:
+    """Begin a call now, on a thread (a greenlet, where threads are such); what is returned waits for its result, or raises what it raised."""
+    return _threads().submit(call).result
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SIDE_BY_SIDE, "beside")

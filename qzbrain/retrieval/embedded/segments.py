@@ -1,16 +1,18 @@
 """Segments of a vector store: immutable files of quantised vectors, mapped into memory and scanned whole.
 
-Of each vector there are kept its signs, one bit a dimension, and its dimensions as 16-bit numbers with one scale, both of what is left after
+Of each vector there are kept its signs, one bit a dimension, and its dimensions as 8-bit numbers with one scale, both of what is left after
 the segment's mean is taken off: embeddings of one model share a large common part, which would eat up either. A question is compared with
-all sign patterns (exact Hamming distance, Charikar, STOC 2002), the nearest are scored by the upper bytes, and the best of those by both bytes.
-Upper and lower bytes lie apart: only the few rows in the end are read from the second half of the file.
+all sign patterns (exact Hamming distance, Charikar, STOC 2002), the nearest are scored by the 8-bit numbers, and those that may be among the
+best by the vectors themselves, as SQL holds them: what a search says of a passage does not depend on how passages lie in segments. The vectors
+lie at the end of the file and are read, not mapped.
 
-    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[n, words] | upper int8[n, width] | documents S32[d]
-    | lower uint8[n, width]
+    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[n, words] | rough int8[n, width] | documents S32[d]
+    | exact float16[n, width]
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,16 +26,18 @@ from qzbrain.retrieval.embedded.hamming import Distances, Patterns
 from qzbrain.retrieval.vectors import StoredVectors
 
 _ALIGN = 64
-_EXACT_ROWS = 2048
+_EXACT_ROWS = 512
 _MERGED_ROWS = 1 << 14
 _SCORED = 64
-_WIDEN = 4
+_WIDEN = 2
+_SIGMAS = 4
 _SAMPLED = 1 << 14
 _SETTLED = 10_000
 _OUTGROWN = 8
 """A mean of fewer vectors than _SETTLED is made anew when a merge brings more than _OUTGROWN times as many together."""
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 Rows = NDArray[np.intp]
 
 
@@ -50,7 +54,7 @@ class Shape:
         """Where each part begins, and the end."""
         sizes = (8, 4, 4)
         parts = [size * self.rows for size in sizes] + [4 * width, 8 * words_of(width) * self.rows]
-        parts += [width * self.rows, 32 * self.documents, width * self.rows]
+        parts += [width * self.rows, 32 * self.documents, 2 * width * self.rows]
         found = [0]
         for size in parts:
             found.append(-(-(found[-1] + size) // _ALIGN) * _ALIGN)
@@ -64,13 +68,13 @@ def words_of(width: int) -> int:
 
 def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = None) -> Shape:
     """Quantise and write a segment of at least one row, through to the disk. `like`: take this segment's mean, so that both can be merged as they are."""
-    vectors: Floats = np.asarray(rows.vectors, np.float32)
+    exact: Halves = np.asarray(rows.vectors, np.float16)
+    vectors = exact.astype(np.float32)
     mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32) if like is None else like.mean
     residuals = vectors - mean
-    scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(32767)).astype(np.float32)
-    numbers = np.clip(np.rint(residuals / scales[:, None]), -32767, 32767).astype(np.int16)
-    upper, lower = (numbers >> 8).astype(np.int8), (numbers & 255).astype(np.uint8)
-    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, [_signs(residuals)], [upper], [lower])
+    scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(127)).astype(np.float32)
+    rough = np.clip(np.rint(residuals / scales[:, None]), -127, 127).astype(np.int8)
+    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, [_signs(residuals)], [rough], [exact])
     return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
@@ -87,8 +91,8 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
         owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         mean=first.mean,
         signs=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.bits)),
-        upper=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.upper)),
-        lower=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.lower())),
+        rough=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.rough)),
+        exact=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.mapped_exact())),
     )
     return _write(path, name, columns, mean_of=first.shape.mean_of)
 
@@ -102,8 +106,8 @@ class _Columns:
     owners: NDArray[np.bytes_]
     mean: Floats
     signs: Iterable[Patterns]
-    upper: Iterable[NDArray[np.int8]]
-    lower: Iterable[NDArray[np.uint8]]
+    rough: Iterable[NDArray[np.int8]]
+    exact: Iterable[Halves]
 
 
 def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
@@ -111,7 +115,7 @@ def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
     shape = Shape(name, len(columns.ids), len(documents), mean_of)
     offsets = shape.offsets(len(columns.mean))
     small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean]
-    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.upper, [documents.astype("S32")], columns.lower]
+    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.rough, [documents.astype("S32")], columns.exact]
     with path.open("wb") as file:
         for offset, part in zip(offsets, parts, strict=False):
             file.seek(offset)
@@ -142,8 +146,8 @@ class Segment:
         size = os.fstat(self._file.fileno()).st_size
         if size != offsets[-1]:
             raise ValueError(f"{path}: {size} bytes instead of {offsets[-1]}")
-        self._lower_at = offsets[7]
-        whole = np.memmap(self._file, np.uint8, "r", shape=(self._lower_at,))
+        self._exact_at = offsets[7]
+        whole = np.memmap(self._file, np.uint8, "r", shape=(self._exact_at,))
 
         def part(number: int, kind: Any, count: int) -> Any:
             size = np.dtype(kind).itemsize * count
@@ -155,7 +159,7 @@ class Segment:
         self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
         self.mean: Floats = part(3, np.float32, width)
         self.bits: Patterns = part(4, np.uint64, words * rows).reshape(rows, words)
-        self.upper: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
+        self.rough: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
         self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
 
     @property
@@ -178,10 +182,10 @@ class Segment:
         return self._alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
 
     def rows_with(self, chunk_ids: NDArray[np.int64]) -> Rows:
-        """Live rows of these chunks, where there are any."""
+        """Live rows of these chunks (ascending, no two alike), where there are any."""
         at = np.searchsorted(self.ids, chunk_ids)
-        at = at[at < len(self.ids)]
-        return self._alive(np.unique(at[np.isin(self.ids[at], chunk_ids)]))
+        at[at == len(self.ids)] = 0
+        return self._alive(at[self.ids[at] == chunk_ids])
 
     def _alive(self, rows: Rows) -> Rows:
         return rows[~np.isin(rows, self.dead)] if len(self.dead) else rows
@@ -202,27 +206,26 @@ class Segment:
         near = _within(distances, candidates)
         if len(near) > _WIDEN * candidates:
             near = near[np.argpartition(distances[near], candidates)[:candidates]]
-        return near if rows is None else rows[near]
+        return self._alive(near) if rows is None else rows[near]  # dead ones are the farthest, and in where hardly more than the candidates live
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
-        """Cosines of these rows by the upper bytes alone: within some .001."""
+        """Cosines of these rows by the 8-bit numbers, within `doubt`."""
         found: Floats = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _SCORED):
             chosen = slice(start, start + _SCORED)
-            found[chosen] = _products(self.upper[rows[chosen]].astype(np.float32), vector)
-        return (found * np.float32(256) + np.float32(128 * vector.sum())) * self.scales[rows] + np.float32(self.mean @ vector)
+            found[chosen] = _products(self.rough[rows[chosen]].astype(np.float32), vector)
+        return found * self.scales[rows] + np.float32(self.mean @ vector)
+
+    def doubt(self, rows: Rows) -> float:
+        """How far estimates of these rows may be off: rounding errors are spread evenly over a step, and the question has unit length."""
+        return _SIGMAS * float(self.scales[rows].max(initial=0)) / math.sqrt(12)
 
     def cosines(self, vector: Floats, rows: Rows) -> Floats:
-        """Cosines of these rows, within some .00001."""
-        bounded: Floats = np.clip(_products(self._numbers(rows), vector) * self.scales[rows] + np.float32(self.mean @ vector), -1, 1)
-        return bounded
-
-    def _numbers(self, rows: Rows) -> Floats:
-        """Both bytes. The lower ones are read, not mapped: a page for each row would stay resident."""
-        width, handle = self._width, self._file.fileno()
-        read = b"".join(os.pread(handle, width, self._lower_at + int(row) * width) for row in rows)
-        lower = np.frombuffer(read, np.uint8).reshape(len(rows), width)
-        return self.upper[rows].astype(np.float32) * np.float32(256) + lower.astype(np.float32)
+        """Cosines of these rows, as exact as the vectors. They are read, not mapped: a page for each row would stay resident."""
+        size, handle, start = 2 * self._width, self._file.fileno(), self._exact_at
+        read = b"".join([os.pread(handle, size, start + row * size) for row in rows.tolist()])
+        vectors = np.frombuffer(read, np.float16).reshape(len(rows), self._width).astype(np.float32)
+        return np.clip(_products(vectors, vector), -1, 1)
 
     # -- for merging
 
@@ -230,10 +233,9 @@ class Segment:
         """Document ids of these rows."""
         return self._documents[self._owners[rows]]
 
-    def lower(self) -> NDArray[np.uint8]:
-        """The lower bytes of all rows, mapped for the moment."""
-        shape = (self.shape.rows, self._width)
-        return np.memmap(self._file, np.uint8, "r", offset=self._lower_at, shape=shape)
+    def mapped_exact(self) -> Halves:
+        """The vectors of all rows, mapped for the moment."""
+        return np.memmap(self._file, np.float16, "r", offset=self._exact_at, shape=(self.shape.rows, self._width))
 
     def blocks(self, rows: Rows, column: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """These rows of a column, some at a time."""
@@ -241,9 +243,8 @@ class Segment:
             yield column[rows[start : start + _MERGED_ROWS]]
 
     def stored(self, rows: Rows) -> StoredVectors:
-        """These rows as they came in, but for quantisation."""
-        vectors = self._numbers(rows) * self.scales[rows, None] + self.mean
-        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self.owners(rows).tolist()], vectors)
+        """These rows as they came in."""
+        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self.owners(rows).tolist()], self.mapped_exact()[rows])
 
 
 def _within(distances: NDArray[Any], candidates: int) -> Rows:

@@ -33,12 +33,12 @@ from qzbrain.storage.cooperation import offloader
 
 log = logs.get(__name__)
 
-SCHEMA = "v2"
+SCHEMA = "v3"
 CANDIDATES = 1000
-PER_HIT = 20
-"""Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; upper bytes order them."""
+PER_HIT = 10
+"""Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; 8-bit numbers order them."""
 REFINED = 3
-"""For each hit asked for so many are scored by both bytes."""
+"""For each hit asked for at most so many are scored by the vectors themselves."""
 COMPACT_ABOVE = 0.25
 COSINE_DIGITS = 6
 """The order of additions changes the last digits: beyond this many decimals equal vectors would not tie."""
@@ -253,15 +253,23 @@ def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: 
         among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
         rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total), distances_of)
         near.append((part, rows, part.estimates(vector, rows)))
-    estimates = np.concatenate([one for _, _, one in near]) if near else np.array([], np.float32)
-    wanted = REFINED * top_k
-    least = np.partition(estimates, len(estimates) - wanted)[len(estimates) - wanted] if len(estimates) > wanted else -np.inf
+    least = _least([estimated for _, _, estimated in near], top_k, 2 * max((part.doubt(rows) for part, rows, _ in near), default=0.0))
     found: list[tuple[float, int, Segment, int]] = []
     for part, rows, estimated in near:
         best = rows[estimated >= least]
         found += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), [part] * len(best), best.tolist(), strict=True)
     found.sort(key=lambda one: one[:2])
     return [DenseHit(chunk_id, part.document(row), -score) for score, chunk_id, part, row in found[:top_k]]
+
+
+def _least(estimates: Sequence[Floats], top_k: int, doubt: float) -> float:
+    """The estimate from which a row may be among the `top_k` best, of at most REFINED times as many."""
+    every = np.concatenate(estimates) if estimates else np.array([], np.float32)
+    if len(every) <= top_k:
+        return -np.inf
+    most = min(REFINED * top_k, len(every))
+    best = np.partition(every, len(every) - most)[len(every) - most :]
+    return max(float(best.min()), float(np.partition(best, most - top_k)[most - top_k]) - doubt)
 
 
 def _newer(rows: StoredVectors, upto: int) -> StoredVectors:

@@ -63,6 +63,26 @@ def test_the_best_ten_are_the_exact_ones(store: FlatVectors) -> None:
     assert found / right >= 0.99
 
 
+def test_what_is_said_of_a_passage_does_not_depend_on_how_passages_lie(store: FlatVectors, tmp_path: Path) -> None:
+    """So a knowledge base that was carried elsewhere, or rebuilt, answers to the last digit as it did."""
+    grown = FlatVectors(tmp_path / "grown")
+    grown.rebuild("space", WIDTH, [batch(1, 5)], upto=5)
+    for first in range(6, 1006, 50):
+        grown.append("space", batch(first, 50), upto=first + 49)
+    grown.forget("space", ["d3", "d77"])
+    rows = [n for n in range(1, 1006) if f"d{n // 7}" not in ("d3", "d77")]
+    vectors = np.concatenate([clustered(n, 1) for n in rows])
+    store.rebuild("space", WIDTH, [StoredVectors(rows, [f"d{n // 7}" for n in rows], vectors)], upto=1005)
+    for chunk in range(3, 1000, 83):
+        asked = clustered(chunk, 1)[0]
+        hits = grown.search("space", asked, top_k=20)
+        assert hits == store.search("space", asked, top_k=20)
+        for hit in hits:
+            assert hit.cosine == pytest.approx(min(1.0, float(vectors[rows.index(hit.chunk_id)].astype(np.float16).astype(np.float32) @ asked)), abs=2e-6)
+        some = [hit.chunk_id for hit in hits[::3]]
+        assert grown.cosines("space", asked, some) == store.cosines("space", asked, some)
+
+
 def test_appends_are_merged_and_stay_few(store: FlatVectors) -> None:
     store.rebuild("space", WIDTH, [], upto=0)
     for first in range(1, 1201, 10):
