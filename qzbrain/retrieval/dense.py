@@ -1,7 +1,7 @@
 """The semantic side of a search: which knowledge bases can be searched by meaning now, the question's vector, the nearest passages.
 
 Everything here may be missing, away or unfit; then a search goes by words, and says so where somebody should know. The question is
-embedded once for all knowledge bases, and only when one of them has vectors.
+embedded once for all knowledge bases, and only when one of them has vectors; meanwhile words are looked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from qzbrain.errors import EngineUnavailable, IndexUnavailable
 from qzbrain.models.base import Embedder
 from qzbrain.retrieval.spaces import Space, Spaces
 from qzbrain.retrieval.vectors import DenseHit, Vector, VectorIndex
+from qzbrain.storage.cooperation import beside
 
 log = logs.get(__name__)
 
@@ -31,9 +32,12 @@ _UNFIT = (
 
 @dataclass(slots=True)
 class Meaning:
-    """A question as the semantic side sees it. `spaces`: by knowledge base, those that can be searched; `degraded`: why others cannot."""
+    """A question as the semantic side sees it. `spaces`: by knowledge base, those that can be searched; `degraded`: why others cannot.
 
-    vector: Vector | None = None
+    `coming`: waits for the question's vector, which is being made while words are looked for; raises EngineUnavailable.
+    """
+
+    coming: Callable[[], Vector] | None = None
     spaces: dict[str, Space] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
 
@@ -74,25 +78,30 @@ class Dense:
             else:
                 found.spaces[kb_id] = space
         if found.spaces:
-            self._embed(text, found)
+            found.coming = beside(lambda: self._embedder.embed_query(text, timeout_s=QUESTION_S))
         return found
 
-    def _embed(self, question: str, found: Meaning) -> None:
+    def _vector(self, meaning: Meaning) -> Vector | None:
+        """The question's vector; None, with the reason told once, when there is none to be had."""
+        if meaning.coming is None:
+            return None
         try:
-            found.vector = self._embedder.embed_query(question, timeout_s=QUESTION_S)
+            return meaning.coming()
         except EngineUnavailable as exc:
             log.warning("question_not_embedded", code=exc.code, reason=exc.en)
-            found.degraded.append(Degraded(SEMANTIC_PART, exc.en))
-            found.spaces.clear()
+            meaning.degraded.append(Degraded(SEMANTIC_PART, exc.en))
+            meaning.spaces.clear()
+            meaning.coming = None
+            return None
 
     def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
         """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
-        space = meaning.spaces.get(kb_id)
-        if space is None or meaning.vector is None:
+        space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
+        if space is None or vector is None:
             return []
         try:
             store = self._vectors()
-            found = store.search(space.id, meaning.vector, top_k=top_k, document_ids=document_ids)
+            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids)
             if found or store.upto(space.id) >= 0:
                 return found
             reason = _LOST.format(kb_id)
@@ -106,11 +115,11 @@ class Dense:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
         """
-        space = meaning.spaces.get(kb_id)
-        if space is None or meaning.vector is None:
+        space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
+        if space is None or vector is None:
             return {}
         try:
-            return self._vectors().cosines(space.id, meaning.vector, sorted(chunk_ids))
+            return self._vectors().cosines(space.id, vector, sorted(chunk_ids))
         except IndexUnavailable as exc:
             self._give_up(meaning, kb_id, exc.en)
             return {}
