@@ -106,7 +106,7 @@ def measure(brain: Brain, data: Path, embedder: Instant, kb_id: str) -> dict[str
     def search(mode: str) -> Callable[[str], Any]:
         return lambda text: brain.retriever.search(SearchQuery(text, top_k=10, mode=mode), scope)  # type: ignore[arg-type]
 
-    first = search("hybrid")(questions[0])
+    first = brain.retriever.search(SearchQuery(questions[0], top_k=100, mode="hybrid"), scope)
     assert not first.degraded and any("semantic" in hit.sources for hit in first.hits), first
     space = brain.spaces.active(kb_id)
     assert space is not None
