@@ -45,13 +45,13 @@ def refused(read: Read, data: bytes, name: str, limits: ParseLimits | None = Non
     (zipped(("word/document.xml", b"<w:document")), "half.docx", "broken"),
     (zipped(("a.txt", b"x")), "named.docx", "broken"),
     (random.Random(3).randbytes(50_000), "noise.md", "garbled"),
-    (zipped(("xl/workbook.xml", b"<x/>")), "a.xlsx", "unsupported"),
-    (zipped(("ppt/presentation.xml", b"<x/>")), "a.pptx", "unsupported"),
+    (zipped(("xl/workbook.xml", b"<x/>")), "a.xlsx", "broken"),
+    (zipped(("ppt/presentation.xml", b"<x/>")), "a.pptx", "broken"),
     (zipped(("a.txt", b"x")), "a.zip", "unsupported"),
     (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "scan.txt", "unsupported"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "WordDocument".encode("utf-16-le"), "old.doc", "unsupported"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "Workbook".encode("utf-16-le"), "old.xls", "broken"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "Unknown".encode("utf-16-le"), "old.msg", "unsupported"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "EncryptedPackage".encode("utf-16-le"), "locked.docx", "encrypted"),
-    (b"{\\rtf1 hello}", "a.txt", "unsupported"),
     (b"\x7fELF" + b"\0" * 100, "a.out", "unsupported"),
 ])
 def test_codes(read: Read, data: bytes, name: str, code: str) -> None:
