@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qzbrain.text.normalize import searchable
+from qzbrain.text.records import records
 from qzbrain.text.sentences import sentences
 from qzbrain.text.tokenize import index_tokens, query_terms
 
@@ -111,7 +112,19 @@ def _candidates(sources: Sequence[Source], terms: Sequence[str]) -> list[_Candid
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Sentences; one that is far too long (a text without stops) is cut at clauses."""
+    """Sentences, and short records whole: what a value means stands in its row. One that is far too long (a text without stops) is cut at clauses."""
+    whole = [(start, end) for start, end in records(text) if end - start <= LONGEST_SENTENCE]
+    spans: list[tuple[int, int]] = []
+    position = 0
+    for start, end in [*whole, (len(text), len(text))]:
+        spans += ((position + first, position + last) for first, last in _sentences(text[position:start]))
+        if end > start:
+            spans.append((start, end))
+        position = end
+    return spans
+
+
+def _sentences(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     for start, end in sentences(text):
         while end - start > LONGEST_SENTENCE:

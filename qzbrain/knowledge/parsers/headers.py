@@ -104,7 +104,7 @@ def _goes_on(upper: Row, lower: Row) -> bool:
     if len(new) < 2 or not all(_labelish(_text(below[i])) for i in new):
         return False
     grouped = {i for i in columns if above[i] is not None and ((i > 0 and above[i - 1] is above[i]) or (i + 1 < len(above) and above[i + 1] is above[i]))}
-    if grouped and all(i in grouped for i in new):
+    if any(i in grouped for i in new) and (0 not in new or all(i in grouped for i in new)):
         return not any(below[i] is not None and i + 1 < len(below) and below[i] is below[i + 1] and above[i] is above[i + 1] for i in new) or len(grouped) > 2
     unnamed = [i for i in new if not _text(above[i])]
     starts = bool(unnamed) and not _text(below[0]) and bool(_text(above[0]))
@@ -149,12 +149,15 @@ def _stands_out(labels: Sequence[str], top: Row, body: Sequence[Row], *, trusted
         return True
     filled = [label for label in labels if label]
     words = sum(_WORD.fullmatch(label) is not None for label in filled) / len(filled)
+    if trusted or words >= 0.75 or all(_PERIOD.fullmatch(label) for label in labels[1:]):
+        return True
+    valued = sum(_valued(labels[column], [_text(row[column]) for row in body if column < len(row)]) for column in range(1, len(labels)))
     first = [_text(row[0]) for row in body if row and _text(row[0])]
-    if not trusted and words < 0.75 and first and sum(_WORD.fullmatch(text) is not None for text in first) >= 0.5 * len(first):
-        return False
-    valued = any(
-        labels[column] and not is_number(labels[column]) and sum(is_number(text) for text in texts) > 0.5 * len(texts)
-        for column in range(1, len(labels))
-        if (texts := [_text(row[column]) for row in body if column < len(row) and _text(row[column])])
-    )
-    return trusted or valued or words >= 0.75 or len(filled) > 2
+    a_form = first and sum(_WORD.fullmatch(text) is not None for text in first) >= 0.5 * len(first)
+    return valued >= 0.5 * (len(filled) - 1) or (not a_form and (valued > 0 or len(filled) > 2))
+
+
+def _valued(label: str, texts: Sequence[str]) -> bool:
+    """Whether numbers stand under a label that is none."""
+    held = [text for text in texts if text]
+    return bool(label) and not is_number(label) and sum(map(is_number, held)) > 0.5 * len(held)

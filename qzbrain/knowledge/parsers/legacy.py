@@ -5,13 +5,17 @@ Old Office files are one container with named streams: the names tell them apart
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _STREAMS = (("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"), ("EncryptedPackage", "encrypted"))
 _FAMILIES = {"doc": ("doc", "dot", "wps", "wpt"), "xls": ("xls", "xlt", "et", "ett"), "ppt": ("ppt", "pps", "pot", "dps", "dpt")}
 _SHEET_XML = re.compile(rb"<(?:ss:)?Workbook\b[^>]*urn:schemas-microsoft-com:office:spreadsheet|<\?mso-application\s+progid=.Excel\.Sheet")
+_OPENDOCUMENT = re.compile(rb"\s*application/vnd\.oasis\.opendocument\.([a-z]+)")
 _WORD_XML = re.compile(rb"<w:wordDocument\b|<\?mso-application\s+progid=.Word\.Document")
 
 
@@ -42,12 +46,22 @@ def legacy(data: bytes) -> Legacy | None:
         return _KINDS["rtf"]
     if data.startswith(OLE):
         return _KINDS.get(ole_kind(data, ""))
-    if data.startswith(b"PK") and b"application/vnd.oasis.opendocument." in data[:200]:
-        return _KINDS.get("odt" if b"opendocument.text" in data[:200] else "odp" if b"opendocument.presentation" in data[:200] else "")
+    if data.startswith(b"PK"):
+        return _KINDS.get({"text": "odt", "presentation": "odp"}.get(opendocument(data), ""))
     head = data[:2000]
     if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
         return _KINDS["sheet-xml"] if _SHEET_XML.search(head) else _KINDS["word-xml"] if _WORD_XML.search(head) else None
     return None
+
+
+def opendocument(data: bytes) -> str:
+    """text, spreadsheet, presentation … of a zip that says so; '' for any other zip."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open("mimetype") as stream:
+            match = _OPENDOCUMENT.match(stream.read(100))
+    except (zipfile.BadZipFile, zlib.error, KeyError, NotImplementedError, ValueError, RuntimeError, OSError, EOFError):
+        return ""
+    return match[1].decode() if match else ""
 
 
 def ole_kind(data: bytes, extension: str) -> str:

@@ -64,6 +64,8 @@ def clock_shown(moment: time) -> str:
 
 def number_shown(raw: str, kind: str = "") -> str:
     """Digits without exponent, without `.0`, to the fifteen places that a spreadsheet keeps."""
+    if not kind and raw.isdecimal() and raw[0] != "0":
+        return raw
     try:
         number = Decimal(raw)
     except InvalidOperation:

@@ -12,7 +12,7 @@ from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.archive import check_archive
 from qzbrain.knowledge.parsers.base import ParseLimits, Source
-from qzbrain.knowledge.parsers.legacy import OLE, legacy, ole_kind
+from qzbrain.knowledge.parsers.legacy import OLE, legacy, ole_kind, opendocument
 from qzbrain.knowledge.parsers.sheet import table_shape
 
 Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy"]
@@ -79,7 +79,7 @@ def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | No
     for main, folder, kind in _PACKAGES:
         if main in names or ("[Content_Types].xml" in names and any(name.startswith(folder) for name in names)):
             return kind
-    if b"application/vnd.oasis.opendocument.spreadsheet" in data[:200]:
+    if opendocument(data) == "spreadsheet":
         return "workbook"
     if legacy(data):
         return "legacy"

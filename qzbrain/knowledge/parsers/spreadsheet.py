@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import IO, Any
 
 from qzbrain.knowledge.parsers import refusals
@@ -89,7 +90,7 @@ class Spreadsheet:
         kind = cell.get("t", "n")
         if kind == "inlineStr":
             return _text(cell)
-        raw = next((x.text or "" for x in cell if local(x) == "v"), "")
+        raw = next((x.text or "" for x in cell if x.tag.endswith("}v")), "")
         if not raw or kind == "e":
             return ""
         if kind == "s":
@@ -117,6 +118,7 @@ class Spreadsheet:
         return tuple(found)
 
 
+@lru_cache(maxsize=1024)
 def column_number(letters: str) -> int:
     """`A` is 0, `AA` 26."""
     number = 0

@@ -6,6 +6,7 @@ A short table is kept as it stands, its header on top, for it stays whole in a c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -15,6 +16,8 @@ from qzbrain.knowledge.parsers.base import TextBuilder
 from qzbrain.knowledge.parsers.headers import Cell, Header, Row, header_of
 
 LONGEST_TITLE = 60
+_EMPTY_LINES = re.compile(r"\n\s*\n")
+"""A record holds none: they part it from the next."""
 HEAD_ROWS = 60
 """Rows looked at to tell a header."""
 WHOLE_CHARS = 200
@@ -104,7 +107,8 @@ def _record(header: Header, row: Row) -> str:
     pairs = [(labels[index] if index < len(labels) else "", cell.text) for index, cell in cells]
     if len(pairs) > 1 and all(label in (value, f"{value}/{value}") for label, value in pairs):
         return ""
-    return qa.record(header.qa, pairs) if header.qa else "\n".join(labelled(label, value) for label, value in pairs)
+    text = qa.record(header.qa, pairs) if header.qa else "\n".join(labelled(label, value) for label, value in pairs)
+    return _EMPTY_LINES.sub("\n", text) if "\n" in text else text
 
 
 def labelled(label: str, value: str) -> str:
