@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _PARAGRAPH = re.compile(r"\S(?:[^\n]|\n(?!\s*\n))*")
 _LABELLED = re.compile(r"[^\s：:。！？][^：:\n。！？]{0,39}(?:：|: )\S")
-_QUESTION = re.compile(r"问：[^\n]*\n(?:(?!问：)[^\n]*\n){0,20}?答：")
+_QUESTION = re.compile(r"问：[^\n]*\n(?:(?!问：)[^\n]+\n){0,20}?答：")
 
 
 def records(text: str) -> Iterator[tuple[int, int]]:

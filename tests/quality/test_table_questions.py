@@ -1,4 +1,4 @@
-"""Questions about cells of tables find the right row, whatever format the table came in, and the answer shows the cell."""
+"""Questions about cells of tables find the right row, whatever format the table came in, and the answer shows its row and no other."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_the_right_row_is_the_first_hit(tables: Brain) -> None:
     assert len(wrong) <= 3, wrong
 
 
-def test_the_extractive_answer_shows_the_cell(tables: Brain) -> None:
+def test_the_extractive_answer_is_the_row(tables: Brain) -> None:
     wrong = []
     for question, _, cell in QUESTIONS:
         passages = [Passage(hit, hit.start, hit.end, hit.text, hit.confidence, article=False) for hit in hits(tables, question)[:5]]
         shown = [passages[x.passage].text[x.start : x.end] for x in extracts(question, passages)]
-        if not any(cell in text for text in shown):
+        if [cell in text for text in shown] != [True]:
             wrong.append((question, shown))
     assert len(wrong) <= 3, wrong
