@@ -51,25 +51,26 @@ def filled(sheet: Sheet) -> Iterator[tuple[int, dict[int, Cell]]]:
     for merge in sheet.merges:
         if (merge.bottom - merge.top + 1) * (merge.right - merge.left + 1) <= _LARGEST_MERGE:
             starting[merge.top].append(merge)
-    reaching: list[tuple[Merge, Cell]] = []
+    reaching: dict[int, tuple[Merge, Cell]] = {}  # by left column: of merges over each other, which no program writes, the last
     for number, texts in _with_bare_rows(sheet.rows, reaching):
         cells = {column: Cell(text) for column, text in texts}
-        reaching[:] = [one for one in reaching if one[0].bottom >= number]
-        for merge, cell in reaching:
+        for left in [left for left, (merge, _) in reaching.items() if merge.bottom < number]:
+            del reaching[left]
+        for merge, cell in reaching.values():
             cells.update(dict.fromkeys(range(merge.left, merge.right + 1), cell))
         for merge in starting.pop(number, ()):
             if merge.left in cells:
                 cells.update(dict.fromkeys(range(merge.left, merge.right + 1), cells[merge.left]))
-                reaching.append((merge, cells[merge.left]))
+                reaching[merge.left] = merge, cells[merge.left]
         if cells:
             yield number, cells
 
 
-def _with_bare_rows(rows: Iterable[SparseRow], reaching: list[tuple[Merge, Cell]]) -> Iterator[SparseRow]:
+def _with_bare_rows(rows: Iterable[SparseRow], reaching: dict[int, tuple[Merge, Cell]]) -> Iterator[SparseRow]:
     """The rows; also those that the file leaves out and a merged cell covers."""
     last = -1
     for number, texts in rows:
-        while last + 1 < number and any(merge.bottom > last for merge, _ in reaching):
+        while last + 1 < number and any(merge.bottom > last for merge, _ in reaching.values()):
             last += 1
             yield last, []
         if number > last:

@@ -154,7 +154,15 @@ def _stands_out(labels: Sequence[str], top: Row, body: Sequence[Row], *, trusted
     valued = sum(_valued(labels[column], [_text(row[column]) for row in body if column < len(row)]) for column in range(1, len(labels)))
     first = [_text(row[0]) for row in body if row and _text(row[0])]
     a_form = first and sum(_WORD.fullmatch(text) is not None for text in first) >= 0.5 * len(first)
-    return valued >= 0.5 * (len(filled) - 1) or (not a_form and (valued > 0 or len(filled) > 2))
+    if valued >= 0.5 * (len(filled) - 1):
+        return True
+    return not a_form and (valued > 0 or (len(filled) > 2 and (words >= 0.3 or _shorter(filled, body))))
+
+
+def _shorter(labels: Sequence[str], body: Sequence[Row]) -> bool:
+    """Whether the labels are shorter than what stands under them: in lists laid out in columns they are not."""
+    texts = [cell.text for row in body for cell in _distinct(row)]
+    return len("".join(labels)) / len(labels) < 0.7 * len("".join(texts)) / max(len(texts), 1)
 
 
 def _valued(label: str, texts: Sequence[str]) -> bool:

@@ -229,3 +229,14 @@ def test_progress_is_told_in_rows(tmp_path: Any) -> None:
     assert [one[0] for one in told] == [1000, 2000]
     assert {one[2] for one in told} == {"rows"}
 
+
+
+def test_an_old_workbook_that_asks_for_all_memory_harms_nobody(read: Read) -> None:
+    """A cell whose place says column 65535: the library would allocate the whole area and end its process."""
+    data = old_workbook()
+    number = data.index(b"\x7e\x02\x0a\x00")
+    far = data[: number + 4] + b"\xff\xff\xff\xff" + data[number + 8 :]
+    for damaged in (far, data[: len(data) // 2]):
+        with pytest.raises(ParseFailed) as caught:
+            read(damaged, "a.xls")
+        assert caught.value.code in ("broken", "unsupported")
