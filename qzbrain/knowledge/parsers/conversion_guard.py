@@ -38,7 +38,8 @@ _SAFE_PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 def main() -> int:
     """0 with the result on standard output, 1 without."""
     soffice, extension, wanted, seconds, size = sys.argv[1:6]
-    _own_limits()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    _own_limits(float(seconds))
     data = _exactly(int(size))
     if data is None:
         return 1
@@ -55,9 +56,10 @@ def main() -> int:
     return 0
 
 
-def _own_limits() -> None:
+def _own_limits(seconds: float) -> None:
     """Those of the process that reads documents are not for us: it may write nothing."""
-    for limit, value in ((resource.RLIMIT_FSIZE, _LARGEST_RESULT), (resource.RLIMIT_AS, _ADDRESS_SPACE)):
+    bounds = ((resource.RLIMIT_FSIZE, _LARGEST_RESULT), (resource.RLIMIT_AS, _ADDRESS_SPACE), (resource.RLIMIT_CPU, 2 * int(seconds) + 10))
+    for limit, value in bounds:
         hard = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 

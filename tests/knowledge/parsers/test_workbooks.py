@@ -179,6 +179,11 @@ def test_what_only_calls_itself_xls(read: Read, data: bytes, text: str) -> None:
     assert text in read(data, "导出.csv" if b"," in data else "导出.xls").text
 
 
+def test_the_name_does_not_matter(read: Read, make_docx: Callable[..., bytes]) -> None:
+    assert rows(read(filled(["名称", "数量"], ["纸", 1]), "报告.doc")) == ["名称：纸\n数量：1"]
+    assert read(make_docx(lambda document: document.add_paragraph("正文。")), "旧.doc").text == "正文。"
+
+
 def test_a_sheet_without_places_of_cells(read: Read) -> None:
     """Some programs leave the references out; cells then follow each other."""
     data = filled(["名称", "数量"], ["纸", 1])
