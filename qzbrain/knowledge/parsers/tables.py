@@ -65,13 +65,6 @@ def covered(rows: Iterable[list[Cell]]) -> Iterator[Row]:
         yield row
 
 
-def filled_rows(rows: Iterable[list[Cell]]) -> Iterator[list[str]]:
-    """Texts of each row from left to right, with cells that reach in from rows above at their columns; empty rows are left out."""
-    for row in covered(rows):
-        if texts := _texts(row):
-            yield texts
-
-
 def add_table(builder: TextBuilder, rows: Iterable[Row], style: Style = Style()) -> Header | None:
     """Append a table, a block a row; gives the header that was found. Rows of any number are read as they come, the first HEAD_ROWS at once."""
     waiting = iter(rows)
