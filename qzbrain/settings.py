@@ -202,7 +202,9 @@ class Settings(BaseSettings):
     qizhibrain_index: str = Field(
         "qizhi_brain_es_retriever", pattern=_INDEX_NAME, description="What the names of the search server's indexes begin with; one for each knowledge base."
     )
-    kginsert_index: str = Field("qizhi_brain_kg_insert", description="Recognised, not used: inserted knowledge is in the index of its knowledge base (docs/entries.md).")
+    kginsert_index: str = Field(
+        "qizhi_brain_kg_insert", description="Recognised, not used: inserted knowledge is in the index of its knowledge base (docs/entries.md)."
+    )
     qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", pattern=_INDEX_NAME, description="As QIZHIBRAIN_INDEX, under QZBRAIN_ENV=test.")
     kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="As KGINSERT_INDEX, under QZBRAIN_ENV=test.")
     qizhibrain_es_score: float = Field(

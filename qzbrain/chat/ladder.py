@@ -1,4 +1,6 @@
-"""The rungs of an answer: a curated entry that is just what was asked → language model → extractive → passages, or an honest refusal. Yields events; fills the draft.
+"""The rungs of an answer: a curated entry that is just what was asked → language model → extractive → passages, or an honest refusal.
+
+Yields events; fills the draft.
 
 A rung that fails before it said anything gives way to the next one without a trace in the text; one that breaks off leaves what it
 said, followed by a visible note and the next rung's answer.

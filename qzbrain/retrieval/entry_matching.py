@@ -18,7 +18,10 @@ from qzbrain.text.tokenize import query_terms
 OTHER = 0.5
 """Most that is believed of two questions that differ in a number, a negation or what they ask for."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)*|[a-z]+[-/]?\d[a-z\d./-]*")
-_NOT = re.compile(r"不(?!同|仅|但|论|管|久|过|断|少|错|动产)|没有?|无(?!锡|线|人机|论|形|机)|非(?!洲|常|法)|未(?!来|成年)|禁止|别(?!人|名|的)|拒绝|除外|\bnot\b|n't\b|\bwithout\b|\bnever\b")
+_NOT = re.compile(
+    r"不(?!同|仅|但|论|管|久|过|断|少|错|动产)|没有?|无(?!锡|线|人机|论|形|机)|非(?!洲|常|法)|未(?!来|成年)|禁止|别(?!人|名|的)|拒绝|除外"
+    r"|\bnot\b|n't\b|\bwithout\b|\bnever\b"
+)
 _ASKED = (
     ("who", re.compile(r"谁|哪位|何人|什么人|哪个(?:人|部门|单位|机关|机构)|\bwho(?:m|se)?\b")),
     ("when", re.compile(r"何时|什么时候|哪(?:一)?[年天日月]|几[月号点]|时间|日期|\bwhen\b")),

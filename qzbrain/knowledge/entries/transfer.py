@@ -97,7 +97,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _write_csv(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """With a byte order mark, which Excel needs. A cell that a spreadsheet would take for a formula begins with an apostrophe, as one writes it there by hand."""
+    """With a byte order mark, which Excel needs. A cell that a spreadsheet would take for a formula begins with an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
