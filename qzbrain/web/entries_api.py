@@ -37,6 +37,7 @@ _FILE = {
     }
 }
 _LOOKED_AT = 3
+_PIECE = 1 << 16
 
 
 def routes(brain: Brain) -> APIBlueprint:
@@ -199,12 +200,14 @@ def _one_file(brain: Brain) -> tuple[str, bytes]:
         raise UnsupportedMedia(zh="请用 multipart/form-data 上传文件（字段 file）。", en="Send the file as multipart/form-data (field file).")
     longest = brain.settings.max_upload_mb << 20
     for name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
-        data = stream.read(longest + 1)
+        data = bytearray()
+        while len(data) <= longest and (piece := stream.read(_PIECE)):  # a stream of the wire gives what has come
+            data += piece
         if len(data) > longest:
             raise PayloadTooLarge(
                 zh=f"文件超过 {brain.settings.max_upload_mb} MB 的上限。", en=f"The file is over {brain.settings.max_upload_mb} MB.", param="file"
             )
-        return name, data
+        return name, bytes(data)
     raise InvalidRequest("no_file", zh="没有收到文件。请把文件放在字段 file 中。", en="No file came. Put the file into the field file.", param="file")
 
 

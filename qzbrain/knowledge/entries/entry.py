@@ -127,7 +127,9 @@ def moment(value: str | None, *, param: str, end: bool = False) -> str | None:
     given = (value or "").strip()
     if not given:
         return None
-    text = re.sub(r"[年月/.](?=\d)", "-", given).replace("日", " ").strip()
+    text = given
+    if re.match(r"\d{4}[年/.]", text):
+        text = re.sub(r"[年月/.](?=\d)", "-", text, count=2).replace("日", " ").strip()
     text = re.sub(r"^(\d{4})-(\d{1,2})-(\d{1,2})", lambda m: f"{m[1]}-{int(m[2]):02}-{int(m[3]):02}", text)
     try:
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text):

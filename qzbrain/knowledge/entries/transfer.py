@@ -143,7 +143,8 @@ def _lines(text: str) -> Iterator[Row | BadRow]:
         if not isinstance(value, dict):
             yield BadRow(number, "不是 JSON 对象", "not a JSON object")
             continue
-        yield Row(number, {field: given for key, given in value.items() if (field := _FIELD.get(str(key).strip().lower())) and given is not None})
+        fields = _fields([str(key) for key in value])
+        yield _listed(Row(number, {field: given for field, given in zip(fields, value.values(), strict=True) if field and given is not None}))
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -189,7 +190,10 @@ def _cell(value: Any) -> str:
 
 
 def _fields(record: Sequence[str]) -> list[str]:
-    return [_FIELD.get(cell.strip().lower(), "") for cell in record]
+    """The field of each column, '' for others. `q` and `a` are columns only together."""
+    names = [cell.strip().lower() for cell in record]
+    both = {"q", "a"} <= set(names)
+    return [_FIELD.get(name, "") if both or name not in ("q", "a") else "" for name in names]
 
 
 def _table(rows: Iterable[tuple[int, list[str]]]) -> Iterator[Row | BadRow]:
@@ -231,5 +235,8 @@ def _goes_on(held: Row, values: Mapping[str, str]) -> bool:
 
 
 def _listed(row: Row) -> Row:
-    values = {field: [one for one in _LISTED.split(value) if one] if field in ("variants", "negatives") else value for field, value in row.values.items()}
+    values = {
+        field: [one for one in _LISTED.split(value) if one] if field in ("variants", "negatives") and isinstance(value, str) else value
+        for field, value in row.values.items()
+    }
     return Row(row.number, values)
