@@ -20,8 +20,14 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from qzbrain.chat.service import ChatService
     from qzbrain.knowledge.embedding import Embedding
+    from qzbrain.knowledge.entries.importing import EntryFiles
+    from qzbrain.knowledge.entries.regressions import Regressions
+    from qzbrain.knowledge.entries.service import Entries
+    from qzbrain.knowledge.entries.shadow import Shadows
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
@@ -150,6 +156,39 @@ class Brain:
         from qzbrain.knowledge.service import KnowledgeService
 
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def shadows(self) -> Shadows:
+        """What searches find of curated entries."""
+        from qzbrain.knowledge.entries.shadow import Shadows
+
+        return Shadows(self.jobs, self.embed_later)
+
+    def embed_later(self, connection: Connection, kb_id: str) -> None:
+        """What follows new chunks of a knowledge base, in the transaction that brings them: they get their vectors, where there is an embedder."""
+        if self.embedding is not None:
+            self.embedding.submit(connection, kb_id)
+
+    @cached_property
+    def entries(self) -> Entries:
+        """Curated entries."""
+        from qzbrain.knowledge.entries.service import Entries
+
+        return Entries(self.db, self.access, self.shadows, self.settings)
+
+    @cached_property
+    def entry_files(self) -> EntryFiles:
+        """Curated entries from and into files."""
+        from qzbrain.knowledge.entries.importing import EntryFiles
+
+        return EntryFiles(self.db, self.entries, self.shadows)
+
+    @cached_property
+    def regressions(self) -> Regressions:
+        """Questions that corrections must go on answering."""
+        from qzbrain.knowledge.entries.regressions import Regressions
+
+        return Regressions(self.db, self.access, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

@@ -240,6 +240,7 @@ class Hit:
     score: float
     confidence: float
     sources: dict[str, SourceScore] = field(default_factory=dict)
+    kind: str = "file"
 
 
 LEXICAL_PART = "lexical"

@@ -157,6 +157,13 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering
+    entries_need_approval: bool = Field(
+        True, description="A curated entry, and each change of one, is in force only when somebody has approved it; false: at once."
+    )
+    entry_direct_confidence: float = Field(
+        0.85, ge=0.5, le=1.0,
+        description="From here a curated entry answers directly: how surely the question asked is the entry's, 0..1; 1 for the same words (docs/entries.md).",
+    )
     answer_threshold: float = Field(
         0.35,
         ge=0,
@@ -195,9 +202,11 @@ class Settings(BaseSettings):
     qizhibrain_index: str = Field(
         "qizhi_brain_es_retriever", pattern=_INDEX_NAME, description="What the names of the search server's indexes begin with; one for each knowledge base."
     )
-    kginsert_index: str = Field("qizhi_brain_kg_insert", description="Name of the index of inserted knowledge; reserved for a later version.")
+    kginsert_index: str = Field(
+        "qizhi_brain_kg_insert", description="Recognised, not used: inserted knowledge is in the index of its knowledge base (docs/entries.md)."
+    )
     qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", pattern=_INDEX_NAME, description="As QIZHIBRAIN_INDEX, under QZBRAIN_ENV=test.")
-    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="As KGINSERT_INDEX, under QZBRAIN_ENV=test; reserved.")
+    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="As KGINSERT_INDEX, under QZBRAIN_ENV=test.")
     qizhibrain_es_score: float = Field(
         1.0,
         ge=0,

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from qzbrain import logs
 from qzbrain.brain import Brain, build
@@ -30,6 +30,7 @@ from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
+from qzbrain.knowledge.entries import validity
 from qzbrain.knowledge.ingest import Ingest
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
@@ -62,7 +63,8 @@ class Workplace:
         _use_one_heap()
         self._brain = brain
         self._reader = Reader(brain.settings)
-        pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, self._embed_later)
+        self._entries_swept = -validity.EVERY_S
+        pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, brain.embed_later)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
@@ -91,16 +93,26 @@ class Workplace:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
+        self._sweep_entries()
         if idle is not None:
             idle(since_s)
+
+    def _sweep_entries(self) -> None:
+        """By their dates entries come into force and go out of it."""
+        if time.monotonic() - self._entries_swept < validity.EVERY_S:
+            return
+        self._entries_swept = time.monotonic()
+        try:
+            changed = validity.sweep(self._brain.db, self._brain.shadows)
+        except BrainError as exc:
+            log.warning("entries_not_swept", code=exc.code)
+        else:
+            if changed:
+                log.info("entries_swept", changed=changed)
 
     def close(self) -> None:
         """End the reading child."""
         self._reader.close()
-
-    def _embed_later(self, connection: Connection, kb_id: str) -> None:
-        if self._brain.embedding is not None:
-            self._brain.embedding.submit(connection, kb_id)
 
     def _embed_missing(self) -> None:
         if self._brain.embedding is not None:

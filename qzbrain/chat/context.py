@@ -58,6 +58,15 @@ def passages(db: Database, hits: Sequence[Hit], *, limit_chars: int, most: int) 
     return _within(db, found, limit_chars, most)
 
 
+def whole_answer(db: Database, hit: Hit, answer: str) -> Passage:
+    """The answer of the curated entry that `hit` belongs to: the end of its text. Where that has changed meanwhile, the hit alone."""
+    rows = db.rows(select(document_texts.c.text).where(document_texts.c.document_id == hit.document_id))
+    text = rows[0].text if rows else ""
+    if not text.endswith(answer):
+        return Passage(hit, hit.start, hit.end, hit.text, 1.0, article=False)
+    return Passage(hit, len(text) - len(answer), len(text), answer, 1.0, article=False)
+
+
 def to_citations(found: Sequence[Passage]) -> tuple[Citation, ...]:
     """The passages as sources, numbered from 1; none is cited yet."""
     return tuple(_citation(number, passage) for number, passage in enumerate(found, 1))

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, sele
 
 from qzbrain.auth.access import Access
 from qzbrain.chat.plan import checked_model
+from qzbrain.chat.query import Earlier, full_question
 from qzbrain.chat.store import answer_of, new_conversation_row
 from qzbrain.domain import Answer, Caller, Conversation, Page, StoredMessage
 from qzbrain.errors import InvalidRequest, NotFound
@@ -102,6 +103,19 @@ class Conversations:
         if not rows:
             raise _unknown("message_not_found", zh="没有这条消息，或它已被删除。", en="There is no such message, or it was deleted.")
         return _message(rows[0])
+
+    def question_of(self, caller: Caller, conversation_id: str, message_id: str) -> tuple[str, StoredMessage]:
+        """The full question (a follow-up with the subject that it lacks) that an answer replied to, and the answer. Raises NotFound."""
+        answer = self.message(caller, message_id)
+        if answer.role != "assistant" or answer.conversation_id != conversation_id:
+            raise _unknown("message_not_found", zh="这个会话里没有这条回答。", en="This conversation has no such answer.")
+        rows = self._db.rows(
+            select(messages.c.id, messages.c.role, messages.c.content).where(messages.c.conversation_id == conversation_id).order_by(messages.c.position)
+        )
+        before = [row for row in rows[: next(n for n, row in enumerate(rows) if row.id == message_id)] if row.role == "user"]
+        if not before:
+            raise _unknown("message_not_found", zh="找不到这条回答所对应的问题。", en="The question that this answer replied to is not there.")
+        return full_question(before[-1].content, [Earlier(row.content) for row in before[:-1]]), answer
 
     def feedback(self, caller: Caller, message_id: str, rating: Literal["up", "down"], comment: str = "", *, conversation_id: str | None = None) -> None:
         """Say whether an answer was good; saying it again replaces it. Raises NotFound, InvalidRequest."""

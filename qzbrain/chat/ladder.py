@@ -1,4 +1,6 @@
-"""The rungs of an answer: language model → extractive → passages, or an honest refusal. Yields events; fills the draft.
+"""The rungs of an answer: a curated entry that is just what was asked → language model → extractive → passages, or an honest refusal.
+
+Yields events; fills the draft.
 
 A rung that fails before it said anything gives way to the next one without a trace in the text; one that breaks off leaves what it
 said, followed by a visible note and the next rung's answer.
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 from qzbrain.auth.access import Access
 from qzbrain.chat import prompts, wording
 from qzbrain.chat.citations import MarkFilter, check
-from qzbrain.chat.context import Passage, passages, to_citations
+from qzbrain.chat.context import Passage, passages, to_citations, whole_answer
 from qzbrain.chat.draft import Draft
 from qzbrain.chat.extracts import extracts, readable
 from qzbrain.chat.query import full_question
@@ -29,6 +31,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.shared import SharedState
 
 if TYPE_CHECKING:
+    from qzbrain.retrieval.entry_hits import EntryInForce
     from qzbrain.retrieval.hybrid import Retriever
 
 HITS = 10
@@ -96,6 +99,9 @@ class Ladder:
         result = self._search(turn, draft, question)
         if turn.cancellation.cancelled:
             raise Cancelled
+        if (entry := self._entry(result)) is not None:
+            yield from self._by_entry(draft, result, entry)
+            return
         if not result.answerable:
             yield from self._without_evidence(turn, draft, model, result)
             return
@@ -121,6 +127,25 @@ class Ladder:
         draft.confidence = result.confidence
         draft.degraded = result.degraded
         return result
+
+    def _entry(self, result: SearchResult) -> EntryInForce | None:
+        """The curated entry that answers by itself, if there is one: that which matches best, where two match alike the one found first."""
+        sure = [hit for hit in result.hits if "entry" in hit.sources and hit.sources["entry"].score >= self._settings.entry_direct_confidence]
+        if not sure:
+            return None
+        best = max(sure, key=lambda hit: hit.sources["entry"].score).document_id
+        return self._retriever.entries.in_force([best]).get(best)
+
+    def _by_entry(self, draft: Draft, result: SearchResult, entry: EntryInForce) -> Iterator[StreamEvent]:
+        """The entry's answer as it stands, cited; what else was found stands below as sources."""
+        hit = next(one for one in result.hits if one.document_id == entry.document_id)
+        others = [one for one in result.hits if one.document_id != entry.document_id]
+        found = [whole_answer(self._db, hit, entry.answer), *passages(self._db, others, limit_chars=self._settings.context_chars, most=EXTRACTIVE_PASSAGES)]
+        draft.citations = tuple(replace(x, cited=x.index == 1, supported=True if x.index == 1 else None) for x in to_citations(found))
+        draft.confidence = max(draft.confidence or 0.0, hit.sources["entry"].score)
+        draft.stands_on("entry", wording.BY_ENTRY, sure=hit.sources["entry"].score)
+        yield SourcesFound(draft.citations)
+        yield draft.delta(f"{entry.answer}[1]")
 
     def _by_model(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Generator[StreamEvent, None, str | None]:
         """Its return value says why the model did not answer, None when it did."""

@@ -13,10 +13,10 @@ from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, 
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
-from qzbrain.knowledge.removal import remove_documents, submit_purge
+from qzbrain.knowledge.removal import forget_entries, remove_documents, submit_purge
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import documents, jobs, knowledge_bases, outbox
+from qzbrain.storage.tables import documents, entries, jobs, knowledge_bases, outbox
 
 CHUNK_CHARS = 250
 OVERLAP_CHARS = 50
@@ -24,6 +24,7 @@ WithoutEvidence = Literal["refuse", "model"]
 _LONGEST_TITLE, _LONGEST_DESCRIPTION = 255, 10_000
 _counted = (
     select(documents.c.kb_id, documents.c.status, func.count().label("documents"), func.sum(documents.c.chunks).label("chunks"))
+    .where(documents.c.kind == "file")
     .group_by(documents.c.kb_id, documents.c.status)
 )
 
@@ -111,6 +112,7 @@ class KnowledgeBases:
         with self._db.write(durable=True) as connection:
             remove_documents(connection, ref.id, connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id)).scalars().all())
             connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id))
+            forget_entries(connection, connection.execute(select(entries.c.id).where(entries.c.kb_id == ref.id)).scalars().all())
             connection.execute(delete(outbox).where(outbox.c.kb_id == ref.id))
             connection.execute(insert(outbox).values(kb_id=ref.id, op="drop", document_id=""))
             connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == ref.id))

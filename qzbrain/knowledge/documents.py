@@ -31,7 +31,7 @@ from qzbrain.storage.tables import chunks, document_texts, documents, jobs, know
 
 _HEAD_BYTES = 1 << 16
 _SHOWN = tuple(name for name in Document.__dataclass_fields__ if name != "knowledge_base")
-_listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, knowledge_bases.c.name.label("knowledge_base")).join(
+_listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, documents.c.kind, knowledge_bases.c.name.label("knowledge_base")).join(
     knowledge_bases, documents.c.kb_id == knowledge_bases.c.id
 )
 _same = select(documents.c.id, documents.c.status, documents.c.sha256)
@@ -116,7 +116,7 @@ class Documents:
     def documents(self, caller: Caller, kb: str, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[Document]:
         """A knowledge base's documents, in the order of their making; `after` is the last id of the page before. Raises NotFound, InvalidRequest."""
         ref = self._access.resolve(caller, [kb])[0]
-        query = _listed.where(documents.c.kb_id == ref.id).order_by(documents.c.id).limit(page_size(limit) + 1)
+        query = _listed.where(documents.c.kb_id == ref.id, documents.c.kind == "file").order_by(documents.c.id).limit(page_size(limit) + 1)
         if status is not None:
             if status not in get_args(DocumentStatus):
                 allowed = ", ".join(get_args(DocumentStatus))
@@ -169,6 +169,12 @@ class Documents:
         """Remove a document; searches no longer find it when this returns, its traces on the disk follow as a job. Raises NotFound."""
         row = self._row(caller, document_id)
         self._access.require(caller, "write", row.kb_id)
+        if row.kind == "entry":
+            raise Conflict(
+                "document_is_entry",
+                zh="这是知识条目的内容，不能作为文档删除。请在知识条目中删除该条目。",
+                en="This is what a curated entry says; it cannot be deleted as a document. Delete the entry instead.",
+            )
         with self._db.write(durable=True) as connection:
             remove_documents(connection, row.kb_id, [row.id])
             submit_purge(connection, self._jobs, row.kb_id)

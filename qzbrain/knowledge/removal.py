@@ -10,7 +10,17 @@ from sqlalchemy import Connection, delete, insert, select
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox, vectors
+from qzbrain.storage.tables import (
+    chunks,
+    document_texts,
+    documents,
+    entries,
+    entry_versions,
+    jobs,
+    outbox,
+    regression_questions,
+    vectors,
+)
 
 
 def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
@@ -29,6 +39,12 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+
+
+def forget_entries(connection: Connection, entry_ids: Sequence[str]) -> None:
+    """Delete entries with their versions and regression questions; their documents are the caller's to remove."""
+    for table, column in ((regression_questions, "entry_id"), (entry_versions, "entry_id"), (entries, "id")):
+        connection.execute(delete(table).where(table.c[column].in_(entry_ids)))
 
 
 def used_files(database: Database) -> set[str]:

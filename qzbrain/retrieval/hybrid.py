@@ -22,6 +22,7 @@ from qzbrain.errors import EngineUnavailable, IndexUnavailable
 from qzbrain.models.base import Reranker
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
+from qzbrain.retrieval.entry_hits import EntryHits
 from qzbrain.retrieval.fusion import DEPTH, Certainty, FusedHit, fused
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
@@ -45,7 +46,7 @@ _IDS = [f"id{n}" for n in range(BLOCK)]
 _ROWS = (
     select(
         chunks.c.id, chunks.c.document_id, chunks.c.kb_id, chunks.c.ordinal, chunks.c.text, chunks.c.start, chunks.c.end, chunks.c.page,
-        chunks.c.heading_path, documents.c.external_id, documents.c.name, documents.c.title, knowledge_bases.c.name.label("knowledge_base"),
+        chunks.c.heading_path, documents.c.external_id, documents.c.name, documents.c.title, knowledge_bases.c.name.label("knowledge_base"), documents.c.kind,
     )
     .join(documents, documents.c.id == chunks.c.document_id)
     .join(knowledge_bases, knowledge_bases.c.id == chunks.c.kb_id)
@@ -108,6 +109,7 @@ class Retriever:
         self._dense, self._reranker = dense, reranker
         self._rerank_timeout_s = settings.rerank_timeout_s
         self._references = References(database, index)
+        self.entries = EntryHits(database)
         self._threshold = settings.answer_threshold
 
     def search(self, query: SearchQuery, scope: ReadScope) -> SearchResult:
@@ -122,7 +124,7 @@ class Retriever:
         away: dict[str, IndexUnavailable] = {}
         while True:
             candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
-            hits = self._filled(candidates, scope, query, shown)
+            hits = self._with_entries(query.text, self._filled(candidates, scope, query, shown))
             if len(hits) >= shown or exhausted or wanted > 8 * shown:
                 break
             wanted *= 3
@@ -228,6 +230,23 @@ class Retriever:
                 break
         return hits[:most]
 
+    def _with_entries(self, question: str, hits: list[Hit]) -> list[Hit]:
+        """Curated entries with how surely they answer; without those that are not in force, and behind all else one that says it does not answer this."""
+        found = self.entries.in_force([hit.document_id for hit in hits if hit.kind == "entry"]) if any(hit.kind == "entry" for hit in hits) else {}
+        kept: list[Hit] = []
+        denied: list[Hit] = []
+        rank = 0
+        for hit in hits:
+            entry = found.get(hit.document_id)
+            if hit.kind != "entry":
+                kept.append(hit)
+            elif entry is not None:
+                rank += 1
+                score = entry.match(question)
+                told = replace(hit, sources={**hit.sources, "entry": SourceScore(rank, score)})
+                (denied if entry.denies(question) else kept).append(told)
+        return kept + denied
+
     def _unusable(self, kb_ids: Sequence[str], away: dict[str, IndexUnavailable]) -> list[Degraded]:
         """What of these knowledge bases could not be searched: their server is away, or they have chunks and no index."""
         missing: list[str] = []
@@ -261,7 +280,7 @@ def _referenced(rank: int, hit: ReferenceHit, found: _Candidate | None, above: f
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
     """`row` has the columns of _ROWS."""
-    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base = row
+    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base, kind = row
     return Hit(
         chunk_id=chunk_id,
         document_id=document_id,
@@ -279,4 +298,5 @@ def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
         score=candidate.score,
         confidence=candidate.confidence,
         sources=candidate.sources(),
+        kind=kind,
     )

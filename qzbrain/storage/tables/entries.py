@@ -22,6 +22,7 @@ entries = Table(
     Column("valid_until", Time),
     Column("level", String(16), nullable=False, default="internal"),  # public | internal | confidential | secret | top_secret
     Column("version", Integer, nullable=False, default=1),
+    Column("approved_version", Integer, nullable=False, default=0),  # the one in force, 0 for none; a newer one may wait for approval
     Column("document_id", Id, nullable=False, default=""),  # what a search finds of it: a document of the kind `entry`
     Column("origin", JSON, nullable=False),  # where it came from: an import's file and row, or the message that it corrects
     Column("created_at", Time, nullable=False),

@@ -46,7 +46,7 @@ documents = Table(
     Column("ready_at", Time),
     Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry: what a curated entry looks like to a search
     UniqueConstraint("kb_id", "identity"),
-    Index("ix_documents_kb_id_status_chunks", "kb_id", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
+    Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
 )
 

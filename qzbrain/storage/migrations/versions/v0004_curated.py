@@ -17,6 +17,8 @@ BYTES = sa.BigInteger()
 def upgrade() -> None:
     """Add the columns, make the tables."""
     op.add_column("documents", sa.Column("kind", sa.String(length=16), nullable=False, server_default="file"))
+    op.create_index("ix_documents_kb_id_kind_status_chunks", "documents", ["kb_id", "kind", "status", "chunks"], unique=False)
+    op.drop_index("ix_documents_kb_id_status_chunks", table_name="documents")
     op.add_column("chunks", sa.Column("disabled", sa.Integer(), nullable=False, server_default="0"))
     _edits()
     _folders()
@@ -92,6 +94,7 @@ def _entries() -> None:
         sa.Column("valid_until", TIME, nullable=True),
         sa.Column("level", sa.String(length=16), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("approved_version", sa.Integer(), nullable=False),
         sa.Column("document_id", ID, nullable=False),
         sa.Column("origin", JSON, nullable=False),
         sa.Column("created_at", TIME, nullable=False),
@@ -135,4 +138,6 @@ def downgrade() -> None:
     for table in ("regression_questions", "entry_versions", "entries", "watched_files", "watched_folders", "document_edits"):
         op.drop_table(table)
     op.drop_column("chunks", "disabled")
+    op.create_index("ix_documents_kb_id_status_chunks", "documents", ["kb_id", "status", "chunks"], unique=False)
+    op.drop_index("ix_documents_kb_id_kind_status_chunks", table_name="documents")
     op.drop_column("documents", "kind")
