@@ -66,7 +66,9 @@ def desk(brain: Brain, client: FlaskClient) -> Iterator[Desk]:
     made.place.close()
 
 
-LEAVE = {"question": "年假可以休几天？", "answer": "工作满一年不满十年的，年假 **5 天**。\n\n- 满十年：10 天", "variants": ["年休假有多少天"], "source": "人事处"}
+LEAVE: dict[str, Any] = {
+    "question": "年假可以休几天？", "answer": "工作满一年不满十年的，年假 **5 天**。\n\n- 满十年：10 天", "variants": ["年休假有多少天"], "source": "人事处",
+}  # fmt: skip
 
 
 def test_an_entry_answers_once_it_is_approved(desk: Desk) -> None:
@@ -195,7 +197,8 @@ def test_a_wrong_answer_becomes_an_entry_in_force_and_a_regression_question(desk
 
 
 TABLE = (
-    "问题,相似问,答案,来源,失效,备注\n年假几天？,年休假多少天|年假有多长,5 天,人事处,2099-12-31,x\n,,没有问题的一段文字,,,\n空答案？,,,,,\n日期错？,,答,,明天,\n年假几天？,,重复,,,\n"
+    "问题,相似问,答案,来源,失效,备注\n年假几天？,年休假多少天|年假有多长,5 天,人事处,2099-12-31,x\n,,没有问题的一段文字,,,\n"
+    "空答案？,,,,,\n日期错？,,答,,明天,\n年假几天？,,重复,,,\n"
 )
 
 
@@ -226,7 +229,10 @@ def test_files_come_in_with_their_bad_rows_told(desk: Desk, form: str) -> None:
 
 
 HARD = [
-    {"question": "=1+1 是公式吗？", "answer": "=SUM(A1)\n\n| a | b |\n|---|---|\n| 1 | \"x\" |", "variants": ["-开头", "@提到"], "negatives": ["'引号"], "source": "+来源"},
+    {
+        "question": "=1+1 是公式吗？", "answer": "=SUM(A1)\n\n| a | b |\n|---|---|\n| 1 | \"x\" |", "variants": ["-开头", "@提到"], "negatives": ["'引号"],
+        "source": "+来源",
+    },
     {"question": "长吗？", "answer": "长" * 40_000, "level": "机密", "valid_from": "2026-01-01T08:00:00+08:00", "valid_until": "2099-01-01"},
     {"question": "", "answer": "只有文字\t和制表符", "source": "  "},
 ]  # fmt: skip
@@ -275,7 +281,10 @@ def test_what_cannot_be_is_refused(desk: Desk, method: str, path: str, body: Any
     assert given.status_code == status and given.get_json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("data", "name"), [(b"", "a.csv"), (b"a,b\n1,2\n", "a.csv"), (b"PK\x03\x04broken", "a.xlsx"), (b"\xd0\xcf\x11\xe0" * 9, "a.xls"), (b"\x00\x01" * 900, "a.csv")])
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [(b"", "a.csv"), (b"a,b\n1,2\n", "a.csv"), (b"PK\x03\x04broken", "a.xlsx"), (b"\xd0\xcf\x11\xe0" * 9, "a.xls"), (b"\x00\x01" * 900, "a.csv")],
+)
 def test_a_file_that_is_none_is_refused(desk: Desk, data: bytes, name: str) -> None:
     told = desk.load(data, name)
     assert told.status_code == 400 and told.get_json()["error"]["code"] in ("no_answer_column", "unreadable_file")

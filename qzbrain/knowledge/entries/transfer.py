@@ -10,13 +10,13 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any, Literal
 
 import orjson
 
 from qzbrain.errors import InvalidRequest, ParseFailed
 from qzbrain.knowledge.entries.entry import Entry
+from qzbrain.knowledge.entries.sheet_rows import sheets
 from qzbrain.text.decode import decode
 
 Format = Literal["xlsx", "csv", "jsonl"]
@@ -164,29 +164,9 @@ def _csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 def _sheet_rows(data: bytes) -> Iterator[tuple[int, list[str]]]:
     """Of the first sheet that names a column for answers."""
-    from python_calamine import CalamineError, CalamineWorkbook
-
-    try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(data))
-        sheets = [[[_cell(value) for value in row] for row in book.get_sheet_by_name(name).to_python(skip_empty_area=False)] for name in book.sheet_names]
-    except (CalamineError, ValueError, OSError, KeyError, IndexError, OverflowError) as exc:
-        raise InvalidRequest(
-            "unreadable_file",
-            zh="无法读取该表格文件，可能已损坏或有密码。请另存为 xlsx 或 CSV 后重试。",
-            en="The spreadsheet cannot be read; it may be damaged or protected. Save it as xlsx or CSV and try again.",
-            param="file",
-        ) from exc
-    chosen = next((rows for rows in sheets if any("answer" in _fields(row) for row in rows[:20])), sheets[0] if sheets else [])
-    yield from enumerate(chosen, 1)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime | date):
-        text = value.isoformat()
-        return text.removesuffix("T00:00:00")
-    return "" if value is None else str(value)
+    found = sheets(data)
+    chosen = next((rows for rows in found if any("answer" in _fields(row) for _, row in rows[:20])), found[0] if found else [])
+    yield from chosen
 
 
 def _fields(record: Sequence[str]) -> list[str]:
