@@ -12,9 +12,10 @@ from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.archive import check_archive
 from qzbrain.knowledge.parsers.base import ParseLimits, Source
+from qzbrain.knowledge.parsers.objects import looks_like_objects
 from qzbrain.knowledge.parsers.sheet import table_shape
 
-Format = Literal["text", "markdown", "html", "csv", "pdf", "docx"]
+Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "epub", "mail", "objects"]
 
 _SAVE_AS_ZH, _SAVE_AS_EN = "请另存为 docx、PDF、Markdown 或纯文本后上传。", "Save it as docx, PDF, Markdown or plain text and upload that."
 _SHEET_ZH, _SHEET_EN = "请另存为 CSV 后上传。", "Save it as CSV and upload that."
@@ -34,7 +35,7 @@ _REFUSED = {
     "xlsx": ("Excel 表格（.xlsx）", "Excel (.xlsx)", _SHEET_ZH, _SHEET_EN),
     "pptx": ("PowerPoint 演示文稿（.pptx）", "PowerPoint (.pptx)", _SAVE_AS_ZH, _SAVE_AS_EN),
     "opendocument": ("OpenDocument 文件", "OpenDocument", _SAVE_AS_ZH, _SAVE_AS_EN),
-    "epub": ("EPUB 电子书", "EPUB", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "msg": ("Outlook 邮件（.msg）", "An Outlook message (.msg)", "请另存为 eml 后上传。", "Save it as eml and upload that."),
 }
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff", "image"), (b"GIF87a", "image"), (b"GIF89a", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
@@ -42,8 +43,16 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "archive"), (b"OggS\0", "media"), (b"fLaC\0", "media"), (b"\x1aE\xdf\xa3", "media"), (b"\xff\xfb", "media"),
     (b"\x7fELF", "program"), (b"SQLite format 3\0", "program"), (b"\xca\xfe\xba\xbe", "program"), (b"{\\rtf", "rtf"),
 )
+_LETTER_HEAD = re.compile(rb"(?:(?:\xef\xbb\xbf)?[\x21-\x39\x3b-\x7e]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){1,400}")
+_LETTER_SURE = re.compile(rb"^(?:Received|Return-Path|MIME-Version|Message-ID|DKIM-Signature|X-Mailer|Content-Type):", re.IGNORECASE | re.MULTILINE)
+_LETTER_USUAL = re.compile(rb"^(?:From|To|Subject|Date|Cc|Sender|Reply-To):", re.IGNORECASE | re.MULTILINE)
+_LETTER_HEAD_BYTES = 1 << 16
+_LONGEST_CHAR = 4
+"""Bytes of a character, in any encoding."""
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_STREAMS = (("EncryptedPackage", ""), ("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"))
+_OLE_STREAMS = (
+    ("EncryptedPackage", ""), ("__properties_version1.0", "msg"), ("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"),
+)
 _HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _HTML_TAGS = re.compile(r"</(?:p|div|td|h[1-6]|li|span|body)>", re.IGNORECASE)
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t\u3000]+\S", re.MULTILINE)
@@ -62,6 +71,10 @@ def detect(source: Source, limits: ParseLimits) -> Format:
         if found:
             return found
     _refuse_binary(data)
+    if _is_letter(data, trusted=_extension(source) in ("eml", "mht", "mhtml")):
+        return "mail"
+    if len(data) > _LONGEST_CHAR * limits.max_text_chars:  # said before so much is decoded
+        raise refusals.too_large(limits.max_text_chars)
     return _text_format(source)
 
 
@@ -79,13 +92,15 @@ def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | No
     names = check_archive(data, _extension(source) or "zip", limits)
     if "word/document.xml" in names:
         return "docx"
-    for prefix, kind in (("xl/", "xlsx"), ("ppt/", "pptx"), ("META-INF/container.xml", "epub")):
+    if "META-INF/container.xml" in names:
+        return "epub"
+    for prefix, kind in (("xl/", "xlsx"), ("ppt/", "pptx")):
         if any(name.startswith(prefix) for name in names):
             raise _refuse(kind)
     if "mimetype" in names and "content.xml" in names:
         raise _refuse("opendocument")
-    if _extension(source) == "docx":
-        raise refusals.broken("docx")
+    if _extension(source) in ("docx", "epub"):
+        raise refusals.broken(_extension(source))
     raise _refuse("archive")
 
 
@@ -115,11 +130,22 @@ def _ole(data: bytes) -> ParseFailed:
     return _refuse("ole")
 
 
+def _is_letter(data: bytes, *, trusted: bool) -> bool:
+    """Whether the bytes begin with the head of a letter. `trusted`: the name says so, so fewer of its usual lines will do."""
+    head = _LETTER_HEAD.match(data[:_LETTER_HEAD_BYTES].replace(b"\r\n", b"\n"))
+    if head is None:
+        return False
+    sure, usual = len(_LETTER_SURE.findall(head[0])), len(_LETTER_USUAL.findall(head[0]))
+    return sure + usual >= 2 if trusted else sure >= 2 and usual >= 2
+
+
 def _text_format(source: Source) -> Format:
     sample = source.text[:200_000]
     extension = _extension(source)
     if _HTML_START.match(sample) or (extension in ("html", "htm", "xhtml") and len(_HTML_TAGS.findall(sample)) > 0):
         return "html"
+    if looks_like_objects(sample, extension):
+        return "objects"
     if extension in ("md", "markdown", "mdx"):
         return "markdown"
     if table_shape(sample, trusted=extension in ("csv", "tsv")):
