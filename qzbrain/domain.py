@@ -124,7 +124,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class AddedDocument:
-    """What an upload gives back once it is durable. `id` is None for a corpus, which is no document: follow `job_id`.
+    """What an upload gives back once it is durable. `id` is None for a corpus or an archive, which is no document: follow `job_id`.
 
     `duplicate`: the same bytes were there already, and `id` is the first one's. `job_id` is None when nothing is left to do.
     """

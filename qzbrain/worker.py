@@ -29,6 +29,7 @@ from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
+from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
 from qzbrain.knowledge.ingest import Ingest
@@ -68,6 +69,7 @@ class Workplace:
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
+            "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
             "purge": purge.kind,

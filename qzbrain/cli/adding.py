@@ -75,7 +75,9 @@ def add(brain: Brain, caller: Caller, kb: str, files: Sequence[File], *, create:
             bar.update(len(added) + len(report.failed), len(files))
     if wait:
         jobs = _follow(brain, caller, [x.job_id for x in added if x.job_id])
-        _count(brain, caller, added, jobs, report)
+        if any(job.kind == "archive" for job in jobs.values()):
+            _follow_all(brain, caller, kb)
+        _count(brain, caller, kb, added, jobs, report)
     else:
         report.documents = len([x for x in added if x.id]) + len(report.failed)
         report.ready = sum(x.status == "ready" for x in added)
@@ -132,6 +134,18 @@ def _follow(brain: Brain, caller: Caller, job_ids: Sequence[str]) -> dict[str, J
     return ended
 
 
+def _follow_all(brain: Brain, caller: Caller, kb: str) -> None:
+    """Wait until nothing of a knowledge base is left to be read: what came out of an archive is read by jobs of its own."""
+    with progress(t("处理", "reading")) as bar:
+
+        def look() -> bool:
+            counts = brain.knowledge.knowledge_base(caller, kb).documents
+            bar.update(counts.total - counts.pending, counts.total)
+            return counts.pending == 0
+
+        work_until(brain, _at_most_every(0.1, look))
+
+
 def _say_what_for(brain: Brain, caller: Caller, job_id: str, said: set[str]) -> None:
     """Why a job waits, when it is not only its turn; each reason once."""
     with suppress(NotFound):
@@ -155,11 +169,11 @@ def _at_most_every(seconds: float, look: Callable[[], bool]) -> Callable[[], boo
     return ask
 
 
-def _count(brain: Brain, caller: Caller, added: Sequence[AddedDocument], jobs: dict[str, JobRecord], report: Report) -> None:
+def _count(brain: Brain, caller: Caller, kb: str, added: Sequence[AddedDocument], jobs: dict[str, JobRecord], report: Report) -> None:
     for one in added:
         job = jobs.get(one.job_id or "")
         if one.id is None:
-            _count_corpus(one, job, report)
+            _count_inside(brain, caller, kb, one, job, report)
             continue
         try:
             document = brain.knowledge.document(caller, one.id)
@@ -173,13 +187,28 @@ def _count(brain: Brain, caller: Caller, added: Sequence[AddedDocument], jobs: d
     report.documents = report.ready + len(report.failed)
 
 
-def _count_corpus(one: AddedDocument, job: JobRecord | None, report: Report) -> None:
-    """A corpus counts by its lines: `result` is `{"documents", "errors": [{"row", "message"}]}`."""
+def _count_inside(brain: Brain, caller: Caller, kb: str, one: AddedDocument, job: JobRecord | None, report: Report) -> None:
+    """A corpus counts by its lines, an archive by its files: `result` is `{"documents", "errors": [{"row", "message"}]}`."""
     outcome = (job.result if job else None) or {}
-    report.ready += int(outcome.get("documents", 0))
-    report.failed += [{"name": f"{one.name}:{x['row']}", "code": "bad_line", "message": str(x["message"])} for x in outcome.get("errors", ())]
+    failed = _failed_members(brain, caller, kb, one.name) if job is not None and job.kind == "archive" else []
+    code = "bad_member" if job is not None and job.kind == "archive" else "bad_line"
+    report.ready += int(outcome.get("documents", 0)) - len(failed)
+    report.failed += failed
+    report.failed += [{"name": f"{one.name}:{x['row']}", "code": code, "message": str(x["message"])} for x in outcome.get("errors", ())]
     if job is not None and job.status != "done":
         report.failed.append({"name": one.name, "code": job.reason_code or job.status, "message": t(job.reason_zh or "", job.reason_en or "")})
+
+
+def _failed_members(brain: Brain, caller: Caller, kb: str, archive: str) -> list[dict[str, str]]:
+    found, after = list[dict[str, str]](), None
+    while True:
+        page = brain.knowledge.documents(caller, kb, status="failed", limit=1000, after=after)
+        for one in page.data:
+            if one.name.startswith(f"{archive}/"):
+                found.append({"name": one.name, "code": one.reason_code or "failed", "message": t(one.reason_zh or "", one.reason_en or "")})
+        if not page.has_more:
+            return found
+        after = page.next
 
 
 def show(report: Report, *, waited: bool) -> None:

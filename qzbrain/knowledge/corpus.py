@@ -95,8 +95,8 @@ _FAULTS = {
 def _document(line: bytes) -> tuple[str, str, str] | str:
     """External id, title and text of a line, or the key of its fault."""
     try:
-        value: Any = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        value: Any = _loaded(line)
+    except ValueError:
         return "json"
     if not isinstance(value, dict):
         return "object"
@@ -109,3 +109,13 @@ def _document(line: bytes) -> tuple[str, str, str] | str:
     if not isinstance(text, str) or not text.strip():
         return "text"
     return external_id, title[:LONGEST_NAME] if isinstance(title, str) else "", text
+
+
+def _loaded(line: bytes) -> Any:
+    """What a line holds, in UTF-8 or GBK. Raises ValueError."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        if line.isascii():
+            raise
+        return orjson.loads(line.decode("gb18030"))

@@ -19,6 +19,7 @@ from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
 from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, Page
 from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, StorageBusy
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.archives import is_archive
 from qzbrain.knowledge.bases import lock_knowledge_base, page_size
 from qzbrain.knowledge.corpus import looks_like_corpus
 from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
@@ -26,7 +27,7 @@ from qzbrain.knowledge.records import STARTING_OVER, new_row
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
-from qzbrain.storage.files import FileStore
+from qzbrain.storage.files import ByteSource, FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
 
 _HEAD_BYTES = 1 << 16
@@ -38,8 +39,8 @@ _same = select(documents.c.id, documents.c.status, documents.c.sha256)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """One content that is on the disk, or whose text goes with its row."""
+class Kept:
+    """One content that is on the disk, or whose text goes with its row. `corpus`, `archive`: it is taken apart by a job of that kind."""
 
     name: str
     sha256: str
@@ -48,6 +49,7 @@ class _Kept:
     external_id: str = ""
     text: str | None = None
     corpus: bool = False
+    archive: bool = False
 
     @property
     def identity(self) -> str:
@@ -69,23 +71,23 @@ class Documents:
     def add_files(self, caller: Caller, kb: str, files: Iterable[tuple[str, BinaryIO]]) -> list[AddedDocument]:
         """Keep files and have them read, in their order; all rows are made in one transaction, or none is.
 
-        A corpus (see `corpus`) gives an `AddedDocument` without id. Raises NotFound, PayloadTooLarge, StorageFull.
+        A corpus or an archive (see `corpus`, `archives`) gives an `AddedDocument` without id. Raises NotFound, PayloadTooLarge, StorageFull.
         """
         ref = self._writable(caller, kb)
         given: list[tuple[str, BinaryIO]] = []
-        kept: list[_Kept] = []
+        kept: list[Kept] = []
         for name, stream in files:  # one after the other: an upload's next file is found only when this one has been read
-            kept.append(self._keep(name, stream))
+            kept.append(self.keep(name, stream))
             given.append((name, stream))
         while True:
             try:
-                return self._register(ref, kept, lang=caller.lang)
+                return self.register(ref.id, kept, lang=caller.lang, kb_name=ref.name)
             except _Vanished as gone:
                 name, stream = given[gone.position]
                 if not stream.seekable():
                     raise StorageBusy from gone
                 stream.seek(0)
-                kept[gone.position] = self._keep(name, stream)
+                kept[gone.position] = self.keep(name, stream)
 
     def add_text(self, caller: Caller, kb: str, name: str, text: str, *, title: str = "", external_id: str | None = None) -> AddedDocument:
         """Keep one text as it is given. The same `external_id` with another text replaces. Raises NotFound, InvalidRequest, PayloadTooLarge."""
@@ -101,7 +103,7 @@ class Documents:
         if external_id is not None and not 1 <= len(external_id) <= LONGEST_NAME:
             raise InvalidRequest(zh="external_id 须为 1 至 255 个字符。", en="external_id is 1 to 255 characters.", param="external_id")
         data = checked_text(text, param="text", longest=len(text)).encode()
-        one = _Kept(
+        one = Kept(
             name=display_name(name, default="untitled"),
             sha256=hashlib.sha256(data).hexdigest(),
             size_bytes=len(data),
@@ -109,7 +111,25 @@ class Documents:
             external_id=checked_text(external_id or "", param="external_id", longest=LONGEST_NAME),
             text=text,
         )
-        return self._register(ref, [one], lang=caller.lang)[0]
+        return self.register(ref.id, [one], lang=caller.lang, kb_name=ref.name)[0]
+
+    def keep(self, name: str, stream: ByteSource) -> Kept:
+        """Store a file's bytes, and see what it is. Raises PayloadTooLarge, StorageFull."""
+        noting = _Noting(stream)
+        stored = self._files.put(noting, limit_bytes=self._settings.max_upload_mb << 20)
+        corpus = looks_like_corpus(name, noting.head)
+        archive = not corpus and is_archive(self._files.path(stored.sha256), name, noting.head)
+        return Kept(display_name(name, default="unnamed"), stored.sha256, stored.size_bytes, corpus=corpus, archive=archive)
+
+    def register(self, kb_id: str, kept: Sequence[Kept], *, lang: str, kb_name: str = "") -> list[AddedDocument]:
+        """Rows and jobs for what is stored, in one transaction; who may do so was asked before. Raises NotFound when the knowledge base is gone."""
+        with self._db.write(durable=True) as connection:
+            if not lock_knowledge_base(connection, kb_id):
+                raise unknown_knowledge_base(kb_name or kb_id)
+            for position, one in enumerate(kept):
+                if one.text is None and not self._files.path(one.sha256).exists():
+                    raise _Vanished(position)
+            return [self._take_apart(connection, kb_id, x, lang) if x.corpus or x.archive else self._take(connection, kb_id, x) for x in kept]
 
     # -- showing
 
@@ -161,7 +181,7 @@ class Documents:
         row = self._row(caller, document_id)
         if not row.stored:
             return self.content(caller, document_id).encode(), row.name, "text/plain; charset=utf-8"
-        return self._files.path(row.sha256), row.name, row.mime_type
+        return self._files.path(row.sha256), row.name.rpartition("/")[2], row.mime_type  # of a member of an archive, without its folders
 
     # -- forgetting
 
@@ -192,22 +212,7 @@ class Documents:
             raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
         return rows[0]
 
-    def _keep(self, name: str, stream: BinaryIO) -> _Kept:
-        noting = _Noting(stream)
-        stored = self._files.put(noting, limit_bytes=self._settings.max_upload_mb << 20)
-        corpus = looks_like_corpus(name, noting.head)
-        return _Kept(display_name(name, default="unnamed"), stored.sha256, stored.size_bytes, corpus=corpus)
-
-    def _register(self, ref: KbRef, kept: Sequence[_Kept], *, lang: str) -> list[AddedDocument]:
-        with self._db.write(durable=True) as connection:
-            if not lock_knowledge_base(connection, ref.id):
-                raise unknown_knowledge_base(ref.name)
-            for position, one in enumerate(kept):
-                if one.text is None and not self._files.path(one.sha256).exists():
-                    raise _Vanished(position)
-            return [self._take_corpus(connection, ref.id, one, lang) if one.corpus else self._take(connection, ref.id, one) for one in kept]
-
-    def _take(self, connection: Connection, kb_id: str, one: _Kept) -> AddedDocument:
+    def _take(self, connection: Connection, kb_id: str, one: Kept) -> AddedDocument:
         there = connection.execute(_same.where(documents.c.kb_id == kb_id, documents.c.identity == one.identity)).first()
         if there is None:
             document_id = self._insert(connection, kb_id, one)
@@ -220,15 +225,17 @@ class Documents:
         duplicate = there is not None and there.sha256 == one.sha256
         return AddedDocument(document_id, one.name, "pending", one.sha256, one.size_bytes, duplicate, job_id)
 
-    def _take_corpus(self, connection: Connection, kb_id: str, one: _Kept, lang: str) -> AddedDocument:
-        """The same corpus again while it is being read is the same job; later it is read again, and what has not changed is skipped."""
+    def _take_apart(self, connection: Connection, kb_id: str, one: Kept, lang: str) -> AddedDocument:
+        """The same corpus or archive again while it is being read is the same job; later it is read again, and what has not changed is skipped."""
         job_id = open_job(connection, one.sha256, kb_id=kb_id)
         duplicate = job_id is not None
         if job_id is None:
-            job_id = self._jobs.submit(connection, "corpus", subject=one.sha256, kb_id=kb_id, payload={"name": one.name, "lang": lang})
+            job_id = self._jobs.submit(
+                connection, "archive" if one.archive else "corpus", subject=one.sha256, kb_id=kb_id, payload={"name": one.name, "lang": lang}
+            )
         return AddedDocument(None, one.name, "pending", one.sha256, one.size_bytes, duplicate, job_id)
 
-    def _insert(self, connection: Connection, kb_id: str, one: _Kept) -> str:
+    def _insert(self, connection: Connection, kb_id: str, one: Kept) -> str:
         row = new_row(kb_id, one.identity, one.name, one.sha256, one.size_bytes)
         row |= {"title": one.title, "external_id": one.external_id, "stored": int(one.text is None)}
         connection.execute(insert(documents).values(row))
@@ -236,7 +243,7 @@ class Documents:
             connection.execute(insert(document_texts).values(document_id=row["id"], text=one.text))
         return str(row["id"])
 
-    def _replace(self, connection: Connection, kb_id: str, document_id: str, one: _Kept) -> None:
+    def _replace(self, connection: Connection, kb_id: str, document_id: str, one: Kept) -> None:
         """Start over with other content (or the same, after a failure): what was found of it is found no more."""
         forget_content(connection, [document_id])
         connection.execute(insert(outbox).values(kb_id=kb_id, op="delete", document_id=document_id))
@@ -249,7 +256,7 @@ class Documents:
 class _Noting:
     """A stream that remembers how it began."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: ByteSource) -> None:
         self._stream = stream
         self.head = b""
 

@@ -14,14 +14,21 @@ _CLOSERS = "”’」』）】》〉〕］｝\"')\\]}"
 _BOUNDARY = re.compile(
     rf"[。！？｡]+[。！？｡!?…]*[{_CLOSERS}]*"
     rf"|[!?]+[{_CLOSERS}]*(?=[\s\u2e80-\U0003ffff]|\Z)"
-    rf"|\.[{_CLOSERS}]*(?=[\s\u2e80-\U0003ffff]|\Z)"
+    rf"|\.[{_CLOSERS}]*(?:\[\d{{1,3}}\])*(?=[\s\u2e80-\U0003ffff]|\Z)"
     r"|[ \t\u3000]*[\r\n\u2028\u2029\x0b\x0c]\s*"
 )
 _BEFORE_CAPITALS = frozenset({
     "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "e.g", "i.e", "eg", "ie", "cf", "no", "nos", "fig", "figs", "eq", "vol", "ed", "eds",
     "pp", "art", "sec", "ch", "dept", "est", "approx", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
+    "gen", "col", "lt", "maj", "capt", "cmdr", "adm", "sgt", "gov", "sen", "rep", "rev", "hon", "pres", "mt", "ft", "ave", "blvd",
 })
-_ABBREVIATIONS = _BEFORE_CAPITALS | {"etc", "a.m", "p.m", "u.s", "u.k", "u.n", "al", "inc", "ltd", "co", "corp", "ph.d"}
+_OPENERS = frozenset({
+    "a", "an", "the", "he", "she", "it", "they", "we", "i", "you", "this", "that", "these", "those", "there", "in", "on", "at", "as", "if", "when", "while",
+    "after", "before", "but", "and", "however", "although", "since", "his", "her", "its", "their", "our", "my", "for", "by", "with", "from", "some", "many",
+})
+"""Words that begin a sentence after an abbreviation such as U.S.; a name (U.S. Army) goes on."""
+_NEXT_WORD = re.compile(r"\s*([A-Za-z]+)")
+_ABBREVIATIONS = _BEFORE_CAPITALS | {"p", "etc", "a.m", "p.m", "u.s", "u.k", "u.n", "al", "inc", "ltd", "co", "corp", "ph.d"}
 _LAST_WORD = re.compile(r"[A-Za-z][A-Za-z.]*\Z")
 _NUMBER_ONLY = re.compile(r"[\s#>*\-(（]*(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})(?:\.\d{1,3})*\Z")
 
@@ -38,6 +45,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
         if first == ".":
             if not _period_ends(text, start, match.start(), end):
                 continue
+        elif first in "!?" and match[0][-1] in _CLOSERS and text[end : end + 2].strip()[:1].islower():
+            continue  # "Yes!" she cried.
         elif first.isspace() and _line_goes_on(text, match.start(), end, length):
             continue
         end = _give_back_opening_quote(text, start, end)
@@ -73,6 +82,11 @@ def _period_ends(text: str, start: int, dot: int, end: int) -> bool:
     last = word[0].lower()
     if len(last) == 1 and word[0].isupper():
         return not following.isupper()
+    if last == "no":
+        return not following.isdigit()
+    if "." in last and last in _ABBREVIATIONS - _BEFORE_CAPITALS and following.isupper():
+        opener = _NEXT_WORD.match(text, end, end + 24)
+        return opener is None or opener[1].lower() in _OPENERS
     known = _BEFORE_CAPITALS if following.isupper() else _ABBREVIATIONS
     return last not in known
 

@@ -2,7 +2,9 @@
 
 Mixed, because words alone miss what the dictionary lacks (names, new terms) and bigrams alone blur meaning. Words come from
 rjieba in search mode without its HMM, so the same text always gives the same terms. English is folded to ASCII and stemmed
-by tantivy's Snowball filter. A question is read more strictly than a text: its function and question words are cut out first,
+by tantivy's Snowball filter. A code is written in many ways (GB 50016—2014, CX 300B/2, 2023/5/1), so it gives a term for each
+of its parts, and terms that all its ways share: closed up, without marks, a date as 2023-05-01, a number with the Chinese
+character that it counts. A question is read more strictly than a text: its function and question words are cut out first,
 and no bigram reaches across the cut, so that 是什么模式 asks for 模式 alone.
 """
 
@@ -11,12 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from operator import add
 from pathlib import Path
 from typing import Any
 
 from qzbrain.text.normalize import searchable
 
-TOKENIZER_VERSION = "1"
+TOKENIZER_VERSION = "2"
 """Changes whenever the terms of any text would; an index built with another version is rebuilt."""
 
 LONGEST_TERM = 64
@@ -33,8 +36,20 @@ _HAN = r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00
 _HAN_RUN = re.compile(f"[{_HAN}]+")
 _WORD = re.compile(rf"[^\W_{_HAN}]+(?:[./:_+@&'-][^\W_{_HAN}]+)*[%‰+#]*")
 _PART = re.compile(r"[^\W\d_]+|\d+")
-_SPACED_CODE = re.compile(r"(?<![a-z/])([a-z]++(?:/[a-z]++)?) (\d++(?:[.-]\d++)*+)")
-_LETTERS = re.compile(r"[^\W\d_]+")
+_DASHES = "—–−‐‒―‑"
+_CODE_DASH = re.compile(rf"(?<=[0-9a-z{_HAN}]) ?[{_DASHES}]{{1,2}} ?(?=\d)|(?<=\d)[{_DASHES}](?=[a-z])")
+_NUMBER = re.compile(r"\d{1,16}+")
+_CODE_HEAD = re.compile(r"(?<![a-z0-9/.-])[a-z]{1,5}+(?:/[a-z]{1,3}+)?\Z")
+_CODE_NUMBER = re.compile(r"\d++[a-z]{0,3}+(?:[./:-][0-9a-z]{1,16}+){0,5}+(?![0-9a-z])")
+_CODE_SIGN = re.compile(r"[-/:]|\d[a-z]")
+_YEAR = re.compile(r"[-:](?:19|20)\d\d\Z")
+_MARKS = re.compile(r"[^a-z0-9]+")
+_DATE = re.compile(r"(\d{4})(?: ?年 ?(0?[1-9]|1[0-2]) ?月(?: ?([0-3]?\d) ?[日号])?|([-/.])(0?[1-9]|1[0-2])\4([0-3]?\d)(?![\d.-]))")
+_FILE_NUMBER = re.compile(r"\d{4}[〕\])】] ?第? ?(\d{1,5}) ?号")
+_MOBILE = re.compile(r"(1[3-9]\d)[ -](\d{4})[ -](\d{4})(?!\d)")
+_COUNTED = re.compile(rf"(?:\.\d{{1,8}}+)?+ ?([{_HAN}])")
+_NAMED = re.compile(rf"[{_HAN}](?=[ -]?\Z)")
+_NAMED_ENDING = re.compile(r"[a-z]{0,2}+(?![\d.])")
 
 
 @cache
@@ -88,8 +103,7 @@ def _han_terms(text: str) -> Iterator[str]:
             yield word
     for match in _HAN_RUN.finditer(text):
         run = match.group()
-        for i in range(len(run) - 1):
-            yield run[i : i + 2]
+        yield from map(add, run, run[1:])
 
 
 def _content_runs(text: str) -> Iterator[str]:
@@ -107,12 +121,15 @@ def _content_runs(text: str) -> Iterator[str]:
 
 
 def _latin_terms(text: str) -> Iterator[str]:
-    """Words stemmed; codes and numbers (gb/t, 10.5%, a-12) whole and in parts; a standard's number also joined to its letters."""
+    """Words stemmed; codes and numbers (gb/t, 10.5%, a-12) whole and in parts; and what the ways to write a code share."""
+    plain = text.isascii()
+    if not plain and any(dash in text for dash in _DASHES):
+        text = _CODE_DASH.sub("-", text)
     for match in _WORD.finditer(text):
         word = match.group()
         if len(word) > LONGEST_TERM:
             continue
-        if _LETTERS.fullmatch(word):
+        if word.isalpha():
             if word not in STOP_WORDS:
                 yield _stem(word)
             continue
@@ -120,6 +137,52 @@ def _latin_terms(text: str) -> Iterator[str]:
         parts = _PART.findall(word)
         if len(parts) > 1 or parts[0] != word:
             yield from (_stem(part) for part in parts if part not in STOP_WORDS)
-    for match in _SPACED_CODE.finditer(text):
-        if "/" in match.group(1) or "-" in match.group(2):
-            yield match.group(1) + match.group(2)
+            yield from _closed_up(word)
+    for match in _NUMBER.finditer(text):
+        yield from _joined(text, match.start(), match.end())
+        if not plain:
+            yield from _with_han(text, match.start(), match.end())
+
+
+def _closed_up(code: str) -> Iterator[str]:
+    """`cx-300b/2` -> `cx300b2`, `gb50016-2014` -> `gb50016` too, `v1.2.3` -> `1.2.3`; only of codes that hold letters and digits."""
+    closed = _MARKS.sub("", code)
+    if closed.isdecimal() or closed.isalpha() or not closed:
+        return
+    if closed != code:
+        yield closed
+        if (year := _YEAR.search(code)) and (stem := _MARKS.sub("", code[: year.start()])):
+            yield stem
+        if code[0] == "v" and code[1].isdecimal():
+            yield code[1:]
+
+
+def _joined(text: str, start: int, end: int) -> Iterator[str]:
+    """What blanks and marks part, of the number at `start`: gb 50016-2014, a date as 2023-05-01, a mobile number."""
+    before = text[start - 1 : start]
+    if before in (" ", "-") and "a" <= text[start - 2 : start - 1] <= "z":
+        head = _CODE_HEAD.search(text[max(start - 11, 0) : start - 1])
+        number = _CODE_NUMBER.match(text, start) if head else None
+        if head and number and head[0] not in STOP_WORDS and len(number[0]) < 48 and ("/" in head[0] or _CODE_SIGN.search(number[0])):
+            yield head[0] + number[0]
+            yield from _closed_up(head[0] + number[0])
+    if end - start == 4 and text[start : start + 2] in ("19", "20") and before not in ("-", ".") and (date := _DATE.match(text, start)):
+        year, month, day, _, other_month, other_day = date.groups()
+        yield f"{year}-{month or other_month:0>2}"
+        if day or other_day:
+            yield f"{year}-{month or other_month:0>2}-{day or other_day:0>2}"
+    elif end - start == 3 and (mobile := _MOBILE.match(text, start)):
+        yield "".join(mobile.groups())
+
+
+def _with_han(text: str, start: int, end: int) -> Iterator[str]:
+    """The number with the character that it counts (38集团军 -> 38集) or that names it (歼-20 -> 歼20); the number of an official letter."""
+    if end - start > 8:
+        return
+    before = text[max(start - 2, 0) : start]
+    if (not before or not (before[-1].isascii() and before[-1].isalnum())) and (counted := _COUNTED.match(text, end)):
+        yield text[start : end + len(counted[0])].replace(" ", "")
+    if (named := _NAMED.search(before)) and (ending := _NAMED_ENDING.match(text, end)):
+        yield named[0] + text[start : ending.end()]
+    if before[-1:] in ("〔", "[", "(", "【") and (letter := _FILE_NUMBER.match(text, start)):
+        yield f"{text[start:end]}〕{letter[1]}号"

@@ -63,7 +63,7 @@ class Progress(BaseModel):
 
 
 class AddedReply(BaseModel):
-    """A file or text that was taken in; `id` is null for a corpus, whose `job_id` tells the rest."""
+    """A file or text that was taken in; `id` is null for a corpus or an archive, whose `job_id` tells the rest."""
 
     id: str | None
     name: str

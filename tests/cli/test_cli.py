@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_a_corpus_counts_its_lines(run: Run, tmp_path: Path) -> None:
     assert {"mrr", "answer_in_shown_sentences", "p50_ms", "p95_ms"} <= set(figures)
     with open_brain() as (brain, caller):
         assert brain.chat.conversations.page(caller, include_api=True).data == ()  # an evaluation leaves no history
+
+
+def test_an_archive_counts_its_files(run: Run, tmp_path: Path) -> None:
+    packed = tmp_path / "资料.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in (("甲.txt", RULE), ("深/乙.txt", f"乙：{RULE}"), ("坏.pdf", "%PDF-1.7 no"), ("../逃.txt", "x")):
+            archive.writestr(name, text)
+    added = run("kb", "add", "rules", packed, "--create", "--json")
+    assert (added.code, added.json["ready"], added.json["documents"]) == (1, 2, 4)
+    assert [x["name"] for x in added.json["failed"]] == ["资料.zip/坏.pdf", "资料.zip:4"]
 
 
 def test_queued_documents_are_read_by_the_next_command_that_waits(run: Run, rules: Path) -> None:

@@ -53,6 +53,14 @@ def test_every_line_is_a_document_or_a_fault_with_its_number() -> None:
     assert found[-1].offset == len(data)
 
 
+def test_a_corpus_in_gbk_is_read() -> None:
+    data = b"".join(json.dumps(x, ensure_ascii=False).encode("gbk") + b"\n" for x in (_ONE, {"id": "b", "text": "乙须登记。"}))
+    assert looks_like_corpus("x.jsonl", data)
+    found = list(corpus_lines(io.BytesIO(data + b'{"id": "c", "text": "\xff\xff"}\n'), max_text_chars=100))
+    assert [x.text for x in found if isinstance(x, CorpusLine)] == ["甲须经批准。", "乙须登记。"]
+    assert isinstance(found[-1], BadLine)
+
+
 def test_a_line_over_the_limit_is_a_fault_and_the_next_one_is_read() -> None:
     for length in (101, 700_000):
         data = _jsonl({"id": "a", "text": "长" * length}, {"id": "b", "text": "短"})

@@ -25,6 +25,13 @@ def split(text: str) -> list[str]:
     ("Mr. Smith paid $3.50, e.g. in cash. He left.", ["Mr. Smith paid $3.50, e.g. in cash.", "He left."]),
     ("J. K. Rowling wrote it. Read it at www.example.com/a?b=1 today.", ["J. K. Rowling wrote it.", "Read it at www.example.com/a?b=1 today."]),
     ('She said "Go." "No," he said.', ['She said "Go."', '"No," he said.']),
+    ("See No. 5 and Fig. 3, p. 5. Then Gen. Lee came.", ["See No. 5 and Fig. 3, p. 5.", "Then Gen. Lee came."]),
+    ("He left the U.S. He likes it. The U.S. Army came at 5 p.m. The end.", [
+        "He left the U.S.", "He likes it.", "The U.S. Army came at 5 p.m.", "The end.",
+    ]),
+    ("She said no. Then, e.g. China agreed.", ["She said no.", "Then, e.g. China agreed."]),
+    ('"Yes!" she cried. “Go home.” They went.', ['"Yes!" she cried.', "“Go home.”", "They went."]),
+    ("It ended.[1][23] Another began. 见 GB/T 1234-2020. 下一句。", ["It ended.[1][23]", "Another began.", "见 GB/T 1234-2020.", "下一句。"]),
     ("标题\n正文。\n\n另一段", ["标题", "正文。", "另一段"]),
     ("a sentence that was\nwrapped here. Next.", ["a sentence that was\nwrapped here.", "Next."]),
     ("1. 项目一\n2. 项目二", ["1. 项目一", "2. 项目二"]),

@@ -1,5 +1,6 @@
 """Terms of texts and questions: what must meet, meets; what must not count, does not."""
 
+import re
 import subprocess
 import sys
 
@@ -77,3 +78,41 @@ def test_dictionary_is_loaded_on_first_use_only() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     preload()
     assert "rjieba" in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("执行GB/T 1234-2020。", ["GB/T 1234-2020", "GB/T1234—2020", "ＧＢ／Ｔ　１２３４－２０２０", "gbt1234-2020", "GB/T1234"]),
+        ("按GB 50016—2014设计", ["GB50016-2014", "GB50016", "GB 50016 – 2014", "gb 50016-2014"]),
+        ("ISO 9001:2015 certified", ["ISO9001", "ISO9001:2015", "ISO 9001：2015"]),
+        ("型号CX-300B/2的泵", ["CX300B/2", "CX 300B/2", "cx－300b/2"]),
+        ("第38集团军某旅", ["38集团军", "第 38 集团军", "第３８集团军"]),
+        ("91551部队", ["91551 部队"]),
+        ("歼-20列装", ["歼20", "歼—20"]),
+        ("国发〔2023〕12号文件", ["国发[2023]12号", "国发（2023）12号", "国发【2023】第12号"]),
+        ("自2023年5月1日起", ["2023-05-01", "2023/5/1", "2023.5.1", "2023 年 5 月 1 日"]),
+        ("电话138 0013 8000", ["13800138000", "138-0013-8000"]),
+        ("upgraded to v1.2.3", ["1.2.3", "V1.2.3"]),
+        ("CVE-2021-44228", ["CVE 2021-44228", "cve-2021-44228"]),
+        ("mail to a.b@example.com", ["A.B@example.com"]),
+    ],
+)
+def test_a_code_meets_the_other_ways_to_write_it(written: str, asked: list[str]) -> None:
+    """In a term of its own, beside its parts: one that the same digits elsewhere do not have."""
+    terms = set(index_tokens(written).split())
+    digits = re.compile(r"\d{1,5}|[a-z]{1,3}")
+    for form in asked:
+        shared = {term for term in query_terms(form) if term in terms}
+        assert any(not digits.fullmatch(term) for term in shared), form
+
+
+def test_numbers_that_are_no_dates_or_codes_stay_what_they_are() -> None:
+    terms = set(index_tokens("in 3.5 about 2023.15.1 and 1990-2000, at 12 noon, item 7").split())
+    assert not {"in3.5", "2023-15", "1990-20", "at12", "item7"} & terms
+    assert not any("2000" in term and term not in ("2000", "1990-2000") for term in terms)
+
+
+def test_hostile_numbers_take_no_time_and_are_no_error() -> None:
+    for text in ("1-" * 30_000, "2023年" * 20_000, "1 " * 30_000, "a-1" * 20_000, "９" * 50_000, "甲1" * 20_000, "〔2023〕" * 10_000, "v" * 3 + "-1—" * 9_000):
+        assert all(len(term) <= 130 for term in index_tokens(text).split())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections.abc import Sequence
 
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.base import ParseLimits
@@ -23,11 +24,16 @@ def check_archive(data: bytes, kind: str, limits: ParseLimits) -> frozenset[str]
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, struct.error, NotImplementedError, UnicodeDecodeError, RuntimeError, IndexError) as exc:
         raise refusals.broken(kind) from exc
+    check_members(members, len(data), kind, limits)
+    return frozenset(member.filename for member in members)
+
+
+def check_members(members: Sequence[zipfile.ZipInfo], packed_bytes: int, kind: str, limits: ParseLimits) -> None:
+    """Refuse what an archive's directory says is too much or locked. Raises ParseFailed: bomb, encrypted."""
     unpacked = sum(member.file_size for member in members)
     if len(members) > limits.max_zip_members or unpacked > limits.max_unzipped_bytes:
         raise refusals.bomb()
-    if unpacked > _RATIO_FROM_BYTES and unpacked > limits.max_zip_ratio * len(data):
+    if unpacked > _RATIO_FROM_BYTES and unpacked > limits.max_zip_ratio * packed_bytes:
         raise refusals.bomb()
     if any(member.flag_bits & 0x1 for member in members):
         raise refusals.encrypted(kind)
-    return frozenset(member.filename for member in members)

@@ -12,7 +12,10 @@ import zlib
 from dataclasses import dataclass
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_STREAMS = (("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"), ("EncryptedPackage", "encrypted"))
+_STREAMS = (
+    ("__properties_version1.0", "msg"), ("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"),
+    ("EncryptedPackage", "encrypted"),
+)  # fmt: skip
 _FAMILIES = {"doc": ("doc", "dot", "wps", "wpt"), "xls": ("xls", "xlt", "et", "ett"), "ppt": ("ppt", "pps", "pot", "dps", "dpt")}
 _SHEET_XML = re.compile(rb"<(?:ss:)?Workbook\b[^>]*urn:schemas-microsoft-com:office:spreadsheet|<\?mso-application\s+progid=.Excel\.Sheet")
 _OPENDOCUMENT = re.compile(rb"\s*application/vnd\.oasis\.opendocument\.([a-z]+)")
@@ -65,6 +68,6 @@ def opendocument(data: bytes) -> str:
 
 
 def ole_kind(data: bytes, extension: str) -> str:
-    """doc, xls, ppt, encrypted, or '' for another file in such a container. `extension` decides when one document holds another."""
+    """doc, xls, ppt, msg, encrypted, or '' for another file in such a container. `extension` decides when one document holds another."""
     found = [kind for stream, kind in _STREAMS if stream.encode("utf-16-le") in data]
     return next((kind for kind in found if extension in _FAMILIES.get(kind, ())), found[0] if found else "")

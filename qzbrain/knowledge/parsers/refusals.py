@@ -32,6 +32,15 @@ def encrypted(kind: str) -> ParseFailed:
     )
 
 
+def locked_book() -> ParseFailed:
+    """A book under copy protection (DRM)."""
+    return ParseFailed(
+        "encrypted",
+        zh="这本电子书有版权保护（DRM），内容已加密，无法读取。请换用没有加密的版本。",
+        en="This book is under copy protection (DRM): its content is encrypted and cannot be read. Use a version without it.",
+    )
+
+
 def too_large(limit_chars: int) -> ParseFailed:
     """More text than one document may have."""
     return ParseFailed(

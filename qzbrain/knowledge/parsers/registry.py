@@ -18,8 +18,8 @@ from qzbrain.knowledge.parsers.sniff import Format, detect
 from qzbrain.knowledge.structure import is_part_name, regulation_title
 
 _PARSERS: dict[Format, str] = {
-    "text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf",
-    "docx": "word", "workbook": "workbook", "pptx": "slides", "legacy": "libreoffice",
+    "text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf", "docx": "word", "workbook": "workbook", "pptx": "slides",
+    "legacy": "libreoffice", "epub": "epub", "mail": "mail", "objects": "objects",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -13,9 +13,10 @@ from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.archive import check_archive
 from qzbrain.knowledge.parsers.base import ParseLimits, Source
 from qzbrain.knowledge.parsers.legacy import OLE, legacy, ole_kind, opendocument
+from qzbrain.knowledge.parsers.objects import looks_like_objects
 from qzbrain.knowledge.parsers.sheet import table_shape
 
-Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy"]
+Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy", "epub", "mail", "objects"]
 
 _SAVE_AS_ZH, _SAVE_AS_EN = "请另存为 docx、PDF、Markdown 或纯文本后上传。", "Save it as docx, PDF, Markdown or plain text and upload that."
 _OCR_ZH, _OCR_EN = "请先用 OCR 软件转成文字后上传。", "Run it through OCR software and upload the text."
@@ -28,7 +29,7 @@ _REFUSED = {
     "program": ("程序或数据库文件", "A program or database file", "请上传文档。", "Upload a document instead."),
     "ole": ("旧版 Office 文件", "An old Office file", _SAVE_AS_ZH, _SAVE_AS_EN),
     "opendocument": ("OpenDocument 文件", "OpenDocument", _SAVE_AS_ZH, _SAVE_AS_EN),
-    "epub": ("EPUB 电子书", "EPUB", _SAVE_AS_ZH, _SAVE_AS_EN),
+    "msg": ("Outlook 邮件（.msg）", "An Outlook message (.msg)", "请另存为 eml 后上传。", "Save it as eml and upload that."),
 }
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff", "image"), (b"GIF87a", "image"), (b"GIF89a", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
@@ -39,6 +40,12 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 _PACKAGES: tuple[tuple[str, str, Format], ...] = (
     ("word/document.xml", "word/", "docx"), ("xl/workbook.xml", "xl/", "workbook"), ("ppt/presentation.xml", "ppt/", "pptx"),
 )
+_LETTER_HEAD = re.compile(rb"(?:(?:\xef\xbb\xbf)?[\x21-\x39\x3b-\x7e]{1,60}:[^\n]*\n(?:[ \t][^\n]*\n)*){1,400}")
+_LETTER_SURE = re.compile(rb"^(?:Received|Return-Path|MIME-Version|Message-ID|DKIM-Signature|X-Mailer|Content-Type):", re.IGNORECASE | re.MULTILINE)
+_LETTER_USUAL = re.compile(rb"^(?:From|To|Subject|Date|Cc|Sender|Reply-To):", re.IGNORECASE | re.MULTILINE)
+_LETTER_HEAD_BYTES = 1 << 16
+_LONGEST_CHAR = 4
+"""Bytes of a character, in any encoding."""
 _HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _HTML_TAGS = re.compile(r"</(?:p|div|td|h[1-6]|li|span|body)>", re.IGNORECASE)
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t\u3000]+\S", re.MULTILINE)
@@ -61,6 +68,10 @@ def detect(source: Source, limits: ParseLimits) -> Format:
     if legacy(data):
         return "legacy"
     _refuse_binary(data)
+    if _is_letter(data, trusted=_extension(source) in ("eml", "mht", "mhtml")):
+        return "mail"
+    if len(data) > _LONGEST_CHAR * limits.max_text_chars:  # said before so much is decoded
+        raise refusals.too_large(limits.max_text_chars)
     return _text_format(source)
 
 
@@ -79,15 +90,15 @@ def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | No
     for main, folder, kind in _PACKAGES:
         if main in names or ("[Content_Types].xml" in names and any(name.startswith(folder) for name in names)):
             return kind
+    if "META-INF/container.xml" in names:
+        return "epub"
     if opendocument(data) == "spreadsheet":
         return "workbook"
     if legacy(data):
         return "legacy"
-    if "META-INF/container.xml" in names:
-        raise _refuse("epub")
     if "mimetype" in names and "content.xml" in names:
         raise _refuse("opendocument")
-    if _extension(source) in ("docx", "xlsx", "pptx"):
+    if _extension(source) in ("docx", "xlsx", "pptx", "epub"):
         raise refusals.broken(_extension(source))
     raise _refuse("archive")
 
@@ -113,9 +124,18 @@ def _ole_format(data: bytes, source: Source) -> Format:
     kind = ole_kind(data, _extension(source))
     if kind == "encrypted":
         raise refusals.encrypted("Office")
-    if not kind:
-        raise _refuse("ole")
+    if kind in ("", "msg"):
+        raise _refuse(kind or "ole")
     return "workbook" if kind == "xls" else "legacy"
+
+
+def _is_letter(data: bytes, *, trusted: bool) -> bool:
+    """Whether the bytes begin with the head of a letter. `trusted`: the name says so, so fewer of its usual lines will do."""
+    head = _LETTER_HEAD.match(data[:_LETTER_HEAD_BYTES].replace(b"\r\n", b"\n"))
+    if head is None:
+        return False
+    sure, usual = len(_LETTER_SURE.findall(head[0])), len(_LETTER_USUAL.findall(head[0]))
+    return sure + usual >= 2 if trusted else sure >= 2 and usual >= 2
 
 
 def _text_format(source: Source) -> Format:
@@ -123,6 +143,8 @@ def _text_format(source: Source) -> Format:
     extension = _extension(source)
     if _HTML_START.match(sample) or (extension in ("html", "htm", "xhtml") and len(_HTML_TAGS.findall(sample)) > 0):
         return "html"
+    if looks_like_objects(sample, extension):
+        return "objects"
     if extension in ("md", "markdown", "mdx"):
         return "markdown"
     if table_shape(sample, trusted=extension in ("csv", "tsv")):
