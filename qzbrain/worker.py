@@ -34,6 +34,7 @@ from qzbrain.knowledge.ingest import Ingest
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
+from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.tables import knowledge_bases
@@ -68,6 +69,7 @@ class Workplace:
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
+            "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,
         }
         if brain.embedding is not None:

@@ -26,7 +26,7 @@ _REACH = 6
 _ARTICLE = re.compile(r"\A第[零〇一二三四五六七八九十百千万两\d]+条")
 
 _SIBLINGS = select(chunks.c.start, chunks.c.end, chunks.c.heading_path).where(
-    chunks.c.document_id == bindparam("document"), chunks.c.ordinal.between(bindparam("first"), bindparam("last"))
+    chunks.c.document_id == bindparam("document"), chunks.c.ordinal.between(bindparam("first"), bindparam("last")), chunks.c.disabled == 0
 )
 _SLICE = select(func.substr(document_texts.c.text, bindparam("first"), bindparam("length"))).where(document_texts.c.document_id == bindparam("document"))
 

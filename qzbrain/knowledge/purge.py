@@ -48,11 +48,16 @@ class Purge:
         self._scrub_files()
 
     def rebuild(self, leases: Sequence[Lease]) -> None:
-        """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use."""
+        """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use.
+
+        With `{"only": "changes"}` it is only told what has changed since it was last.
+        """
         for lease in leases:
             if self._exists(lease.job.kb_id):
                 if lease.job.payload.get("only") == "missing":
                     self._feeder().ensure(lease.job.kb_id, _shown(lease))
+                elif lease.job.payload.get("only") == "changes":
+                    self._feeder().catch_up(lease.job.kb_id)
                 else:
                     self._rebuild(lease)
                     self._feeder().rebuild_vectors(lease.job.kb_id)

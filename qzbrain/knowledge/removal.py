@@ -8,9 +8,10 @@ from contextlib import suppress
 from sqlalchemy import Connection, delete, insert, select
 
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.edit_rows import set_aside
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox, vectors
+from qzbrain.storage.tables import chunks, document_edits, document_texts, documents, jobs, outbox, vectors
 
 
 def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
@@ -19,6 +20,7 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
         return
     forget_content(connection, document_ids)
     connection.execute(delete(jobs).where(jobs.c.subject.in_(document_ids)))
+    connection.execute(delete(document_edits).where(document_edits.c.document_id.in_(document_ids)))
     connection.execute(delete(documents).where(documents.c.id.in_(document_ids)))
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "delete", "document_id": x} for x in document_ids])
 
@@ -28,6 +30,7 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
     connection.execute(delete(vectors).where(vectors.c.document_id.in_(document_ids)))
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:
+        set_aside(connection, document_ids)
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
 
 
