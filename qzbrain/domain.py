@@ -227,6 +227,23 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class CutPreview:
+    """How a document is cut: how many chunks, their mean length in characters, and the first of them as (start, end, text)."""
+
+    count: int
+    mean_chars: float
+    chunks: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPreview:
+    """A document's chunks now, and as they would be."""
+
+    now: CutPreview
+    then: CutPreview
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkEdit:
     """One edit of a document. `start`, `end`: where `before` stood. `applies`: it is in the text as it is now."""
 

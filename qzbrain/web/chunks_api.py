@@ -31,6 +31,13 @@ def routes(brain: Brain) -> APIBlueprint:
         found = brain.knowledge.chunk_history(caller(brain.access), path.document_id, path.chunk_id)
         return reply({"data": [render.chunk_edit(one) for one in found]})
 
+    @api.post("/chunk-preview", responses={"200": replies.ChunkPreviewReply, "409": replies.ErrorReply, "422": replies.ErrorReply})
+    @validated
+    def preview_chunks(path: schemas.DocumentPath, body: schemas.ChunkPreviewBody) -> Response:
+        """How the document would be cut with other sizes, beside how it is cut now. Nothing is stored."""
+        found = brain.previews.preview(caller(brain.access), path.document_id, chunk_chars=body.chunk_chars, overlap_chars=body.overlap_chars)
+        return reply(render.chunk_preview(found))
+
     @api.get("/edits", responses={"200": replies.EditList})
     @validated
     def list_edits(path: schemas.DocumentPath) -> Response:

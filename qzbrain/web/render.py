@@ -10,7 +10,9 @@ from qzbrain.domain import (
     Answer,
     Chunk,
     ChunkEdit,
+    ChunkPreview,
     Citation,
+    CutPreview,
     Degraded,
     Document,
     Hit,
@@ -102,6 +104,15 @@ def chunk(one: Chunk) -> Json:
         "heading_path": one.heading_path,
         "enabled": one.enabled,
     }
+
+
+def chunk_preview(found: ChunkPreview) -> Json:
+    """A document's chunks now and then."""
+    return {"now": _cut(found.now), "then": _cut(found.then)}
+
+
+def _cut(one: CutPreview) -> Json:
+    return {"count": one.count, "mean_chars": one.mean_chars, "chunks": [{"start": a, "end": b, "text": text} for a, b, text in one.chunks]}
 
 
 def chunk_edit(one: ChunkEdit) -> Json:

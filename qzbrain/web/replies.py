@@ -135,6 +135,29 @@ class ChunkReply(BaseModel):
     enabled: bool = Field(description="False: kept and shown, found by no search.")
 
 
+class SpanReply(BaseModel):
+    """A chunk that is not stored."""
+
+    start: int
+    end: int
+    text: str
+
+
+class CutReply(BaseModel):
+    """How a document is cut; the first chunks only."""
+
+    count: int
+    mean_chars: float
+    chunks: list[SpanReply]
+
+
+class ChunkPreviewReply(BaseModel):
+    """A document's chunks now, and as they would be."""
+
+    now: CutReply
+    then: CutReply
+
+
 class ChangeReply(BaseModel):
     """A stretch that both texts have, or that one has instead of the other's."""
 

@@ -127,6 +127,13 @@ class KnowledgeBaseUpdate(Strict):
     overlap_chars: int | None = Field(None, description="Characters that two chunks share.")
 
 
+class ChunkPreviewBody(Strict):
+    """Chunk sizes to try."""
+
+    chunk_chars: int = Field(description="Characters of a chunk, 50-8000.")
+    overlap_chars: int = Field(description="Characters that two chunks share, up to half of a chunk.")
+
+
 class ChunkUpdate(Strict):
     """What to change of a chunk."""
 
