@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering
+    parent_chars: int = Field(
+        800, ge=0, le=20_000, description="A passage is shown to the model with the rest of its section or article where that has at most so many characters."
+    )
     answer_threshold: float = Field(
         0.35,
         ge=0,
