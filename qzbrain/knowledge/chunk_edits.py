@@ -62,10 +62,12 @@ class ChunkEdits:
         note = checked_text(note, param="note", longest=_LONGEST_NOTE).strip()
         with self._db.write(durable=True) as connection:
             opened = self._open(connection, caller, document_id)
-            position = _position(opened, chunk_id)
-            row = opened.rows[position]
-            if if_text is not None and if_text != row.text:
+            found = [row for row in opened.rows if row.id == chunk_id]
+            if if_text is not None and [row.text for row in found] != [if_text]:
                 raise _changed_meanwhile()
+            if not found:
+                raise _no_chunk()
+            row = found[0]
             if after is not None and after != row.text:
                 self._correct(connection, opened, (row.start, row.end), after, ordinal=row.ordinal, author=caller.name, note=note)
                 opened = _loaded(connection, opened.row)
@@ -222,13 +224,6 @@ def _shown(row: Row[Any]) -> ChunkEdit:
 def _loaded(connection: Connection, row: Row[Any]) -> _Open:
     text = connection.execute(select(document_texts.c.text).where(document_texts.c.document_id == row.id)).scalar() or ""
     return _Open(row, text, connection.execute(select(chunks).where(chunks.c.document_id == row.id).order_by(chunks.c.ordinal)).all())
-
-
-def _position(opened: _Open, chunk_id: int) -> int:
-    for position, row in enumerate(opened.rows):
-        if row.id == chunk_id:
-            return position
-    raise _no_chunk()
 
 
 def _at_ordinal(opened: _Open, ordinal: int) -> int:
