@@ -7,11 +7,10 @@ transaction; the search index and the vectors follow as jobs, and until then wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, Chunk, ChunkEdit
@@ -26,15 +25,7 @@ from qzbrain.storage.tables import chunks, document_edits, document_texts, docum
 
 LONGEST_CHUNK = 20_000
 _LONGEST_NOTE = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A document in the middle of being edited: its row, its text, its chunks' rows in order."""
-
-    row: Row[Any]
-    text: str
-    rows: Sequence[Row[Any]]
+_chunks = select(chunks)
 
 
 class ChunkEdits:
@@ -61,21 +52,19 @@ class ChunkEdits:
         after = None if text is None else _checked_text(text)
         note = checked_text(note, param="note", longest=_LONGEST_NOTE).strip()
         with self._db.write(durable=True) as connection:
-            opened = self._open(connection, caller, document_id)
-            found = [row for row in opened.rows if row.id == chunk_id]
-            if if_text is not None and [row.text for row in found] != [if_text]:
+            document = self._editable(connection, caller, document_id)
+            row = connection.execute(_chunks.where(chunks.c.document_id == document_id, chunks.c.id == chunk_id)).first()
+            if if_text is not None and (row is None or row.text != if_text):
                 raise _changed_meanwhile()
-            if not found:
+            if row is None:
                 raise _no_chunk()
-            row = found[0]
+            same = _chunks.where(chunks.c.document_id == document_id, chunks.c.ordinal == row.ordinal)
             if after is not None and after != row.text:
-                self._correct(connection, opened, (row.start, row.end), after, ordinal=row.ordinal, author=caller.name, note=note)
-                opened = _loaded(connection, opened.row)
-                row = opened.rows[_at_ordinal(opened, row.ordinal)]
+                self._correct(connection, document, (row.start, row.end), after, ordinal=row.ordinal, author=caller.name, note=note)
+                row = connection.execute(same).one()
             if enabled is not None and enabled == bool(row.disabled):
-                self._switch(connection, opened, [row], enabled=enabled, author=caller.name, note=note)
-                opened = _loaded(connection, opened.row)
-                row = opened.rows[_at_ordinal(opened, row.ordinal)]
+                self._switch(connection, document, [row], enabled=enabled, author=caller.name, note=note)
+                row = connection.execute(same).one()
         return shown_chunk(row)
 
     def document_edits(self, caller: Caller, document_id: str) -> list[ChunkEdit]:
@@ -98,7 +87,7 @@ class ChunkEdits:
     def undo_edit(self, caller: Caller, document_id: str, number: int) -> ChunkEdit:
         """Take one edit back, as an edit of its own, which is returned. Raises NotFound, Conflict (`edit_not_undoable`) where what it made no longer stands."""
         with self._db.write(durable=True) as connection:
-            opened = self._open(connection, caller, document_id)
+            document = self._editable(connection, caller, document_id)
             query = select(document_edits).where(document_edits.c.document_id == document_id).order_by(document_edits.c.number)
             made = {row.number: edit_of(row) for row in connection.execute(query)}
             if number not in made:
@@ -107,17 +96,17 @@ class ChunkEdits:
             if place is None:
                 raise _not_undoable(edit)
             note = f"undo {number}"
+            rows = connection.execute(_overlapping(document_id, place)).all()
             if edit.kind == "text":
-                if opened.text[slice(*place)] != edit.after:
+                if not rows or _text(connection, document_id)[slice(*place)] != edit.after:
                     raise _not_undoable(edit)
-                ordinal = next((row.ordinal for row in opened.rows if row.start <= place[0] < row.end), 0)
-                self._correct(connection, opened, place, edit.before, ordinal=ordinal, author=caller.name, note=note)
+                self._correct(connection, document, place, edit.before, ordinal=rows[0].ordinal, author=caller.name, note=note)
             else:
                 disabled = edit.kind == "disable"
-                inside = [row for row in opened.rows if place[0] <= row.start and row.end <= place[1] and bool(row.disabled) == disabled]
+                inside = [row for row in rows if place[0] <= row.start and row.end <= place[1] and bool(row.disabled) == disabled]
                 if not inside:
                     raise _not_undoable(edit)
-                self._switch(connection, opened, inside, enabled=disabled, author=caller.name, note=note)
+                self._switch(connection, document, inside, enabled=disabled, author=caller.name, note=note)
             last = connection.execute(query.with_only_columns(func.max(document_edits.c.number)).order_by(None)).scalar()
             row = connection.execute(select(document_edits).where(document_edits.c.document_id == document_id, document_edits.c.number == last)).one()
         return _shown(row)
@@ -130,7 +119,7 @@ class ChunkEdits:
             raise _no_document()
         return rows[0]
 
-    def _open(self, connection: Connection, caller: Caller, document_id: str) -> _Open:
+    def _editable(self, connection: Connection, caller: Caller, document_id: str) -> Row[Any]:
         row = connection.execute(select(documents).where(documents.c.id == (document_id if document_id.isprintable() else ""))).first()
         if row is None or not self._access.allows(caller, "read", row.kb_id):
             raise _no_document()
@@ -145,43 +134,45 @@ class ChunkEdits:
             raise Conflict(
                 "not_editable", zh="这是知识条目的内容，请修改条目本身。", en="This is what a curated entry looks like to a search. Edit the entry itself."
             )
-        return _loaded(connection, row)
+        return row
 
-    def _correct(self, connection: Connection, opened: _Open, span: tuple[int, int], after: str, *, ordinal: int, author: str, note: str) -> None:
-        document, start, end = opened.row, *span
-        before = opened.text[start:end]
-        pieces = [Piece(row.start, row.end) for row in opened.rows]
-        text = replaced(opened.text, pieces, start, end, after)
+    def _correct(self, connection: Connection, document: Row[Any], span: tuple[int, int], after: str, *, ordinal: int, author: str, note: str) -> None:
+        """Only the chunks that overlap the place are looked at; those behind it are moved by one statement."""
+        start, end = span
+        old = _text(connection, document.id)
+        before, grown = old[start:end], len(after) - (end - start)
+        rows = connection.execute(_overlapping(document.id, span)).all()
+        pieces = [Piece(row.start, row.end) for row in rows]
+        text = replaced(old, pieces, start, end, after)
         connection.execute(update(document_texts).where(document_texts.c.document_id == document.id).values(text=text))
-        touched = [(row, piece) for row, piece in zip(opened.rows, pieces, strict=True) if piece.touched]
+        touched = [(row, piece) for row, piece in zip(rows, pieces, strict=True) if piece.touched]
         _drop(connection, document.id, [row.id for row, _ in touched])
-        grown = len(after) - len(before)
-        behind = (chunks.c.document_id == document.id) & (chunks.c.start >= end)
         if grown:
+            behind = (chunks.c.document_id == document.id) & (chunks.c.start >= end)
             connection.execute(update(chunks).where(behind).values(end=chunks.c.end + grown, start=chunks.c.start + grown))
-        for row, piece in zip(opened.rows, pieces, strict=True):
-            if row.start < end and not piece.touched and (piece.start, piece.end) != (row.start, row.end):
+        for row, piece in zip(rows, pieces, strict=True):
+            if not piece.touched and (piece.start, piece.end) != (row.start, row.end):
                 connection.execute(update(chunks).where(chunks.c.id == row.id).values(start=piece.start, end=piece.end))
         _put_back(connection, [_row(row, piece, text, row.disabled) for row, piece in touched if piece.end > piece.start])
         note_edit(connection, document.id, kind="text", ordinal=ordinal, span=span, before=before, after=after, author=author, note=note)
-        left = len(opened.rows) - sum(piece.end == piece.start for _, piece in touched)
-        connection.execute(update(documents).where(documents.c.id == document.id).values(chars=len(text), chunks=left))
+        gone = sum(piece.end == piece.start for _, piece in touched)
+        connection.execute(update(documents).where(documents.c.id == document.id).values(chars=len(text), chunks=documents.c.chunks - gone))
         self._tell(connection, document)
 
-    def _switch(self, connection: Connection, opened: _Open, rows: Sequence[Row[Any]], *, enabled: bool, author: str, note: str) -> None:
+    def _switch(self, connection: Connection, document: Row[Any], rows: Sequence[Row[Any]], *, enabled: bool, author: str, note: str) -> None:
         """Switched on, a chunk gets a new id: the vectors are counted by ids, and it has none any more."""
         ids = [row.id for row in rows]
         if enabled:
-            _drop(connection, opened.row.id, ids)
-            _put_back(connection, [_row(row, Piece(row.start, row.end), opened.text, 0) for row in rows])
+            _drop(connection, document.id, ids)
+            _put_back(connection, [{**_kept(row), "text": row.text, "start": row.start, "end": row.end, "disabled": 0} for row in rows])
         else:
-            _drop_vectors(connection, opened.row.id, ids)
+            _drop_vectors(connection, document.id, ids)
             connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(disabled=1))
         kind: Kind = "enable" if enabled else "disable"
         for row in rows:
             span = row.start, row.end
-            note_edit(connection, opened.row.id, kind=kind, ordinal=row.ordinal, span=span, before=row.text, after=row.text, author=author, note=note)
-        self._tell(connection, opened.row)
+            note_edit(connection, document.id, kind=kind, ordinal=row.ordinal, span=span, before=row.text, after=row.text, author=author, note=note)
+        self._tell(connection, document)
 
     def _tell(self, connection: Connection, document: Row[Any]) -> None:
         """The index and the vectors are brought up to date in the background."""
@@ -221,18 +212,21 @@ def _shown(row: Row[Any]) -> ChunkEdit:
     return ChunkEdit(**{**fields, "applies": bool(row.applies)})
 
 
-def _loaded(connection: Connection, row: Row[Any]) -> _Open:
-    text = connection.execute(select(document_texts.c.text).where(document_texts.c.document_id == row.id)).scalar() or ""
-    return _Open(row, text, connection.execute(select(chunks).where(chunks.c.document_id == row.id).order_by(chunks.c.ordinal)).all())
+def _overlapping(document_id: str, span: tuple[int, int]) -> Select[Any]:
+    """The chunks that have a part of `span`, in order."""
+    return _chunks.where(chunks.c.document_id == document_id, chunks.c.start < span[1], chunks.c.end > span[0]).order_by(chunks.c.ordinal)
 
 
-def _at_ordinal(opened: _Open, ordinal: int) -> int:
-    return next(position for position, row in enumerate(opened.rows) if row.ordinal == ordinal)
+def _text(connection: Connection, document_id: str) -> str:
+    return str(connection.execute(select(document_texts.c.text).where(document_texts.c.document_id == document_id)).scalar() or "")
+
+
+def _kept(row: Row[Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("document_id", "kb_id", "ordinal", "page", "heading_path", "reference")}
 
 
 def _row(row: Row[Any], piece: Piece, text: str, disabled: int) -> dict[str, Any]:
-    kept = {name: getattr(row, name) for name in ("document_id", "kb_id", "ordinal", "page", "heading_path", "reference")}
-    return {**kept, "text": text[piece.start:piece.end], "start": piece.start, "end": piece.end, "disabled": disabled}
+    return {**_kept(row), "text": text[piece.start:piece.end], "start": piece.start, "end": piece.end, "disabled": disabled}
 
 
 def _drop_vectors(connection: Connection, document_id: str, chunk_ids: Sequence[int]) -> None:
