@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.entries.regressions import Regressions
     from qzbrain.knowledge.entries.service import Entries
     from qzbrain.knowledge.entries.shadow import Shadows
+    from qzbrain.knowledge.preview import Previews
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
@@ -189,6 +190,13 @@ class Brain:
         from qzbrain.knowledge.entries.regressions import Regressions
 
         return Regressions(self.db, self.access, self.settings)
+
+    @cached_property
+    def previews(self) -> Previews:
+        """Documents cut on trial."""
+        from qzbrain.knowledge.preview import Previews
+
+        return Previews(self.db, self.files, self.access, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

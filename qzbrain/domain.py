@@ -95,6 +95,14 @@ class KnowledgeBase:
 
 
 @dataclass(frozen=True, slots=True)
+class EditCounts:
+    """People's edits of a document: those in its text now, and those that no longer fit since it was read anew."""
+
+    applied: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document's row as the API shows it. `reason_*` are set when it failed, and while it waits."""
 
@@ -120,6 +128,7 @@ class Document:
     mime_type: str
     created_at: str
     ready_at: str | None
+    edits: EditCounts = EditCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +196,10 @@ class ParsedDocument:
 
 @dataclass(frozen=True, slots=True)
 class ChunkDraft:
-    """A chunk before it has an id: `text == document_text[start:end]`. `reference`: the article's key (`12`, `12-1`), else ''."""
+    """A chunk before it has an id: `text == document_text[start:end]`. `reference`: the article's key (`12`, `12-1`), else ''.
+
+    `disabled`: no search shall find it.
+    """
 
     ordinal: int
     start: int
@@ -196,11 +208,12 @@ class ChunkDraft:
     page: int | None
     heading_path: tuple[str, ...]
     reference: str = ""
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stored chunk: `text == document_text[start:end]`, in the order of `ordinal`."""
+    """A stored chunk: `text == document_text[start:end]`, in the order of `ordinal`. One that is not `enabled` is found by no search."""
 
     id: int
     ordinal: int
@@ -210,6 +223,41 @@ class Chunk:
     page: int | None
     heading_path: tuple[str, ...]
     reference: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CutPreview:
+    """How a document is cut: how many chunks, their mean length in characters, and the first of them as (start, end, text)."""
+
+    count: int
+    mean_chars: float
+    chunks: tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPreview:
+    """A document's chunks now, and as they would be."""
+
+    now: CutPreview
+    then: CutPreview
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEdit:
+    """One edit of a document. `start`, `end`: where `before` stood. `applies`: it is in the text as it is now."""
+
+    number: int
+    kind: Literal["text", "disable", "enable"]
+    ordinal: int
+    start: int
+    end: int
+    before: str
+    after: str
+    author: str
+    note: str
+    applies: bool
+    created_at: str
 
 
 @dataclass(frozen=True, slots=True)

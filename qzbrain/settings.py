@@ -164,6 +164,9 @@ class Settings(BaseSettings):
         0.85, ge=0.5, le=1.0,
         description="From here a curated entry answers directly: how surely the question asked is the entry's, 0..1; 1 for the same words (docs/entries.md).",
     )
+    parent_chars: int = Field(
+        800, ge=0, le=20_000, description="A passage is shown to the model with the rest of its section or article where that has at most so many characters."
+    )
     answer_threshold: float = Field(
         0.35,
         ge=0,

@@ -36,6 +36,7 @@ from qzbrain.knowledge.ingest import Ingest
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
+from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.tables import knowledge_bases
@@ -72,6 +73,7 @@ class Workplace:
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
+            "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,
         }
         if brain.embedding is not None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Row, bindparam, func, select
 
 from qzbrain.domain import Citation, Hit
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, document_texts
 
-WHOLE_ARTICLE_CHARS = 800
-"""An article up to this length is shown whole when one of its chunks is found."""
+PARENT_CHARS = 800
+"""A section (an article, what stands under a heading) up to this length is shown whole when one of its chunks is found."""
 MADE_WHOLE = 3
 """How many of the best hits are completed."""
 JOINED_GAP_CHARS = 3
@@ -25,7 +27,7 @@ JOINED_GAP_CHARS = 3
 _REACH = 6
 _ARTICLE = re.compile(r"\A第[零〇一二三四五六七八九十百千万两\d]+条")
 
-_SIBLINGS = select(chunks.c.start, chunks.c.end, chunks.c.heading_path).where(
+_SIBLINGS = select(chunks.c.ordinal, chunks.c.start, chunks.c.end, chunks.c.heading_path, chunks.c.disabled).where(
     chunks.c.document_id == bindparam("document"), chunks.c.ordinal.between(bindparam("first"), bindparam("last"))
 )
 _SLICE = select(func.substr(document_texts.c.text, bindparam("first"), bindparam("length"))).where(document_texts.c.document_id == bindparam("document"))
@@ -43,10 +45,10 @@ class Passage:
     article: bool
 
 
-def passages(db: Database, hits: Sequence[Hit], *, limit_chars: int, most: int) -> list[Passage]:
+def passages(db: Database, hits: Sequence[Hit], *, limit_chars: int, most: int, parent_chars: int = PARENT_CHARS) -> list[Passage]:
     """Best first; at most `most`, of at most `limit_chars` characters together (the best one always)."""
     best = max((hit.score for hit in hits), default=0.0) or 1.0
-    spans = [_span(db, hit, complete=number < MADE_WHOLE) for number, hit in enumerate(hits)]
+    spans = [_span(db, hit, parent_chars=parent_chars if number < MADE_WHOLE else 0) for number, hit in enumerate(hits)]
     found: list[Passage] = []
     for hit, (start, end, article) in zip(hits, spans, strict=True):
         place = next((i for i, x in enumerate(found) if _joins(x, hit, start, end)), None)
@@ -96,14 +98,26 @@ def _citation(index: int, passage: Passage) -> Citation:
     )
 
 
-def _span(db: Database, hit: Hit, *, complete: bool) -> tuple[int, int, bool]:
-    """The hit's own span, or the whole article's when the hit is a part of one that is short enough."""
-    if not complete or not is_article(hit.heading_path):
-        return hit.start, hit.end, False
-    siblings = db.rows(_SIBLINGS, {"document": hit.document_id, "first": hit.ordinal - _REACH, "last": hit.ordinal + _REACH})
-    same = [row for row in siblings if tuple(orjson.loads(row.heading_path)) == hit.heading_path]
-    start, end = min([hit.start, *(row.start for row in same)]), max([hit.end, *(row.end for row in same)])
-    return (start, end, True) if end - start <= WHOLE_ARTICLE_CHARS else (hit.start, hit.end, False)
+def _span(db: Database, hit: Hit, *, parent_chars: int) -> tuple[int, int, bool]:
+    """The hit's own span, or that of its whole section (an article, what stands under a heading) when that is short enough.
+
+    A chunk that is switched off ends it: what no search may find is not shown either.
+    """
+    own = hit.start, hit.end, False
+    if hit.end - hit.start >= parent_chars:
+        return own
+    siblings = db.rows(_SIBLINGS.order_by(chunks.c.ordinal), {"document": hit.document_id, "first": hit.ordinal - _REACH, "last": hit.ordinal + _REACH})
+    before = _run([row for row in reversed(siblings) if row.ordinal < hit.ordinal], hit)
+    after = _run([row for row in siblings if row.ordinal > hit.ordinal], hit)
+    start, end = min([hit.start, *(row.start for row in before)]), max([hit.end, *(row.end for row in after)])
+    if end - start > parent_chars:
+        return own
+    return start, end, is_article(hit.heading_path)
+
+
+def _run(rows: Sequence[Row[Any]], hit: Hit) -> list[Row[Any]]:
+    """The rows up to the first that is of another section or switched off."""
+    return list(takewhile(lambda row: not row.disabled and tuple(orjson.loads(row.heading_path)) == hit.heading_path, rows))
 
 
 def _joins(passage: Passage, hit: Hit, start: int, end: int) -> bool:

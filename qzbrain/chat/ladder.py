@@ -106,7 +106,8 @@ class Ladder:
             yield from self._without_evidence(turn, draft, model, result)
             return
         budget = self._settings.context_chars if model is None else self._room(turn, model)
-        found = passages(self._db, result.hits, limit_chars=budget, most=EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES)
+        most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
+        found = passages(self._db, result.hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
         draft.citations = to_citations(found)
         yield SourcesFound(draft.citations)
         why = wording.EXTRACTIVE_CHOSEN[draft.lang] if turn.plan.model == EXTRACTIVE else wording.EXTRACTIVE_DEFAULT[draft.lang]

@@ -10,7 +10,7 @@ import typer
 
 from qzbrain.cli import adding
 from qzbrain.cli.session import open_brain, work_until
-from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t, table
+from qzbrain.cli.terminal import LANG, Json, note, progress, result, result_json, t, table
 from qzbrain.domain import JobRecord, KnowledgeBase
 from qzbrain.errors import Conflict
 from qzbrain.web import render
@@ -135,6 +135,65 @@ def reindex(kb: Name, json: Json = False) -> None:
     else:
         result(t("索引已重建。", "The index is rebuilt.") if job.status == "done" else t(job.reason_zh or "", job.reason_en or ""))
     if job.status != "done":
+        raise typer.Exit(1)
+
+
+@app.command(help=t("预览其他分段大小的效果，不保存。", "See how other chunk sizes would cut a document; nothing is stored."))
+def preview(
+    kb: Name,
+    document: Annotated[str, typer.Argument(metavar="DOCUMENT_ID", help=t("文档的 id", "Id of the document"))],
+    chunk_chars: Annotated[int, typer.Option(help=t("每段字符数", "Characters of a chunk"))],
+    overlap_chars: Annotated[int, typer.Option(help=t("相邻段重叠字符数", "Characters that neighbours share"))] = 0,
+    json: Json = False,
+) -> None:
+    """How other chunk sizes would cut a document."""
+    with open_brain() as (brain, caller):
+        brain.knowledge.knowledge_base(caller, kb)
+        found = brain.previews.preview(caller, document, chunk_chars=chunk_chars, overlap_chars=overlap_chars)
+    if json:
+        result_json(render.chunk_preview(found))
+        return
+    for label, cut in ((t("现在", "now"), found.now), (t("将会", "then"), found.then)):
+        result(t(f"{label}：{cut.count} 段，平均 {cut.mean_chars:.0f} 字", f"{label}: {cut.count} chunks, {cut.mean_chars:.0f} characters each on average"))
+    for start, end, text in found.then.chunks:
+        result(f"\n[{start}–{end}]\n{text}")
+
+
+@app.command(help=t("修改分段大小，并重新切分全部文档。", "Change the size of chunks and cut all documents anew."))
+def rechunk(
+    kb: Name,
+    chunk_chars: Annotated[int | None, typer.Option(help=t("每段字符数", "Characters of a chunk"))] = None,
+    overlap_chars: Annotated[int | None, typer.Option(help=t("相邻段重叠字符数", "Characters that neighbours share"))] = None,
+    json: Json = False,
+) -> None:
+    """Change the size of chunks and cut all documents anew."""
+    job = None
+    with open_brain() as (brain, caller):
+        job_id = brain.knowledge.rechunk(caller, kb, chunk_chars=chunk_chars, overlap_chars=overlap_chars)
+        if job_id is not None:
+            with progress(t("重新切分", "cutting anew")) as bar:
+
+                def settled() -> bool:
+                    now = brain.knowledge.job(caller, job_id)
+                    bar.update(now.progress_done, now.progress_total)
+                    return _settled_or_waits(now)
+
+                work_until(brain, settled)
+            job = brain.knowledge.job(caller, job_id)
+        shown = render.knowledge_base(brain.knowledge.knowledge_base(caller, kb), LANG)
+    status, counts = ("done", {}) if job is None else (job.status, job.result or {})
+    reason = "" if job is None else t(job.reason_zh or "", job.reason_en or "")
+    if json:
+        result_json({**shown, "job_id": job_id, "status": status, "reason": reason or None, "failed": counts.get("failed", 0)})
+    elif job is None:
+        result(t("分段大小没有变化。", "The sizes are as they were."))
+    elif status != "done":
+        result(reason)
+    else:
+        done, failed = counts.get("documents", 0), counts.get("failed", 0)
+        kept = t(f"{failed} 个无法再次读取而保留原样。", f"{failed} could not be read again and stay as they were.")
+        result(t(f"已重新切分 {done} 个文档，{kept}", f"{done} documents are cut anew; {kept}"))
+    if status != "done":
         raise typer.Exit(1)
 
 

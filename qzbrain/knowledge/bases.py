@@ -8,11 +8,12 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from qzbrain.auth.access import Access, KbRef
+from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
 from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
+from qzbrain.knowledge.rechunking import submit_rechunking
 from qzbrain.knowledge.removal import forget_entries, remove_documents, submit_purge
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.storage.database import Database
@@ -48,7 +49,7 @@ class KnowledgeBases:
     ) -> KnowledgeBase:
         """Make an empty knowledge base. Raises InvalidRequest, Conflict (`name_taken`)."""
         self._access.require(caller, "write")
-        _check_sizes(chunk_chars, overlap_chars)
+        check_sizes(chunk_chars, overlap_chars)
         row: dict[str, Any] = {
             "id": new_id(),
             "chunk_chars": chunk_chars,
@@ -95,6 +96,26 @@ class KnowledgeBases:
         if values:
             self._write_named(update(knowledge_bases).where(knowledge_bases.c.id == ref.id).values(values), values.get("name", ""))
         return self.knowledge_base(caller, ref.id)
+
+    def rechunk(self, caller: Caller, name_or_id: str, *, chunk_chars: int | None = None, overlap_chars: int | None = None) -> str | None:
+        """Change the size of chunks and have all documents cut anew; returns the job's id, None when the sizes are as they were.
+
+        An overlap that is not given becomes smaller where it would be over half of a chunk. Raises NotFound, InvalidRequest.
+        """
+        ref = self.writable(caller, name_or_id)
+        with self._db.write(durable=True) as connection:
+            row = connection.execute(select(knowledge_bases).where(knowledge_bases.c.id == ref.id)).first()
+            if row is None:
+                raise unknown_knowledge_base(ref.name)
+            chars = row.chunk_chars if chunk_chars is None else chunk_chars
+            overlap = min(row.overlap_chars, chars // 2) if overlap_chars is None else overlap_chars
+            check_sizes(chars, overlap)
+            if (chars, overlap) == (row.chunk_chars, row.overlap_chars):
+                return None
+            sizes = {"chunk_chars": chars, "overlap_chars": overlap}
+            values = {**sizes, "manifest": {**row.manifest, **sizes}}
+            connection.execute(update(knowledge_bases).where(knowledge_bases.c.id == ref.id).values(values))
+            return submit_rechunking(connection, self._jobs, ref.id)
 
     def delete(self, caller: Caller, name_or_id: str) -> None:
         """Remove a knowledge base with everything in it; its traces on the disk follow as a job. Raises NotFound.
@@ -170,7 +191,8 @@ def lock_knowledge_base(connection: Connection, kb_id: str) -> bool:
     return connection.execute(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)).first() is not None
 
 
-def _check_sizes(chunk_chars: int, overlap_chars: int) -> None:
+def check_sizes(chunk_chars: int, overlap_chars: int) -> None:
+    """Raises InvalidRequest for sizes that no knowledge base can have."""
     if not 50 <= chunk_chars <= 8000:
         raise InvalidRequest(zh="chunk_chars 须在 50 到 8000 之间。", en="chunk_chars must be between 50 and 8000.", param="chunk_chars")
     if not 0 <= overlap_chars <= chunk_chars // 2:

@@ -1,23 +1,26 @@
 """Cuts a parsed document into chunks: sections first, then whole sentences and table rows packed up to a size. Pure, linear.
 
-Chunks overlap by whole sentences inside a section, never across sections or articles. A sentence longer than a chunk is cut
-at commas, else at blanks, else hard. Every non-blank character stands in a chunk, save ruled lines (`-----`) without a word.
+A table or a piece of code that fits stays whole, else it is cut between rows; the rows after the first know their table's header by
+their heading path. A pair of question and answer is a chunk by itself. Chunks overlap by whole sentences inside a section, never across
+sections or articles. A sentence longer than a chunk is cut at commas, else at blanks, else hard. Every non-blank character stands in a
+chunk, save ruled lines (`-----`) without a word.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 
 from qzbrain.domain import Block, ChunkDraft, ParsedDocument
+from qzbrain.knowledge.shapes import Span, shapes_of
 from qzbrain.knowledge.structure import Section, sections
 from qzbrain.text.sentences import sentences
 
-Span = tuple[int, int]
-
 _SOFT_CUT = re.compile(r"[，、；：,;:]+[”’」』）)\"']*|[ \t\u3000]+")
 _WORD = re.compile(r"[^\W_]")
+_LEADS_ON = frozenset("：:")
 
 
 def chunk(parsed: ParsedDocument, *, chunk_chars: int, overlap_chars: int) -> list[ChunkDraft]:
@@ -26,13 +29,35 @@ def chunk(parsed: ParsedDocument, *, chunk_chars: int, overlap_chars: int) -> li
     `text == parsed.text[start:end]`, without blanks at its ends; ordinals from 0. A text without a word gives no chunks.
     """
     text = parsed.text
-    rows = [(block.start, block.end) for block in parsed.blocks if block.kind in ("table_row", "qa")]
+    shapes = shapes_of(parsed, chunk_chars)
     pages = _Pages(parsed.blocks)
     drafts: list[ChunkDraft] = []
     for section in sections(parsed):
-        for start, end in _section_spans(text, section, rows, chunk_chars, min(overlap_chars, chunk_chars // 2)):
-            drafts.append(ChunkDraft(len(drafts), start, end, text[start:end], pages.at(start), section.path, section.reference))
+        for piece in _around_pairs(text, section, shapes.pairs):
+            for start, end in _section_spans(text, piece, shapes.whole, chunk_chars, min(overlap_chars, chunk_chars // 2)):
+                header = shapes.header_at(start)
+                path = section.path if not header or header in section.path else (*section.path, header)
+                drafts.append(ChunkDraft(len(drafts), start, end, text[start:end], pages.at(start), path, section.reference))
     return drafts
+
+
+def _around_pairs(text: str, section: Section, pairs: list[Span]) -> Iterator[Section]:
+    """The section, with each of its pairs of question and answer by itself: a chunk never holds a part of two."""
+    position = section.start
+    for index in range(bisect_left(pairs, (section.start, -1)), len(pairs)):
+        start, end = pairs[index]
+        if start >= section.end:
+            break
+        end = min(end, section.end)
+        for first, last in ((position, start), (start, end)):
+            first, last = _stripped(text, first, last)
+            if first < last:
+                yield replace(section, start=first, end=last)
+        position = end
+    if position < section.end:
+        first, last = _stripped(text, position, section.end)
+        if first < last:
+            yield replace(section, start=first, end=last)
 
 
 class _Pages:
@@ -54,13 +79,14 @@ def _section_spans(text: str, section: Section, rows: list[Span], chunk_chars: i
     if section.end - section.start <= chunk_chars:
         return [(section.start, section.end)] if _WORD.search(text, section.start, section.end) else []
     units = list(_units(text, section, rows, chunk_chars))
-    return _pack(_with_words(text, units, chunk_chars), chunk_chars, overlap_chars)
+    return _pack(text, _with_words(text, units, chunk_chars), chunk_chars, overlap_chars)
 
 
 def _units(text: str, section: Section, rows: list[Span], chunk_chars: int) -> Iterator[Span]:
-    """What is kept whole where it fits: sentences, table rows, questions with their answers, none longer than `chunk_chars`."""
+    """What is kept whole where it fits: sentences, tables or their rows, code, list items, none longer than `chunk_chars`."""
     position = section.start
-    for start, end in rows[bisect_right(rows, (section.start, -1)):]:
+    for index in range(bisect_right(rows, (section.start, -1)), len(rows)):
+        start, end = rows[index]
         if start >= section.end:
             break
         yield from _sentence_units(text, position, start, chunk_chars)
@@ -128,14 +154,19 @@ def _stripped(text: str, start: int, end: int) -> Span:
     return start, start + len(piece.strip())
 
 
-def _pack(units: list[Span], chunk_chars: int, overlap_chars: int) -> list[Span]:
-    """Greedy windows over the units; each begins with as many whole units of the one before as fit into the overlap."""
+def _pack(text: str, units: list[Span], chunk_chars: int, overlap_chars: int) -> list[Span]:
+    """Greedy windows over the units; each begins with as many whole units of the one before as fit into the overlap.
+
+    A line that leads into what follows (下列情形：) does not end a window that has something else in it.
+    """
     spans: list[Span] = []
     first = 0
     while first < len(units):
         last = first
         while last + 1 < len(units) and units[last + 1][1] - units[first][0] <= chunk_chars:
             last += 1
+        while first < last < len(units) - 1 and text[units[last][1] - 1] in _LEADS_ON and units[last + 1][1] - units[last][0] <= chunk_chars:
+            last -= 1
         spans.append((units[first][0], units[last][1]))
         if last + 1 == len(units):
             break

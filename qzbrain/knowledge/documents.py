@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
-import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
 from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
-from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, Page
+from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, EditCounts, Page
 from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, StorageBusy
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.archives import is_archive
 from qzbrain.knowledge.bases import lock_knowledge_base, page_size
+from qzbrain.knowledge.chunk_edits import shown_chunk
 from qzbrain.knowledge.corpus import looks_like_corpus
+from qzbrain.knowledge.edit_rows import edit_counts
 from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
 from qzbrain.knowledge.records import STARTING_OVER, new_row
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
@@ -31,7 +32,7 @@ from qzbrain.storage.files import ByteSource, FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
 
 _HEAD_BYTES = 1 << 16
-_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name != "knowledge_base")
+_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name not in ("knowledge_base", "edits"))
 _listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, documents.c.kind, knowledge_bases.c.name.label("knowledge_base")).join(
     knowledge_bases, documents.c.kb_id == knowledge_bases.c.id
 )
@@ -144,13 +145,16 @@ class Documents:
             query = query.where(documents.c.status == status)
         if after is not None:
             query = query.where(documents.c.id > _printable(after))
-        rows = [_document(row) for row in self._db.rows(query)]
+        found = self._db.rows(query)
+        edits = edit_counts(self._db, [row.id for row in found])
+        rows = [_document(row, edits.get(row.id)) for row in found]
         more = len(rows) > limit
         return Page(tuple(rows[:limit]), more, rows[limit - 1].id if more else None)
 
     def document(self, caller: Caller, document_id: str) -> Document:
         """One document. Raises NotFound (`document_not_found`)."""
-        return _document(self._row(caller, document_id))
+        row = self._row(caller, document_id)
+        return _document(row, edit_counts(self._db, [row.id]).get(row.id))
 
     def content(self, caller: Caller, document_id: str) -> str:
         """The stored text. Raises NotFound; Conflict while there is none."""
@@ -172,7 +176,7 @@ class Documents:
             if not (after.isascii() and after.isdecimal() and len(after) < 10):
                 raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
             query = query.where(chunks.c.ordinal > int(after))
-        rows = [_chunk(x) for x in self._db.rows(query)]
+        rows = [shown_chunk(x) for x in self._db.rows(query)]
         more = len(rows) > limit
         return Page(tuple(rows[:limit]), more, str(rows[limit - 1].ordinal) if more else None)
 
@@ -285,11 +289,6 @@ def _printable(key: str) -> str:
     return key if key.isprintable() else ""  # the driver takes no lone surrogates, and no id has one
 
 
-def _document(row: Row[Any]) -> Document:
-    values = {name: getattr(row, name) for name in Document.__dataclass_fields__}
-    return Document(**{**values, "external_id": row.external_id or None})
-
-
-def _chunk(row: Row[Any]) -> Chunk:
-    values = {name: getattr(row, name) for name in Chunk.__dataclass_fields__}
-    return Chunk(**{**values, "heading_path": tuple(orjson.loads(row.heading_path))})
+def _document(row: Row[Any], edits: EditCounts | None) -> Document:
+    values = {name: getattr(row, name) for name in Document.__dataclass_fields__ if name != "edits"}
+    return Document(**{**values, "external_id": row.external_id or None, "edits": edits or EditCounts()})

@@ -80,8 +80,9 @@ class Embedding:
         embedder = self._embedder()
         if embedder is None:
             return
+        newest = select(chunks.c.kb_id, func.max(chunks.c.id)).where(chunks.c.disabled == 0).group_by(chunks.c.kb_id)
         with self._db.write() as connection:
-            for kb_id, last in connection.execute(select(chunks.c.kb_id, func.max(chunks.c.id)).group_by(chunks.c.kb_id)).all():
+            for kb_id, last in connection.execute(newest).all():
                 active = (vector_spaces.c.kb_id == kb_id) & (vector_spaces.c.status == "active") & (vector_spaces.c.embedder == embedder.name)
                 query = select(vector_spaces.c.id).where(active, vector_spaces.c.embedded_upto >= last, vector_spaces.c.reason_code.is_(None))
                 if connection.execute(query.limit(1)).first() is None:
@@ -267,7 +268,7 @@ class _Fill:
         return dict(known) if known is not None else estimated_weights(self._rows.stored(space, -1))
 
     def _chunks(self) -> int:
-        return int(self._db.rows(select(func.count()).select_from(chunks).where(chunks.c.kb_id == self._kb_id))[0][0])
+        return int(self._db.rows(select(func.count()).select_from(chunks).where(chunks.c.kb_id == self._kb_id, chunks.c.disabled == 0))[0][0])
 
 
 def mismatch(space: Space, name: str, profile: EmbeddingProfile) -> Conflict | None:

@@ -19,6 +19,19 @@ def pack(value: Any) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
+def unpack_all(data: bytes) -> list[Any]:
+    """The values of whole frames. Raises ValueError as `FrameReader.next`."""
+    values, start = [], 0
+    while start < len(data):
+        length = _LENGTH.unpack_from(data, start)[0] if start + _LENGTH.size <= len(data) else len(data)
+        begin = start + _LENGTH.size
+        if begin + length > len(data):
+            raise ValueError("the stream ends inside a frame")
+        values.append(orjson.loads(memoryview(data)[begin : begin + length]))
+        start = begin + length
+    return values
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write to a pipe, whole. Raises BrokenPipeError."""
     view = memoryview(data)

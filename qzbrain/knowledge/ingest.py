@@ -10,6 +10,8 @@ from sqlalchemy import Connection, Row, select, update
 from qzbrain.errors import BrainError, ParseFailed
 from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
+from qzbrain.knowledge.edit_rows import edits_of
+from qzbrain.knowledge.edits import Edit, original
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.reader import ReadRequest
 from qzbrain.knowledge.records import fail_document, let_document_wait
@@ -18,7 +20,7 @@ from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import document_texts, documents, knowledge_bases
 
 _BATCH = 512
-_to_read = select(
+TO_READ = select(
     documents.c.id,
     documents.c.kb_id,
     documents.c.name,
@@ -47,7 +49,7 @@ class Ingest:
         self._pipeline.ready()
         by_document = {lease.job.subject: lease for lease in leases}
         with self._db.write() as connection:
-            rows = connection.execute(_to_read.where(documents.c.id.in_(list(by_document)))).all()
+            rows = connection.execute(TO_READ.where(documents.c.id.in_(list(by_document)))).all()
             begun = update(documents).where(documents.c.id.in_([row.id for row in rows]))
             connection.execute(begun.values(status="running", stage="parse", reason_code=None, reason_zh=None, reason_en=None))
         order = {document_id: position for position, document_id in enumerate(by_document)}
@@ -62,18 +64,27 @@ class Ingest:
                 found = self._db.rows(select(document_texts.c.text).where(document_texts.c.document_id == row.id))
                 if not found:
                     continue  # deleted meanwhile
-                text = found[0].text
-            yield ReadRequest(
-                document_id=row.id,
-                kb_id=row.kb_id,
-                name=row.name,
-                chunk_chars=row.chunk_chars,
-                overlap_chars=row.overlap_chars,
-                path=self._files.path(row.sha256) if row.stored else None,
-                text=text,
-                title="" if row.stored else row.title,
-                size_bytes=row.size_bytes if row.stored else 0,
-            )
+                text = original(found[0].text, self._edits(row.id))
+            yield request_of(row, self._files, text)
+
+    def _edits(self, document_id: str) -> Sequence[Edit]:
+        with self._db.read() as connection:
+            return edits_of(connection, [document_id]).get(document_id, ())
+
+
+def request_of(row: Row[*tuple[Any, ...]], files: FileStore, text: str | None) -> ReadRequest:
+    """How to read a document: `row` has the columns of `TO_READ`; `text`: that of one given directly, without edits."""
+    return ReadRequest(
+        document_id=row.id,
+        kb_id=row.kb_id,
+        name=row.name,
+        chunk_chars=row.chunk_chars,
+        overlap_chars=row.overlap_chars,
+        path=files.path(row.sha256) if row.stored else None,
+        text=text,
+        title="" if row.stored else row.title,
+        size_bytes=row.size_bytes if row.stored else 0,
+    )
 
 
 class _Leases:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.answers import ReadDocument
+from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
+from qzbrain.knowledge.edits import Edit, Piece, drafts, reapplied
 from qzbrain.knowledge.reader import Reader, ReadRequest
 from qzbrain.knowledge.records import mark_ready
 from qzbrain.knowledge.removal import forget_content
@@ -79,10 +82,11 @@ class Pipeline:
             with self._db.write() as connection:
                 wanted = owner.wanted(connection, [request.document_id for request, _ in of_kb])
                 kept = [x for x in of_kb if x[0].document_id in wanted]
-                _write(connection, kb_id, kept)
+                edited = _write(connection, kb_id, kept)
             if not kept:
                 continue
-            self._feeder().catch_up(kb_id, {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept})
+            known = {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept if request.document_id not in edited}
+            self._feeder().catch_up(kb_id, known)
             with self._db.write() as connection:
                 still = owner.wanted(connection, [request.document_id for request, _ in kept])
                 mark_ready(connection, still)
@@ -116,14 +120,16 @@ class _Batch:
         return taken
 
 
-def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]]) -> None:
+def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]]) -> set[str]:
+    """Returns the documents that are stored with people's edits in them: the tokens of what was read are not theirs."""
     if not read:
-        return
+        return set()
     forget_content(connection, [request.document_id for request, _ in read], texts=False)
-    from_files = [request.document_id for request, _ in read if request.text is None]
-    if from_files:
-        connection.execute(document_texts.delete().where(document_texts.c.document_id.in_(from_files)))
-        texts = [{"document_id": request.document_id, "text": one.text} for request, one in read if request.text is None]
+    edits = edits_of(connection, [request.document_id for request, _ in read])
+    read = [(request, _edited(connection, request.document_id, one, edits.get(request.document_id, ()))) for request, one in read]
+    texts = [{"document_id": x.document_id, "text": one.text} for x, one in read if x.text is None or x.document_id in edits]
+    if texts:
+        connection.execute(document_texts.delete().where(document_texts.c.document_id.in_([x["document_id"] for x in texts])))
         connection.execute(insert(document_texts), texts)
     rows = [row for request, one in read for row in _chunk_rows(kb_id, request.document_id, one)]
     if rows:
@@ -132,6 +138,17 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
     values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
     change = _stored.values({name: bindparam(f"new_{name}") for name in values} | {"stage": "index", "progress_unit": "chunks", "progress_done": 0})
     connection.execute(change, [_shown(request, one) for request, one in read])
+    return set(edits)
+
+
+def _edited(connection: Connection, document_id: str, read: ReadDocument, edits: Sequence[Edit]) -> ReadDocument:
+    """What was read, with the edits that people made in it before."""
+    if not edits:
+        return read
+    pieces = [Piece(x.start, x.end) for x in read.chunks]
+    text, outcomes = reapplied(read.text, pieces, edits)
+    store_outcomes(connection, document_id, edits, outcomes)
+    return replace(read, text=text, chunks=drafts(text, read.chunks, pieces))
 
 
 def _shown(request: ReadRequest, read: ReadDocument) -> dict[str, Any]:
@@ -158,6 +175,7 @@ def _chunk_rows(kb_id: str, document_id: str, read: ReadDocument) -> list[dict[s
             "page": x.page,
             "heading_path": orjson.dumps(x.heading_path).decode(),
             "reference": x.reference,
+            "disabled": int(x.disabled),
         }
         for x in read.chunks
     ]

@@ -48,8 +48,10 @@ class Purge:
         self._scrub_files()
 
     def rebuild(self, leases: Sequence[Lease]) -> None:
-        """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use;
-        with `{"only": "changes"}` bring it after what changed in the tables."""
+        """Build a knowledge base's index anew, beside the one in use; with the payload `{"only": "missing"}` where there is none to use.
+
+        With `{"only": "changes"}` it is only told what has changed since it was last.
+        """
         for lease in leases:
             if self._exists(lease.job.kb_id):
                 if lease.job.payload.get("only") == "missing":

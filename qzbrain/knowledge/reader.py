@@ -39,7 +39,10 @@ CHILD = (sys.executable, "-m", "qzbrain.knowledge.reader_child")
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """A document to read: a file by `path`, of about `size_bytes`, or a `text` given directly with its `title`."""
+    """A document to read: a file by `path`, of about `size_bytes`, or a `text` given directly with its `title`.
+
+    `tokens`: wanted too, for the index.
+    """
 
     document_id: str
     kb_id: str
@@ -50,6 +53,7 @@ class ReadRequest:
     text: str | None = None
     title: str = ""
     size_bytes: int = 0
+    tokens: bool = True
 
     def frame(self) -> bytes:
         """As the child gets it."""
@@ -61,6 +65,7 @@ class ReadRequest:
                 "path": None if self.path is None else str(self.path),
                 "text": self.text,
                 "title": self.title,
+                "tokens": self.tokens,
             }
         )
 

@@ -47,6 +47,7 @@ def main() -> None:
         if "out_of_memory" in answer:
             answers.flush()
             return  # what the parser left behind stays in the way of the next one
+    answers.flush()  # the end of standard input looks like another request at hand
 
 
 class _Answers:
@@ -103,14 +104,15 @@ def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
         parsed = parse_text(request["text"], name=request["name"], title=request["title"])
     drafts = chunk(parsed, chunk_chars=request["chunk_chars"], overlap_chars=request["overlap_chars"])
     title = request["title"] or parsed.title
+    headings = {title, *(heading for x in drafts for heading in x.heading_path)} if request["tokens"] else set[str]()
     return {
         "text": parsed.text if request["text"] is None else None,
         "title": parsed.title,
         "mime_type": parsed.mime_type,
         "pages": parsed.pages,
         "chunks": [[x.start, x.end, x.page, x.heading_path, x.reference] for x in drafts],
-        "tokens": [index_tokens(x.text) for x in drafts],
-        "headings": {heading: _heading_tokens(heading) for heading in {title, *(heading for x in drafts for heading in x.heading_path)}},
+        "tokens": [index_tokens(x.text) if request["tokens"] else "" for x in drafts],
+        "headings": {heading: _heading_tokens(heading) for heading in headings},
     }
 
 

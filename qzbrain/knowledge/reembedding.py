@@ -54,12 +54,13 @@ def judge(database: Database, store: VectorIndex, embedder: Embedder, old: Space
 
 def _known_items(database: Database, kb_id: str) -> list[tuple[str, str]]:
     """Questions with the document that they come from."""
-    ends = database.rows(select(func.min(chunks.c.id).label("low"), func.max(chunks.c.id).label("high")).where(chunks.c.kb_id == kb_id))[0]
+    ends_of = select(func.min(chunks.c.id).label("low"), func.max(chunks.c.id).label("high"))
+    ends = database.rows(ends_of.where(chunks.c.kb_id == kb_id, chunks.c.disabled == 0))[0]
     low, high = ends.low, ends.high
     found: dict[str, str] = {}
     for step in range(_QUESTIONS) if low is not None else ():
         at = low + (high - low) * step // _QUESTIONS
-        query = select(chunks.c.document_id, chunks.c.text, chunks.c.heading_path).where(chunks.c.kb_id == kb_id, chunks.c.id >= at)
+        query = select(chunks.c.document_id, chunks.c.text, chunks.c.heading_path).where(chunks.c.kb_id == kb_id, chunks.c.id >= at, chunks.c.disabled == 0)
         row = database.rows(query.order_by(chunks.c.id).limit(1))[0]
         headings = orjson.loads(row.heading_path)
         first = next((row.text[start:end] for start, end in sentences(row.text)), row.text)

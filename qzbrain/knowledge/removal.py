@@ -8,10 +8,12 @@ from contextlib import suppress
 from sqlalchemy import Connection, delete, insert, select
 
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.knowledge.edit_rows import set_aside
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import (
     chunks,
+    document_edits,
     document_texts,
     documents,
     entries,
@@ -29,6 +31,7 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
         return
     forget_content(connection, document_ids)
     connection.execute(delete(jobs).where(jobs.c.subject.in_(document_ids)))
+    connection.execute(delete(document_edits).where(document_edits.c.document_id.in_(document_ids)))
     connection.execute(delete(documents).where(documents.c.id.in_(document_ids)))
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "delete", "document_id": x} for x in document_ids])
 
@@ -38,6 +41,7 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
     connection.execute(delete(vectors).where(vectors.c.document_id.in_(document_ids)))
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:
+        set_aside(connection, document_ids)
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
 
 
@@ -78,6 +82,13 @@ def forget_file(database: Database, files: FileStore, sha256: str) -> bool:
         if unused:
             files.remove(sha256)
     return unused
+
+
+def submit_index_changes(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:
+    """See that the index is brought after what this transaction changes; a job that waits already will do."""
+    waiting = select(jobs.c.payload).where(jobs.c.kind == "index", jobs.c.kb_id == kb_id, jobs.c.status == "pending")
+    if all(row.payload.get("only") != "changes" for row in connection.execute(waiting)):
+        runner.submit(connection, "index", kb_id=kb_id, payload={"only": "changes"})
 
 
 def submit_purge(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:

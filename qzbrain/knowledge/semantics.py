@@ -56,6 +56,11 @@ class Semantics:
         wanted = embedder_name(self._settings)
         return {kb_id: self._state(spaces.get(kb_id, {}), work.get(kb_id), wanted) for kb_id in kb_ids}
 
+    def embed_later(self, connection: Connection, kb_id: str) -> None:
+        """Chunks of a knowledge base are new: have them embedded, where there is an embedder."""
+        if embedder_name(self._settings) in all_models(self._settings):
+            submit_embedding(connection, self._jobs, kb_id)
+
     def reembed(self, ref: KbRef, *, embedder: str | None = None, force: bool = False) -> str:
         """Build vectors anew beside those in use; they take their place when they find no less. Returns the job's id. Raises Conflict, InvalidRequest."""
         name = self._configured()

@@ -12,6 +12,7 @@ from qzbrain.domain import Caller, JobRecord, JobStatus, Page
 from qzbrain.errors import BrainError, InvalidRequest, NotFound
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
+from qzbrain.knowledge.chunk_edits import ChunkEdits
 from qzbrain.knowledge.documents import Documents
 from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
 from qzbrain.knowledge.semantics import Semantics
@@ -21,11 +22,13 @@ from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import documents
 
 
-class KnowledgeService(KnowledgeBases, Documents):
+class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
     """What the web and the command line use."""
 
     def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
-        KnowledgeBases.__init__(self, database, access, runner, Semantics(database, runner, settings))
+        semantics = Semantics(database, runner, settings)
+        KnowledgeBases.__init__(self, database, access, runner, semantics)
+        ChunkEdits.__init__(self, database, access, runner, semantics)
         Documents.__init__(self, database, files, access, runner, settings)
 
     def jobs(self, caller: Caller, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:

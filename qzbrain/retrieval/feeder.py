@@ -46,7 +46,7 @@ _DOCUMENTS = select(documents.c.id).where(documents.c.kb_id == bindparam("kb")).
 _CHUNKS = (
     select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title)
     .join(documents, documents.c.id == chunks.c.document_id)
-    .where(chunks.c.document_id.in_(bindparam("ids", expanding=True)))
+    .where(chunks.c.document_id.in_(bindparam("ids", expanding=True)), chunks.c.disabled == 0)
     .order_by(chunks.c.document_id, chunks.c.ordinal)
 )
 

@@ -50,7 +50,7 @@ _ROWS = (
     )
     .join(documents, documents.c.id == chunks.c.document_id)
     .join(knowledge_bases, knowledge_bases.c.id == chunks.c.kb_id)
-    .where(chunks.c.id.in_([bindparam(name) for name in _IDS]))
+    .where(chunks.c.id.in_([bindparam(name) for name in _IDS]), chunks.c.disabled == 0)
 )  # fmt: skip
 _HAS_CHUNKS = select(chunks.c.id).where(chunks.c.kb_id == bindparam("kb")).limit(1)
 

@@ -51,23 +51,23 @@ class SpaceRows:
         """The next chunks without a vector: id, document_id, text, and their document's title."""
         columns = (chunks.c.id, chunks.c.document_id, chunks.c.text, documents.c.title)
         query = select(*columns).join(documents, documents.c.id == chunks.c.document_id)
-        query = query.where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto)
+        query = query.where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto, chunks.c.disabled == 0)
         return self._db.rows(query.order_by(chunks.c.id).limit(limit))
 
     def missing(self, space: Space) -> int:
         """How many chunks have no vector yet."""
-        query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto)
+        query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto, chunks.c.disabled == 0)
         return int(self._db.rows(query)[0][0])
 
     def unfilled(self, kb_id: str) -> int:
         """How many chunks of a knowledge base the best filled space lacks; all of them where there is none."""
         reached = max((space.embedded_upto for _, space in self.spaces(kb_id, "building", "active")), default=0)
-        query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == kb_id, chunks.c.id > reached)
+        query = select(func.count()).select_from(chunks).where(chunks.c.kb_id == kb_id, chunks.c.id > reached, chunks.c.disabled == 0)
         return int(self._db.rows(query)[0][0])
 
     def is_complete(self, connection: Connection, space: Space) -> bool:
         """Whether every chunk has its vector; inside a write it stays so until its end."""
-        query = select(chunks.c.id).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto).limit(1)
+        query = select(chunks.c.id).where(chunks.c.kb_id == space.kb_id, chunks.c.id > space.embedded_upto, chunks.c.disabled == 0).limit(1)
         return connection.execute(query).first() is None
 
     def add(self, space: Space, rows: Sequence[Row[Any]], made: Vector) -> Space | None:
@@ -84,7 +84,7 @@ class SpaceRows:
             mine &= vector_spaces.c.status.in_(("building", "active"))
             if not connection.execute(update(vector_spaces).where(mine).values(embedded_upto=upto)).rowcount:
                 return None
-            there = set(connection.execute(select(chunks.c.id).where(chunks.c.id.in_([row.id for row in rows]))).scalars())
+            there = set(connection.execute(select(chunks.c.id).where(chunks.c.id.in_([row.id for row in rows]), chunks.c.disabled == 0)).scalars())
             found = [
                 {"space_id": space.id, "chunk_id": row.id, "document_id": row.document_id, "vector": half.tobytes()}
                 for row, half in zip(rows, halves, strict=True)

@@ -73,13 +73,15 @@ def _knowledge_bases(api: APIBlueprint, brain: Brain) -> None:
         who = caller(brain.access)
         return reply(render.knowledge_base(brain.knowledge.knowledge_base(who, path.kb), who.lang))
 
-    @api.patch("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseReply, "409": replies.ErrorReply})
+    @api.patch("/knowledge-bases/<kb>", responses={"200": replies.KnowledgeBaseChanged, "409": replies.ErrorReply})
     @validated
     def update_knowledge_base(path: schemas.KnowledgeBasePath, body: schemas.KnowledgeBaseUpdate) -> Response:
-        """Change name, title, description or what happens without evidence."""
+        """Change name, title, description, what happens without evidence, or the size of chunks: then its documents are cut anew, as `job_id`."""
         changes = body.model_dump(exclude_none=True)
+        sizes = {name: changes.pop(name) for name in ("chunk_chars", "overlap_chars") if name in changes}
         who = caller(brain.access)
-        return reply(render.knowledge_base(brain.knowledge.update(who, path.kb, **changes), who.lang))
+        job_id = brain.knowledge.rechunk(who, path.kb, **sizes) if sizes else None
+        return reply({**render.knowledge_base(brain.knowledge.update(who, path.kb, **changes), who.lang), "job_id": job_id})
 
     @api.post("/knowledge-bases/<kb>/reembed", responses={"202": replies.JobStarted, "409": replies.ErrorReply})
     @validated

@@ -9,7 +9,10 @@ from qzbrain.domain import (
     AddedDocument,
     Answer,
     Chunk,
+    ChunkEdit,
+    ChunkPreview,
     Citation,
+    CutPreview,
     Degraded,
     Document,
     Hit,
@@ -19,6 +22,7 @@ from qzbrain.domain import (
     SearchResult,
 )
 from qzbrain.errors import Lang
+from qzbrain.knowledge.edits import compared
 from qzbrain.models.registry import ModelState
 
 T = TypeVar("T")
@@ -84,6 +88,7 @@ def document(doc: Document, lang: Lang) -> Json:
         "mime_type": doc.mime_type,
         "created_at": doc.created_at,
         "ready_at": doc.ready_at,
+        "edits": {"applied": doc.edits.applied, "lost": doc.edits.lost},
     }
 
 
@@ -97,6 +102,34 @@ def chunk(one: Chunk) -> Json:
         "end": one.end,
         "page": one.page,
         "heading_path": one.heading_path,
+        "enabled": one.enabled,
+    }
+
+
+def chunk_preview(found: ChunkPreview) -> Json:
+    """A document's chunks now and then."""
+    return {"now": _cut(found.now), "then": _cut(found.then)}
+
+
+def _cut(one: CutPreview) -> Json:
+    return {"count": one.count, "mean_chars": one.mean_chars, "chunks": [{"start": a, "end": b, "text": text} for a, b, text in one.chunks]}
+
+
+def chunk_edit(one: ChunkEdit) -> Json:
+    """An edit of a document, with what it changed word by word."""
+    return {
+        "number": one.number,
+        "kind": one.kind,
+        "ordinal": one.ordinal,
+        "start": one.start,
+        "end": one.end,
+        "before": one.before,
+        "after": one.after,
+        "diff": [{"op": change.op, "text": change.text} for change in compared(one.before, one.after)] if one.kind == "text" else [],
+        "author": one.author,
+        "note": one.note,
+        "applies": one.applies,
+        "created_at": one.created_at,
     }
 
 

@@ -47,6 +47,12 @@ class KnowledgeBaseReply(BaseModel):
     created_at: str
 
 
+class KnowledgeBaseChanged(KnowledgeBaseReply):
+    """A knowledge base after a change."""
+
+    job_id: str | None = Field(description="The job that cuts its documents anew, when the size of chunks has changed.")
+
+
 class Reason(BaseModel):
     """Why something failed."""
 
@@ -80,6 +86,13 @@ class AddedList(BaseModel):
     data: list[AddedReply]
 
 
+class EditCountsReply(BaseModel):
+    """People's edits: those in the text now, and those that no longer fit since it was read anew."""
+
+    applied: int
+    lost: int
+
+
 class DocumentReply(BaseModel):
     """A document."""
 
@@ -100,6 +113,7 @@ class DocumentReply(BaseModel):
     mime_type: str
     created_at: str
     ready_at: str | None
+    edits: EditCountsReply
 
 
 class ContentReply(BaseModel):
@@ -118,6 +132,60 @@ class ChunkReply(BaseModel):
     end: int
     page: int | None
     heading_path: list[str]
+    enabled: bool = Field(description="False: kept and shown, found by no search.")
+
+
+class SpanReply(BaseModel):
+    """A chunk that is not stored."""
+
+    start: int
+    end: int
+    text: str
+
+
+class CutReply(BaseModel):
+    """How a document is cut; the first chunks only."""
+
+    count: int
+    mean_chars: float
+    chunks: list[SpanReply]
+
+
+class ChunkPreviewReply(BaseModel):
+    """A document's chunks now, and as they would be."""
+
+    now: CutReply
+    then: CutReply
+
+
+class ChangeReply(BaseModel):
+    """A stretch that both texts have, or that one has instead of the other's."""
+
+    op: Literal["equal", "delete", "insert"]
+    text: str
+
+
+class EditReply(BaseModel):
+    """An edit of a document: `before` stood at `[start, end)` of the text as it was then."""
+
+    number: int
+    kind: Literal["text", "disable", "enable"]
+    ordinal: int
+    start: int
+    end: int
+    before: str
+    after: str
+    diff: list[ChangeReply]
+    author: str
+    note: str
+    applies: bool = Field(description="False: the document was read anew and no longer holds what this changed.")
+    created_at: str
+
+
+class EditList(BaseModel):
+    """Edits, the newest first."""
+
+    data: list[EditReply]
 
 
 class SourceReply(BaseModel):

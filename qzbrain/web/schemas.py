@@ -31,6 +31,18 @@ class DocumentPath(BaseModel):
     document_id: str
 
 
+class ChunkPath(DocumentPath):
+    """`{document_id}` and `{chunk_id}`."""
+
+    chunk_id: int = Field(ge=0, le=2**63 - 1)
+
+
+class EditPath(DocumentPath):
+    """`{document_id}` and `{number}`."""
+
+    number: int = Field(ge=0, le=2**31 - 1)
+
+
 class ConversationPath(BaseModel):
     """`{conversation_id}`."""
 
@@ -111,6 +123,24 @@ class KnowledgeBaseUpdate(Strict):
     title: str | None = Field(None, max_length=200)
     description: str | None = Field(None, max_length=10_000)
     without_evidence: Literal["refuse", "model"] | None = None
+    chunk_chars: int | None = Field(None, description="Characters of a chunk; all documents are cut anew in the background.")
+    overlap_chars: int | None = Field(None, description="Characters that two chunks share.")
+
+
+class ChunkPreviewBody(Strict):
+    """Chunk sizes to try."""
+
+    chunk_chars: int = Field(description="Characters of a chunk, 50-8000.")
+    overlap_chars: int = Field(description="Characters that two chunks share, up to half of a chunk.")
+
+
+class ChunkUpdate(Strict):
+    """What to change of a chunk."""
+
+    text: str | None = Field(None, max_length=20_000, description="What shall stand in the document instead of the chunk's text.")
+    enabled: bool | None = Field(None, description="False: no search finds it.")
+    note: str = Field("", max_length=2000, description="Why; kept with the edit.")
+    if_text: str | None = Field(None, max_length=1_000_000, description="The text that the caller saw; refused when it is another by now.")
 
 
 class TextDocument(Strict):

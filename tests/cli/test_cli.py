@@ -205,3 +205,13 @@ def test_doctor_reports_and_fails_when_something_fails(run: Run, tmp_path: Path)
     broken = run("doctor", "--json")
     assert broken.code == 1
     assert "fail" in {x["status"] for x in broken.json["checks"]}
+
+
+def test_chunk_sizes_are_previewed_and_changed(run: Run, rules: Path) -> None:
+    run("kb", "add", "rules", rules / "purchase.txt", "--create")
+    changed = run("kb", "rechunk", "rules", "--chunk-chars", 60, "--overlap-chars", 10, "--json").json
+    assert (changed["status"], changed["chunk_chars"], changed["failed"]) == ("done", 60, 0)
+    assert run("ask", "五十万元以上的采购由谁批准？", "--kb", "rules", "--json").json["citations"]
+    assert run("kb", "rechunk", "rules", "--chunk-chars", 60, "--json").json["job_id"] is None
+    assert run("kb", "rechunk", "rules", "--chunk-chars", 6, "--json").code == 1
+    assert run("kb", "preview", "rules", "nothing", "--chunk-chars", 100, "--json").code == 1

@@ -385,3 +385,24 @@ def test_a_large_fill_waits_until_nobody_asks(embedding: Brain, monkeypatch: pyt
     assert set(vectors_while_asked) == {0}
     assert embedding.spaces.active(kb_id(embedding)) is not None
     assert {row.attempts for row in embedding.db.rows(select(jobs.c.attempts).where(jobs.c.kind == "embed"))} == {1}, "putting it off is no attempt"
+
+
+def test_vectors_follow_edits_and_leave_what_is_switched_off(embedding: Brain) -> None:
+    ids = add(embedding, ["采购"])
+    work(embedding)
+    space = embedding.spaces.active(kb_id(embedding))
+    assert space is not None
+    one = embedding.knowledge.chunks(me(embedding), ids["采购"]).data[0]
+    off = embedding.knowledge.edit_chunk(me(embedding), ids["采购"], one.id, enabled=False)
+    assert counts(embedding)[1] == counts(embedding)[0] - 1, "gone with the edit"
+    work(embedding)
+    assert embedding.vectors.count(space.id) == counts(embedding)[1]
+    made = embedding.knowledge.edit_chunk(me(embedding), ids["采购"], off.id, enabled=True, text="第一条 采购须经董事会批准。")
+    work(embedding)
+    had, there = counts(embedding)
+    assert had == there == embedding.vectors.count(space.id)
+    assert embedding.db.rows(select(vectors.c.chunk_id).where(vectors.c.chunk_id == made.id))
+    embedding.knowledge.rechunk(me(embedding), "rules", chunk_chars=60, overlap_chars=0)
+    work(embedding)
+    had, there = counts(embedding)
+    assert had == there == embedding.vectors.count(space.id)

@@ -15,8 +15,8 @@ from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.chunking import chunk
 from qzbrain.knowledge.entries.entry import EntryFields
 from qzbrain.knowledge.records import STARTING_OVER
-from qzbrain.knowledge.removal import forget_content, remove_documents
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
+from qzbrain.knowledge.removal import forget_content, remove_documents, submit_index_changes
+from qzbrain.storage.tables import chunks, document_texts, documents, knowledge_bases, outbox
 
 KIND = "entry"
 Follow = Callable[[Connection, str], None]
@@ -64,7 +64,5 @@ class Shadows:
 
     def tell(self, connection: Connection, kb_id: str) -> None:
         """Have the worker bring the index after; a job that waits already will do."""
-        waiting = select(jobs.c.id, jobs.c.payload).where(jobs.c.kind == "index", jobs.c.kb_id == kb_id, jobs.c.status == "pending")
-        if not any(row.payload.get("only") == "changes" for row in connection.execute(waiting)):
-            self._jobs.submit(connection, "index", kb_id=kb_id, payload={"only": "changes"})
+        submit_index_changes(connection, self._jobs, kb_id)
         self._follow(connection, kb_id)

@@ -19,7 +19,7 @@ export function loadDocument(id) {
   return kept.get(id);
 }
 
-/** For components: `[loaded, retry]`; `loaded` is null at first, then as `loadDocument` gives it, or `{error}`. */
+/** For components: `[loaded, retry, renew]`; `loaded` is null at first, then as `loadDocument` gives it, or `{error}`. `renew` reads it anew in place. */
 export function useDocument(id) {
   const [loaded, setLoaded] = useState(null);
   const [attempt, setAttempt] = useState(0);
@@ -29,7 +29,11 @@ export function useDocument(id) {
     loadDocument(id).then((result) => isCurrent && setLoaded(result), (error) => isCurrent && setLoaded({ error }));
     return () => (isCurrent = false);
   }, [id, attempt]);
-  return [loaded, () => setAttempt(attempt + 1)];
+  const renew = async () => {
+    kept.delete(id);
+    setLoaded(await loadDocument(id));
+  };
+  return [loaded, () => setAttempt(attempt + 1), renew];
 }
 
 export const fileAddress = (id) => `/api/documents/${encodeURIComponent(id)}/file`;

@@ -8,8 +8,8 @@ const MORE = 6000;
 const SYNTAX = /(\*\*|^#{1,6}\s+)/;
 const SYNTAX_ONLY = /^(?:\*\*|#{1,6}\s+)$/;
 
-/** `passage`: `[start, end)` in UTF-16 units, or null. `find`: words to mark. `isMarkdown`: marks like ** are not shown. */
-export function DocumentText({ text, passage, find = "", isMarkdown = false }) {
+/** `passage`: `[start, end)` in UTF-16 units, or null. `find`: words to mark. `isMarkdown`: marks like ** are not shown. `edges`: chunk numbers by the start of their line. */
+export function DocumentText({ text, passage, find = "", isMarkdown = false, edges = null }) {
   const words = useWords();
   const [shown, setShown] = useState({ passage: undefined, range: [0, 0] });
   const range = shown.passage === passage ? shown.range : stretch(text, passage, AROUND);
@@ -21,7 +21,7 @@ export function DocumentText({ text, passage, find = "", isMarkdown = false }) {
   const lines = useMemo(() => linesOf(text, ...range), [text, range[0], range[1]]);
   return html`<div class="document-text" ref=${box}>
     ${range[0] > 0 && html`<button type="button" class="button more" onClick=${() => widen(Math.max(0, range[0] - MORE), range[1])}>${words("document.before")}</button>`}
-    ${lines.map((line) => html`<${Line} key=${line.start} line=${line.text} level=${line.level} isBlank=${line.isBlank} from=${cut(passage, line, 0)} to=${cut(passage, line, 1)} find=${find} isMarkdown=${isMarkdown} />`)}
+    ${lines.map((line) => html`<${Line} key=${line.start} line=${line.text} level=${line.level} isBlank=${line.isBlank} from=${cut(passage, line, 0)} to=${cut(passage, line, 1)} find=${find} isMarkdown=${isMarkdown} chunk=${edges?.get(line.start)} />`)}
     ${range[1] < text.length && html`<button type="button" class="button more" onClick=${() => widen(range[0], Math.min(text.length, range[1] + MORE))}>${words("document.after")}</button>`}
   </div>`;
 }
@@ -31,12 +31,12 @@ function cut(passage, line, side) {
   return Math.min(Math.max(passage[side] - line.start, 0), line.text.length);
 }
 
-const Line = memo(({ line, level, isBlank, from, to, find, isMarkdown }) => {
+const Line = memo(({ line, level, isBlank, from, to, find, isMarkdown, chunk }) => {
   if (isBlank) return html`<div class="line-blank"></div>`;
   const show = (text) => (isMarkdown ? withoutSyntax(text, find) : found(text, find));
   const className = level && isMarkdown ? `line heading-${level}` : "line";
-  if (from < 0) return html`<div class=${className}>${show(line)}</div>`;
-  return html`<div class=${className}>${show(line.slice(0, from))}<mark class="passage">${show(line.slice(from, to))}</mark>${show(line.slice(to))}</div>`;
+  if (from < 0) return html`<div class=${className} data-chunk=${chunk}>${show(line)}</div>`;
+  return html`<div class=${className} data-chunk=${chunk}>${show(line.slice(0, from))}<mark class="passage">${show(line.slice(from, to))}</mark>${show(line.slice(to))}</div>`;
 });
 
 /** Markdown's own marks stay in the text (offsets count them) but out of sight; what they make bold is bold. */
