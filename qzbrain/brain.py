@@ -22,6 +22,7 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
     from qzbrain.knowledge.embedding import Embedding
+    from qzbrain.knowledge.packs.service import PackService
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
@@ -150,6 +151,13 @@ class Brain:
         from qzbrain.knowledge.service import KnowledgeService
 
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def packs(self) -> PackService:
+        """Knowledge bases as files."""
+        from qzbrain.knowledge.packs.service import PackService
+
+        return PackService(self.db, self.files, self.access, self.jobs, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

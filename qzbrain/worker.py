@@ -31,6 +31,7 @@ from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.ingest import Ingest
+from qzbrain.knowledge.packs.work import PackWork
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
@@ -64,11 +65,23 @@ class Workplace:
         self._reader = Reader(brain.settings)
         pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, self._embed_later)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
+        packs = PackWork(
+            brain.db,
+            brain.files,
+            brain.jobs,
+            brain.settings,
+            feeder=lambda: brain.feeder,
+            vector_feeder=lambda: brain.vector_feeder,
+            embedder=lambda: brain.embedder,
+            follow=self._embed_later,
+        )
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
             "purge": purge.kind,
+            "export": packs.export_kind,
+            "import": packs.import_kind,
         }
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
