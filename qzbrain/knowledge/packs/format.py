@@ -23,7 +23,7 @@ SECTIONS = ("documents", "texts", "chunks", "edits", "entries", "entry_versions"
 """Each is a member `NAME.jsonl`, in this order. `graph` is kept for facts and has no rows in this version."""
 
 _INT = 2**31 - 1
-_NAMED = re.compile(r"(?P<embedder>.+?)-(?P<kb>.+)-(?P<chunk>\d{1,5})-(?P<overlap>\d{1,5})")
+_NAMED = re.compile(r".+-.+-\d{1,5}-\d{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,10 @@ class PackManifest:
 
 
 def disagreement(name: str, manifest: PackManifest) -> str | None:
-    """The name that a pack should have, where its file's name speaks of chunk sizes and those are not the pack's; else None.
+    """The name that a pack should have, where its file's name is of that form and another; else None.
 
-    Only a name of the form that the sizes end is looked at: who calls a pack `laws.qzkb` says nothing of what is in it.
+    Only a name that ends in sizes is looked at: who calls a pack `laws.qzkb` says nothing of what is in it.
     """
-    found = _NAMED.fullmatch(PurePath(name).name.removesuffix(ENDING))
-    if found is None:
-        return None
-    kb = manifest.knowledge_base
-    same = int(found["chunk"]) == kb["chunk_chars"] and int(found["overlap"]) == kb["overlap_chars"]
-    return None if same else manifest.file_name
+    stem = PurePath(name).name.removesuffix(ENDING)
+    fitting = manifest.file_name
+    return fitting if _NAMED.fullmatch(stem) and stem.lower() != fitting.removesuffix(ENDING).lower() else None

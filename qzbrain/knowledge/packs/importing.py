@@ -131,7 +131,7 @@ class Importer:
                 taken += len(batch)
                 self._advance(connection, **{section: taken})
             self._done += len(batch)
-            self._progress(section, self._done, total, "rows")
+            self._progress("rows", self._done, total, "rows")
 
     def _rows(self, connection: Connection, section: str, batch: Sequence[dict[str, Any]], facts: Facts) -> list[dict[str, Any]]:
         """The rows as this database takes them."""

@@ -122,7 +122,7 @@ def _write(connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes],
                 for page in _pages(connection, kb_id, name):
                     write(b"".join(orjson.dumps(one) + b"\n" for one in page))
                     done += len(page)
-                    progress(name, done, total, "rows")
+                    progress("rows", done, total, "rows")
         if manifest.vectors is not None:
             _write_vectors(connection, kb_id, space_id, manifest.vectors, out)
         if manifest.originals:

@@ -19,13 +19,14 @@ from sqlalchemy import func, insert, select, update
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import new_id, utc_now
-from qzbrain.errors import BrainError, Conflict, InvalidRequest
+from qzbrain.errors import BrainError, Conflict, InvalidRequest, NotFound
 from qzbrain.knowledge.packs import importing, writing
 from qzbrain.knowledge.packs.writing import Choice
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.settings import Settings
 from qzbrain.storage.tables import chunks, documents, entries, entry_versions, knowledge_bases, regression_questions, vector_spaces, vectors
 from qzbrain.worker import Workplace
+from tests.servers.search_server import SearchServer
 
 SUBJECTS = ("采购", "请假", "保密", "差旅", "培训", "档案", "车辆", "印章")
 WIDTH = 8
@@ -455,3 +456,126 @@ def test_a_newer_major_version_is_refused_with_what_to_do(elsewhere: Brain, pack
 def test_a_full_disk_is_seen_before(elsewhere: Brain, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1))
     _refused(elsewhere, pack, "not_enough_space")
+
+
+GOLDEN = {
+    "documents": [
+        {
+            "id": "0005c0ffee000000000001", "identity": "ext:one", "external_id": "one", "name": "一", "title": "办法", "status": "ready", "reason_code": None,
+            "reason_zh": None, "reason_en": None, "pages": None, "chunks": 2, "chars": 23, "sha256": "a" * 64, "size_bytes": 60, "mime_type": "text/plain",
+            "stored": 0, "created_at": "2026-11-28T00:00:00.000000Z", "ready_at": "2026-11-28T00:00:01.000000Z", "kind": "file",
+        }
+    ],
+    "texts": [{"document_id": "0005c0ffee000000000001", "text": "第一条 采购须经批准。\n第二条 请假须经批准。"}],
+    "chunks": [
+        {
+            "document_id": "0005c0ffee000000000001", "ordinal": number, "text": words, "start": start, "end": start + len(words), "page": None,
+            "heading_path": ["总则"], "reference": str(number + 1), "disabled": 0,
+        }
+        for number, (start, words) in enumerate([(0, "第一条 采购须经批准。"), (12, "第二条 请假须经批准。")])
+    ],
+    "edits": [
+        {
+            "document_id": "0005c0ffee000000000001", "number": 1, "kind": "text", "ordinal": 0, "start": 0, "end": 3, "before": "第1条", "after": "第一条",
+            "author": "local", "note": "", "applies": 1, "created_at": "2026-11-28T00:00:02.000000Z",
+        }
+    ],
+    "entries": [
+        {
+            "id": "0005c0ffee000000000002", "status": "approved", "question": "谁批准？", "question_key": "k", "answer": "经理",
+            "variants": [], "negatives": [], "source": "", "author": "", "approver": "", "valid_from": None, "valid_until": None,
+            "level": "internal", "version": 1, "document_id": "",
+            "origin": {}, "created_at": "2026-11-28T00:00:02.000000Z", "updated_at": "2026-11-28T00:00:02.000000Z",
+        }
+    ],
+    "entry_versions": [
+        {"entry_id": "0005c0ffee000000000002", "version": 1, "content": {"answer": "经理"}, "author": "", "created_at": "2026-11-28T00:00:02.000000Z"}
+    ],
+    "regression_questions": [
+        {
+            "id": "0005c0ffee000000000003", "question": "由谁批准？", "entry_id": "0005c0ffee000000000002", "message_id": "", "passed": None, "result": None,
+            "created_at": "2026-11-28T00:00:02.000000Z", "run_at": None,
+        }
+    ],
+    "graph": [],
+}  # fmt: skip
+"""A pack of version 1.0 as the first program wrote it. Never changed: what it says must be understood by every later version."""
+
+
+def golden(path: Path) -> Path:
+    """The file of it."""
+    about = {
+        "format": "qzkb", "version": [1, 0], "program": "0.1.0", "made_at": "2026-11-28T00:00:03.000000Z", "tokenizer": "1", "originals": True,
+        "knowledge_base": {
+            "name": "old", "title": "旧", "description": "", "chunk_chars": 250, "overlap_chars": 50, "without_evidence": "refuse",
+            "created_at": "2026-11-28T00:00:00.000000Z", "manifest": {"chunk_chars": 250, "overlap_chars": 50, "embedder": None},
+        },
+        "counts": {name: len(some) for name, some in GOLDEN.items()},
+        "vectors": {"embedder": "tiny", "width": 2, "rows": 2, "upto": 2, "manifest": {"fingerprint": "f", "weight": 0.5}},
+    }  # fmt: skip
+    members = {"manifest.json": orjson.dumps(about)}
+    members |= {f"{name}.jsonl": b"".join(orjson.dumps(one) + b"\n" for one in some) for name, some in GOLDEN.items()}
+    members["vectors.f16"] = np.asarray([[1, 0], [0, 1]], "<f2").tobytes()
+    members["vectors.rows"] = np.asarray([0, 1], "<u4").tobytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("checksums", b"")
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return rewrite(path, lambda _: None)
+
+
+def test_a_pack_of_the_first_version_is_understood_and_written_alike(elsewhere: Brain, tmp_path: Path) -> None:
+    assert take_in(elsewhere, golden(tmp_path / "old.qzkb")).status == "done"
+    again = plain(elsewhere, "old")
+    for section, some in GOLDEN.items():
+        if section != "regression_questions":
+            assert [orjson.loads(line) for line in again[f"{section}.jsonl"].splitlines()] == some, section
+    assert np.frombuffer(again["vectors.f16"], "<f2").tolist() == [1, 0, 0, 1]
+    assert np.frombuffer(again["vectors.rows"], "<u4").tolist() == [0, 1]
+
+
+def test_nobody_sees_a_document_of_an_import_that_is_not_whole(elsewhere: Brain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caller = elsewhere.access.local_caller("zh")
+
+    def killed(_self: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing.Importer, "_take_files", killed)
+    elsewhere.packs.submit_import(caller, golden(tmp_path / "old.qzkb"))
+    with pytest.raises(KeyboardInterrupt):
+        work(elsewhere)
+    assert elsewhere.db.rows(select(documents.c.id))
+    with pytest.raises(NotFound):
+        elsewhere.knowledge.document(caller, "0005c0ffee000000000001")
+
+
+# -- to and from real servers
+
+
+@pytest.mark.servers
+def test_from_sqlite_to_mysql_and_back(origin: Brain, pack: Path, tmp_path: Path, mysql: dict[str, Any], elsewhere: Brain) -> None:
+    there = build(Settings(qzbrain_data=tmp_path / "mysql", qzbrain_embedder="none", **mysql))
+    try:
+        assert (job := take_in(there, pack)).status == "done", job
+        assert found(there, "rules") == found(origin, "rules")
+        back = export(there, tmp_path / "back.qzkb")
+    finally:
+        there.close()
+    assert take_in(elsewhere, back).status == "done"
+    assert found(elsewhere, "rules") == found(origin, "rules")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("engine", ["elasticsearch", "opensearch"])
+def test_from_the_embedded_index_to_a_search_server(origin: Brain, pack: Path, tmp_path: Path, request: pytest.FixtureRequest, engine: str) -> None:
+    server: SearchServer = request.getfixturevalue(f"{engine}_server")
+    there = build(Settings(qzbrain_data=tmp_path / engine, qzbrain_embedder="none", **server.settings, qizhibrain_index=f"packs{new_id()}"))
+    try:
+        assert (job := take_in(there, pack)).status == "done", job
+        here, seen = found(origin, "rules"), found(there, "rules")
+        assert [[hit[:4] for hit in one] for one in seen] == [[hit[:4] for hit in one] for one in here]
+        assert [hit[5] for one in seen for hit in one] == pytest.approx([hit[5] for one in here for hit in one], abs=1e-4)
+        there.knowledge.delete(there.access.local_caller("zh"), "rules")
+        work(there)
+    finally:
+        there.close()
