@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, MANIFEST, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, Field, VectorsPart
+from qzbrain.knowledge.packs.format import FILES, MANIFEST, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, Field, VectorsPart
 from qzbrain.knowledge.packs.reading import Pack, bad_pack
 from qzbrain.retrieval.spaces import Manifest
 
@@ -81,7 +81,6 @@ def check(pack: Pack, progress: Progress) -> Facts:
                 seen(size)
         elif name in (VECTORS, VECTOR_ROWS) and pack.manifest.vectors is None:
             raise bad_pack("含有清单没有提到的向量", "it has vectors of which its manifest says nothing")
-    assert CHECKSUMS in pack.members
     return facts
 
 
