@@ -200,6 +200,10 @@ UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num 
 
 ALTER TABLE documents ADD COLUMN kind VARCHAR(16) NOT NULL DEFAULT 'file';
 
+CREATE INDEX ix_documents_kb_id_kind_status_chunks ON documents (kb_id, kind, status, chunks);
+
+DROP INDEX ix_documents_kb_id_status_chunks ON documents;
+
 ALTER TABLE chunks ADD COLUMN disabled INTEGER NOT NULL DEFAULT '0';
 
 CREATE TABLE document_edits (
@@ -261,6 +265,7 @@ CREATE TABLE entries (
     valid_until VARCHAR(32),
     level VARCHAR(16) NOT NULL,
     version INTEGER NOT NULL,
+    approved_version INTEGER NOT NULL,
     document_id VARCHAR(32) NOT NULL,
     origin LONGTEXT NOT NULL,
     created_at VARCHAR(32) NOT NULL,

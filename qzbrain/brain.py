@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.entries.regressions import Regressions
     from qzbrain.knowledge.entries.service import Entries
     from qzbrain.knowledge.entries.shadow import Shadows
+    from qzbrain.knowledge.packs.service import PackService
     from qzbrain.knowledge.preview import Previews
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
@@ -197,6 +198,13 @@ class Brain:
         from qzbrain.knowledge.preview import Previews
 
         return Previews(self.db, self.files, self.access, self.settings)
+
+    @cached_property
+    def packs(self) -> PackService:
+        """Knowledge bases as files."""
+        from qzbrain.knowledge.packs.service import PackService
+
+        return PackService(self.db, self.files, self.access, self.jobs, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

@@ -33,6 +33,7 @@ from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
 from qzbrain.knowledge.ingest import Ingest
+from qzbrain.knowledge.packs.work import PackWork
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import Reader
@@ -68,6 +69,16 @@ class Workplace:
         self._entries_swept = -validity.EVERY_S
         pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, brain.embed_later)
         purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
+        packs = PackWork(
+            brain.db,
+            brain.files,
+            brain.jobs,
+            brain.settings,
+            feeder=lambda: brain.feeder,
+            vector_feeder=lambda: brain.vector_feeder,
+            embedder=lambda: brain.embedder,
+            follow=brain.embed_later,
+        )
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
@@ -75,6 +86,8 @@ class Workplace:
             "index": purge.index_kind,
             "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,
+            "export": packs.export_kind,
+            "import": packs.import_kind,
         }
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))

@@ -18,7 +18,10 @@ from qzbrain.storage.tables import knowledge_bases
 
 LOCAL_USER = "local"
 _RIGHTS: dict[str, frozenset[Right]] = {LOCAL_USER: frozenset({"read", "write", "manage"})}
-_BASES = select(knowledge_bases.c.id, knowledge_bases.c.name, knowledge_bases.c.title, knowledge_bases.c.without_evidence)
+HIDDEN = "import:"
+"""Begins the name of a knowledge base that is not whole yet, or about to go: nobody may read it. No name that can be given has a colon."""
+VISIBLE = knowledge_bases.c.name.notlike(f"{HIDDEN}%")
+_BASES = select(knowledge_bases.c.id, knowledge_bases.c.name, knowledge_bases.c.title, knowledge_bases.c.without_evidence).where(VISIBLE)
 _ALL = _BASES.order_by(knowledge_bases.c.name)
 _ONE = _BASES.where(or_(knowledge_bases.c.id == bindparam("key"), knowledge_bases.c.name == bindparam("key")))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from qzbrain.cli import adding
+from qzbrain.cli import adding, packs
 from qzbrain.cli.session import open_brain, work_until
 from qzbrain.cli.terminal import LANG, Json, note, progress, result, result_json, t, table
 from qzbrain.domain import JobRecord, KnowledgeBase
@@ -16,6 +16,7 @@ from qzbrain.errors import Conflict
 from qzbrain.web import render
 
 app = typer.Typer(help=t("知识库与文档", "Knowledge bases and documents"), no_args_is_help=True)
+packs.commands(app)
 
 Name = Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))]
 

@@ -122,22 +122,7 @@ class KnowledgeBases:
 
         Goes by pieces, so that other writers need not wait long; ended half-way it can be repeated.
         """
-        ref = self.writable(caller, name_or_id)
-        while True:
-            with self._db.write() as connection:
-                connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id, jobs.c.kind != "purge"))
-                ids = connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id).limit(200)).scalars().all()
-                remove_documents(connection, ref.id, ids)
-            if not ids:
-                break
-        with self._db.write(durable=True) as connection:
-            remove_documents(connection, ref.id, connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id)).scalars().all())
-            connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id))
-            forget_entries(connection, connection.execute(select(entries.c.id).where(entries.c.kb_id == ref.id)).scalars().all())
-            connection.execute(delete(outbox).where(outbox.c.kb_id == ref.id))
-            connection.execute(insert(outbox).values(kb_id=ref.id, op="drop", document_id=""))
-            connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == ref.id))
-            submit_purge(connection, self._jobs, ref.id)
+        erase(self._db, self._jobs, self.writable(caller, name_or_id).id)
 
     def reindex(self, caller: Caller, name_or_id: str) -> str:
         """Build the search index of a knowledge base anew, beside the one in use; returns the job's id. Raises NotFound."""
@@ -184,6 +169,25 @@ def page_size(limit: int) -> int:
     if not 1 <= limit <= 1000:
         raise InvalidRequest(zh="limit 须在 1 到 1000 之间。", en="limit must be between 1 and 1000.", param="limit")
     return limit
+
+
+def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
+    """Remove a knowledge base with everything in it, as `KnowledgeBases.delete` says."""
+    while True:
+        with database.write() as connection:
+            connection.execute(delete(jobs).where(jobs.c.kb_id == kb_id, jobs.c.kind != "purge"))
+            ids = connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id).limit(200)).scalars().all()
+            remove_documents(connection, kb_id, ids)
+        if not ids:
+            break
+    with database.write(durable=True) as connection:
+        remove_documents(connection, kb_id, connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id)).scalars().all())
+        connection.execute(delete(jobs).where(jobs.c.kb_id == kb_id))
+        forget_entries(connection, connection.execute(select(entries.c.id).where(entries.c.kb_id == kb_id)).scalars().all())
+        connection.execute(delete(outbox).where(outbox.c.kb_id == kb_id))
+        connection.execute(insert(outbox).values(kb_id=kb_id, op="drop", document_id=""))
+        connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == kb_id))
+        submit_purge(connection, runner, kb_id)
 
 
 def lock_knowledge_base(connection: Connection, kb_id: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, get_args
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
+from qzbrain.auth.access import VISIBLE, Access, KbRef, unknown_knowledge_base
 from qzbrain.domain import AddedDocument, Caller, Chunk, Document, DocumentStatus, EditCounts, Page
 from qzbrain.errors import Conflict, InvalidRequest, NotFound, PayloadTooLarge, StorageBusy
 from qzbrain.jobs.leases import LeaseRunner
@@ -211,7 +211,8 @@ class Documents:
         return ref
 
     def _row(self, caller: Caller, document_id: str) -> Row[Any]:
-        rows = self._db.rows(_listed.where(documents.c.id == _printable(document_id)))
+        whole = documents.c.kb_id.in_(select(knowledge_bases.c.id).where(VISIBLE))
+        rows = self._db.rows(_listed.where(documents.c.id == _printable(document_id), whole))
         if not rows or not self._access.allows(caller, "read", rows[0].kb_id):
             raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
         return rows[0]

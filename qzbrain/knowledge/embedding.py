@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, func, select
 
 from qzbrain import logs
+from qzbrain.auth.access import VISIBLE
 from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.leases import GiveWay, Kind, Lease, LeaseRunner
 from qzbrain.knowledge.embedded_text import embedded_text
@@ -80,9 +81,10 @@ class Embedding:
         embedder = self._embedder()
         if embedder is None:
             return
-        newest = select(chunks.c.kb_id, func.max(chunks.c.id)).where(chunks.c.disabled == 0).group_by(chunks.c.kb_id)
         with self._db.write() as connection:
-            for kb_id, last in connection.execute(newest).all():
+            whole = select(knowledge_bases.c.id).where(VISIBLE)
+            lasts = select(chunks.c.kb_id, func.max(chunks.c.id)).where(chunks.c.kb_id.in_(whole), chunks.c.disabled == 0).group_by(chunks.c.kb_id)
+            for kb_id, last in connection.execute(lasts).all():
                 active = (vector_spaces.c.kb_id == kb_id) & (vector_spaces.c.status == "active") & (vector_spaces.c.embedder == embedder.name)
                 query = select(vector_spaces.c.id).where(active, vector_spaces.c.embedded_upto >= last, vector_spaces.c.reason_code.is_(None))
                 if connection.execute(query.limit(1)).first() is None:

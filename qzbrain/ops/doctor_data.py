@@ -88,7 +88,8 @@ def _index(settings: Settings, connection: Connection) -> Finding:
     title, indexes = ("检索索引", "search index"), search_index(settings)
     rows = connection.exec_driver_sql(
         "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) FROM knowledge_bases k"
-        " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready' GROUP BY k.id ORDER BY k.name"
+        " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready'"
+        " WHERE SUBSTR(k.name, 1, 7) <> 'import:' GROUP BY k.id ORDER BY k.name"
     ).fetchall()
     try:
         found = {kb_id: indexes.chunk_count(kb_id) for kb_id, _, _ in rows}
@@ -125,7 +126,8 @@ def _meaning(settings: Settings, connection: Connection) -> Finding:
         return Finding.fail("semantic", 7, title, shown, (f"在 config.toml 中添加 [models.{wanted}]", f"add [models.{wanted}] to config.toml"))
     rows = connection.exec_driver_sql(
         "SELECT k.name, s.embedder, s.reason_code, s.embedded_upto, MAX(c.id) FROM knowledge_bases k JOIN chunks c ON c.kb_id = k.id"
-        " LEFT JOIN vector_spaces s ON s.kb_id = k.id AND s.status = 'active' GROUP BY k.name, s.embedder, s.reason_code, s.embedded_upto ORDER BY k.name"
+        " LEFT JOIN vector_spaces s ON s.kb_id = k.id AND s.status = 'active'"
+        " WHERE SUBSTR(k.name, 1, 7) <> 'import:' GROUP BY k.name, s.embedder, s.reason_code, s.embedded_upto ORDER BY k.name"
     ).fetchall()
     refused = [name for name, embedder, reason, _, _ in rows if embedder is not None and (embedder != wanted or reason)]
     missing = [name for name, embedder, _, upto, last in rows if embedder is None or (name not in refused and upto < last)]

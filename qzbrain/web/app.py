@@ -27,6 +27,7 @@ from qzbrain.web import (
     knowledge_api,
     models_api,
     openai_api,
+    packs_api,
     pages,
     rerank_api,
 )
@@ -66,7 +67,8 @@ def create_app(brain: Brain) -> Flask:
     app.after_request(_finish)
     for kind in (BrainError, HTTPException, Exception):
         app.register_error_handler(kind, handle_error)
-    for blueprint in (knowledge_api, chunks_api, chat_api, openai_api, embeddings_api, rerank_api, entries_api, models_api, admin_api, health, docs, pages):
+    knowledge = (knowledge_api, packs_api, chunks_api, entries_api)
+    for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app)
     _ = brain.chat  # imported now, not while the first questioner waits

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
-from flask import Response, request, send_file
+from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
@@ -19,7 +16,7 @@ from qzbrain.errors import InvalidRequest, UnsupportedMedia
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.web import render, replies, schemas
 from qzbrain.web.guards import caller
-from qzbrain.web.responses import no_content, reply
+from qzbrain.web.responses import download, no_content, reply
 from qzbrain.web.uploads import files
 from qzbrain.web.validation import read_json, validated
 
@@ -180,17 +177,7 @@ def _documents(api: APIBlueprint, brain: Brain) -> None:
     def get_file(path: schemas.DocumentPath) -> Response:
         """The original bytes, as a download."""
         where, name, _mime = brain.knowledge.file(caller(brain.access), path.document_id)
-        return _download(where, name)
-
-
-def _download(where: Path | bytes, name: str) -> Response:
-    """A file of a stranger: never shown or run in the browser's page, whatever it holds."""
-    response = send_file(BytesIO(where) if isinstance(where, bytes) else where, mimetype="application/octet-stream", etag=False, max_age=0)
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in name)
-    response.headers["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+        return download(where, name)
 
 
 def _search(api: APIBlueprint, brain: Brain) -> None:
@@ -206,5 +193,3 @@ def _search(api: APIBlueprint, brain: Brain) -> None:
         with metrics.SEARCH_SECONDS.time():
             found = brain.retriever.search(query, brain.access.scope(who, kb_ids, body.document_ids))
         return reply(render.search_result(found))
-
-

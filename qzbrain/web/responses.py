@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
-from flask import Response, g
+from flask import Response, g, send_file
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -89,3 +92,13 @@ def _from_http(exc: HTTPException) -> BrainError:
         return _UNREADABLE
     log.error("request_failed", code="internal_error", exc_info=exc)
     return _INTERNAL
+
+
+def download(where: Path | bytes, name: str) -> Response:
+    """A file of a stranger: never shown or run in the browser's page, whatever it holds."""
+    response = send_file(BytesIO(where) if isinstance(where, bytes) else where, mimetype="application/octet-stream", etag=False, max_age=0)
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%;' else "_" for c in name)
+    response.headers["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

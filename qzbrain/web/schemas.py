@@ -116,6 +116,26 @@ class ReembedBody(Strict):
     force: bool = Field(False, description="Use the new vectors even when they find less.")
 
 
+class ExportBody(Strict):
+    """What goes into a pack."""
+
+    originals: bool = Field(True, description="The original files too.")
+    vectors: bool = Field(True, description="The vectors too; without them the importing brain makes its own.")
+
+
+class ExportPath(KnowledgeBasePath):
+    """`{kb}` and `{job_id}`."""
+
+    job_id: str
+
+
+class ImportQuery(Strict):
+    """How a pack is taken in."""
+
+    name: Name | None = Field(None, description="Its name here; by default that in the pack.")
+    replace: bool = Field(False, description="Put it in the place of the knowledge base of that name.")
+
+
 class KnowledgeBaseUpdate(Strict):
     """What to change of a knowledge base."""
 
