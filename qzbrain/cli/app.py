@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, knowledge, models, system
+from qzbrain.cli import asking, configuration, database, evaluating, inserting, knowledge, models, system
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -30,6 +30,7 @@ app.command(
 )(system.worker)
 app.command(help=t("只启动引擎管理进程，由其他进程管理器看护时使用", "Start the engine manager alone, for another process manager"))(system.engines)
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
+app.command(help=t("插入人工整理的知识条目", "Put curated knowledge into a knowledge base"))(inserting.insert)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
 app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(system.doctor)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from qzbrain.cli.session import open_brain
-from qzbrain.cli.terminal import Json, note, progress, result, result_json, t
+from qzbrain.cli.terminal import Json, WrongUsage, note, progress, result, result_json, t
 
 
 class Modes(StrEnum):
@@ -23,13 +23,16 @@ class Modes(StrEnum):
 
 def evaluate(
     kb: Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))],
-    questions: Annotated[Path, typer.Argument(metavar="QUESTIONS.jsonl", help=t("每行一个问题", "One question a line"))],
+    questions: Annotated[Path | None, typer.Argument(metavar="QUESTIONS.jsonl", help=t("每行一个问题", "One question a line"))] = None,
     k: Annotated[str, typer.Option("--k", help=t("计算召回的位置", "Cuts for recall"))] = "1,5,10",
     mode: Annotated[
         Modes, typer.Option("--mode", help=t("检索方式：auto、lexical（按词）、semantic（按语义）、hybrid", "How to search: auto, lexical, semantic or hybrid"))
     ] = Modes.auto,
     fit: Annotated[
         bool, typer.Option("--fit", help=t("用这些问题确定语义的权重并保存", "Find the weight of meaning that serves these questions best, and keep it"))
+    ] = False,
+    regressions: Annotated[
+        bool, typer.Option("--regressions", help=t("改为重问该知识库的回归问题", "Ask the knowledge base's regression questions again instead"))
     ] = False,
     json: Json = False,
 ) -> None:
@@ -39,6 +42,11 @@ def evaluate(
     """
     from qzbrain.ops import evaluation
 
+    if regressions:
+        _regressions(kb, json=json)
+        return
+    if questions is None:
+        raise WrongUsage(zh="请给出问题文件 QUESTIONS.jsonl，或使用 --regressions。", en="Give a file QUESTIONS.jsonl, or --regressions.")
     cuts = parsed_cuts(k)
     rows = evaluation.read_questions(questions)
     with open_brain() as (brain, caller), progress(t("评测", "asking")) as bar:
@@ -62,6 +70,28 @@ def evaluate(
     if figures["answer_in_shown_sentences"] is not None:
         result(t("答案出现在所示句子中", "answer in the shown sentences") + f": {figures['answer_in_shown_sentences']:.4f}")
     result(f"p50 {figures['p50_ms']:.1f} ms, p95 {figures['p95_ms']:.1f} ms, n = {figures['questions']}")
+
+
+def _regressions(kb: str, *, json: bool) -> None:
+    """Exit code 1 when one of them fails."""
+    from qzbrain.retrieval.hybrid import SearchQuery
+    from qzbrain.web.entries_api import regressions_shown
+
+    with open_brain() as (brain, caller), progress(t("回归", "asking")) as bar:
+
+        def ask(question: str, kb_id: str) -> Any:
+            return brain.retriever.search(SearchQuery(question, top_k=10), brain.access.scope(caller, [kb_id]))
+
+        told = regressions_shown(brain.regressions.run(caller, kb, ask, bar.update))
+    if json:
+        result_json(told)
+    else:
+        for one in told["data"]:
+            if not one["passed"]:
+                result(t(f"未通过：{one['question']}", f"failed: {one['question']}"))
+        result(t(f"通过 {told['passed']}，未通过 {told['failed']}。", f"{told['passed']} passed, {told['failed']} failed."))
+    if told["failed"]:
+        raise typer.Exit(1)
 
 
 def parsed_cuts(text: str) -> list[int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from qzbrain.text.normalize import searchable
-from qzbrain.text.numerals import article_mentions
+from qzbrain.text.numerals import article_label, article_mentions
 from qzbrain.text.tokenize import query_terms
 
 OTHER = 0.5
@@ -70,13 +70,16 @@ def best_match(question: str, asked: Sequence[str], negatives: Sequence[str] = (
 
 @lru_cache(maxsize=4096)
 def _read(question: str) -> _Read:
+    mentions = article_mentions(question)
+    for mention in reversed(mentions):
+        question = f"{question[: mention.start]}{article_label(mention.key)}{question[mention.end :]}"
     text = searchable(question)
     bare = "".join(c for c in text if c.isalnum())
     return _Read(
         bare,
         frozenset(query_terms(question)),
         frozenset(_NUMBER.findall(text)),
-        frozenset(mention.key for mention in article_mentions(question)),
+        frozenset(mention.key for mention in mentions),
         len(_NOT.findall(text)),
         frozenset(name for name, pattern in _ASKED if pattern.search(text)) or (_WHAT if _ASKS.search(text) else frozenset()),
     )

@@ -215,3 +215,27 @@ def test_chunk_sizes_are_previewed_and_changed(run: Run, rules: Path) -> None:
     assert run("kb", "rechunk", "rules", "--chunk-chars", 60, "--json").json["job_id"] is None
     assert run("kb", "rechunk", "rules", "--chunk-chars", 6, "--json").code == 1
     assert run("kb", "preview", "rules", "nothing", "--chunk-chars", 100, "--json").code == 1
+
+
+def test_curated_knowledge_goes_in_answers_and_comes_out(run: Run, rules: Path, tmp_path: Path) -> None:
+    assert run("kb", "create", "rules").code == 0
+    made = run("insert", "rules", "--question", "年假可以休几天？", "--answer", "5 天。", "--variant", "年休假有多少天", "--approve", "--json")
+    assert made.code == 0 and made.json["in_force"] is True
+    asked = run("ask", "请问年休假有多少天？", "--kb", "rules", "--json")
+    assert (asked.json["rung"], asked.json["answer"]) == ("entry", "5 天。[1]")
+    out = tmp_path / "entries.xlsx"
+    assert run("insert", "rules", "--export", out, "--json").json["size_bytes"] == out.stat().st_size
+    assert run("insert", "rules", "--import", out, "--json").json == {
+        "created": 0, "updated": 0, "skipped": 1, "errors": [], "conflicts": [], "dry_run": False,
+    }  # fmt: skip
+    table = tmp_path / "a.csv"
+    table.write_text("问题,答案\n总机？,62771234\n空？,\n", encoding="gbk")
+    told = run("insert", "rules", "--import", table, "--dry-run", "--json")
+    assert told.code == 1 and told.json["created"] == 1 and told.json["errors"][0]["row"] == 3
+    assert run("eval", "rules", "--regressions", "--json").json == {"data": [], "passed": 0, "failed": 0}
+
+
+@pytest.mark.parametrize("more", [[], ["--answer", "x", "--import", "y.csv"], ["--import", "none.csv"], ["--export", "a.pdf"]])
+def test_an_insertion_that_cannot_be_meant_is_wrong_usage(run: Run, more: list[str]) -> None:
+    run("kb", "create", "rules")
+    assert run("insert", "rules", *more).code == 2
