@@ -2,8 +2,8 @@
 
     python bench/entries.py --data DIR
 
-Other questions: pairs about one paragraph (cmrc_dev, qed_en) whose answers differ, and pairs of article-number questions. Rewordings: cmrc_dev's questions, said
-otherwise by rule. One JSON object on standard output; exit code 1 when the precision at the shipped confidence is below .99.
+Other questions: pairs about one paragraph (cmrc_dev, qed_en) whose answers differ, and pairs of article-number questions. Rewordings: cmrc_dev's
+questions, said otherwise by rule. One JSON object on standard output; exit code 1 when the precision at the shipped confidence is below .99.
 """
 
 from __future__ import annotations
