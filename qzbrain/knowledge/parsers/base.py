@@ -88,14 +88,15 @@ class TextBuilder:
     def __bool__(self) -> bool:
         return self._length > 0
 
-    def add(self, text: str, *, page: int | None = None, heading_level: int = 0, kind: str = "text", gap: int = 2) -> None:
-        """Append a block; blank text is dropped. `gap`: newlines between it and the block before."""
+    def add(self, text: str, *, page: int | None = None, heading_level: int = 0, kind: str = "text", gap: int = 2, between: str | None = None) -> None:
+        """Append a block; blank text is dropped. `gap`: newlines between it and the block before, or `between` in their place."""
         text = text.strip()
         if not text:
             return
         if self._length:
-            self._parts.append("\n" * gap)
-            self._length += gap
+            separator = "\n" * gap if between is None else between
+            self._parts.append(separator)
+            self._length += len(separator)
         start = self._length
         self._parts.append(text)
         self._length += len(text)

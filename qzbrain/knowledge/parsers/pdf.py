@@ -1,37 +1,33 @@
-"""PDF with a text layer: lines in pdfium's reading order, wrapped lines joined to paragraphs, running heads and page numbers dropped.
+"""PDF: text in reading order, tables row by row, bookmarks or large lines as headings; pages without legible text by OCR.
 
-Pages without text are left out; a document without any is refused with the advice to run OCR.
+A page's text is of no use when it is missing, or when much of it means nothing (a font without a map to Unicode). Without OCR such pages are
+left out, and a document of nothing else is refused.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers import refusals
-from qzbrain.knowledge.parsers.base import ParseLimits, Source, TextBuilder, clean_title
+from qzbrain.knowledge.parsers.base import ParseLimits, Source, clean_title
+from qzbrain.knowledge.parsers.legible import legible
+from qzbrain.knowledge.parsers.page_layout import Run, reading_order
+from qzbrain.knowledge.parsers.page_tables import tables
+from qzbrain.knowledge.parsers.pages import Page, document_of_pages
+from qzbrain.knowledge.parsers.pdf_outline import Bookmarks, bookmarks, outline_marks
+from qzbrain.knowledge.parsers.pdf_rules import Drawn, drawn
+from qzbrain.knowledge.parsers.pdf_text import characters, runs, turned_box
 
 if TYPE_CHECKING:
-    from pypdfium2 import PdfDocument
+    from pypdfium2 import PdfDocument, PdfPage
 
-_PAGE_NUMBER = re.compile(
-    r"[-—–·\s]*(?:第\s*)?\d{1,4}(?:\s*页)?(?:\s*[/／,，]?\s*(?:共\s*)?\d{1,4}(?:\s*页)?)?[-—–·\s]*|page\s*\d{1,4}(?:\s*(?:of|/)\s*\d{1,4})?", re.IGNORECASE
-)
-_OPENS_PARAGRAPH = re.compile(
-    r"第\s?[零〇一二三四五六七八九十百千\d.]{1,9}\s?[编章节条條款部篇]|[（(]?[一二三四五六七八九十]{1,3}[)）、]"
-    r"|[（(]?\d{1,2}[)）、.．]\s?\D|[•·●■◆\-*]\s|[图表附]\s?\d|目\s*录|附\s*则"
-)
-_CLOSES_PARAGRAPH = frozenset("。！？!?；;：:")
-_EDGE_LINES = 2
-_REPEATS_FROM_PAGES = 3
-_UNREADABLE_SHARE = 0.3
+_FEW_WORDS = 4
 
 
 def parse(source: Source, limits: ParseLimits) -> ParsedDocument:
-    """Paragraphs with their pages. Raises ParseFailed: encrypted, broken, no_text, too_large."""
+    """Paragraphs, rows and headings with their pages. Raises ParseFailed: encrypted, broken, no_text, too_large."""
     from pypdfium2 import PdfDocument, PdfiumError
 
     try:
@@ -41,47 +37,78 @@ def parse(source: Source, limits: ParseLimits) -> ParsedDocument:
     except (ValueError, TypeError, OSError) as exc:
         raise refusals.broken("PDF") from exc
     try:
-        pages = _page_lines(document, limits)
+        pages = _pages(document, source, limits)
         title = _stated_title(document)
+        outline: Bookmarks = bookmarks(document)
     finally:
         document.close()
-    count = len(pages)
-    _require_text(pages)
-    builder = TextBuilder(limits)
-    for page, paragraph in _paragraphs(_without_running_heads(pages)):
-        builder.add(paragraph, page=page, gap=1)
-    return ParsedDocument(builder.text(), tuple(builder.blocks), title or _first_line(builder) or source.stem, "application/pdf", count)
+    words = sum(map(_words, pages))
+    if words == 0 or (len(pages) > 2 and words < _FEW_WORDS * len(pages)):
+        raise refusals.no_text()
+    marks = outline_marks(pages, outline)
+    return document_of_pages(pages, limits, mime_type="application/pdf", stem=source.stem, title=title, marks=marks)
 
 
-def _page_lines(document: PdfDocument, limits: ParseLimits) -> list[list[str]]:
-    """Lines of every page that have text. A page that cannot be loaded counts as empty; if none can, the file is broken."""
+def _pages(document: PdfDocument, source: Source, limits: ParseLimits) -> list[Page]:
+    """Every page; each is closed before the next is loaded. One that cannot be loaded counts as empty; if none can, the file is broken."""
     from pypdfium2 import PdfiumError
 
-    if len(document) > limits.max_pages:
-        raise refusals.too_many_pages(len(document), limits.max_pages)
-    pages: list[list[str]] = []
+    count = len(document)
+    if count > limits.max_pages:
+        raise refusals.too_many_pages(count, limits.max_pages)
+    pages: list[Page] = []
     failed = chars = 0
-    for index in range(len(document)):
+    for index in range(count):
         try:
             page = document[index]
-            text_page = page.get_textpage()
-            text = text_page.get_text_range(errors="replace")
-            text_page.close()
-            page.close()
+            try:
+                pages.append(_read(page))
+            finally:
+                page.close()
         except (PdfiumError, ValueError, OSError, UnicodeError):
-            failed, text = failed + 1, ""
-        chars += len(text)
+            failed += 1
+            pages.append(Page())
+        chars += sum(len(line.text) for line in pages[-1].lines)
         if chars > limits.max_text_chars:
             raise refusals.too_large(limits.max_text_chars)
-        pages.append([line for raw in _rejoined(text).splitlines() if (line := " ".join(raw.split()))])
-    if failed == len(pages):
+        source.progress(index + 1, count, "pages")
+    if failed == count:
         raise refusals.broken("PDF")
     return pages
 
 
-def _rejoined(text: str) -> str:
-    """pdfium marks a word hyphenated over two lines by U+FFFE (older: U+0002); zero bytes stand for glyphs without a meaning."""
-    return re.sub("[\ufffe\x02](?:\r?\n)?", "", text).replace("\x00", "")
+def _read(page: PdfPage) -> Page:
+    """The page by its text layer; empty when that is not legible."""
+    text_page = page.get_textpage()
+    try:
+        found = characters(text_page)
+    finally:
+        text_page.close()
+    text = "".join(char[0] for _, chars in found.turns for char in chars)
+    if not legible(text, found.unmapped):
+        return Page()
+    read = Page()
+    for turn, chars in found.turns:
+        lies = drawn(page, turn) if not read.lines else Drawn()
+        _, bottom, _, top = turned_box(turn, page.get_bbox())
+        part = laid_out(runs(chars, lies.upright), lies, bottom, top)
+        if not read.lines:
+            read = part
+        else:  # what stands sideways on an upright page comes after the rest
+            read.lines += part.lines
+    return read
+
+
+def laid_out(found: list[Run], lies: Drawn, bottom: float, top: float) -> Page:
+    """Lines and tables in reading order."""
+    shown, rest = tables(lies.across, lies.upright, found)
+    insets = [Run("", *table.box, 0.0, index) for index, table in enumerate(shown)]
+    return Page(reading_order([*rest, *insets]), shown, bottom, top)
+
+
+def _words(page: Page) -> int:
+    cells = "".join(cell.text for table in page.tables for row in table.rows for cell in row)
+    return sum(map(str.isalnum, cells + "".join(line.text for line in page.lines)))
 
 
 def _stated_title(document: PdfDocument) -> str:
@@ -92,83 +119,4 @@ def _stated_title(document: PdfDocument) -> str:
         title = clean_title(document.get_metadata_value("Title"))
     except (PdfiumError, ValueError, UnicodeError):
         return ""
-    return "" if re.search(r"microsoft|untitled|未命名|^幻灯片|\.(?:docx?|wps|pdf|pptx?|xlsx?|indd|tex)$", title, re.I) else title
-
-
-def _require_text(pages: list[list[str]]) -> None:
-    text = "".join("".join(lines) for lines in pages)
-    words = sum(map(str.isalnum, text))
-    if words == 0 or (len(pages) > 2 and words < 4 * len(pages)):
-        raise refusals.no_text()
-    sample = text[:20_000]
-    unreadable = sum(c == "\ufffd" or unicodedata.category(c) in ("Co", "Cn", "Cc") for c in sample)
-    if unreadable > _UNREADABLE_SHARE * len(sample):
-        raise refusals.no_text()
-
-
-def _without_running_heads(pages: list[list[str]]) -> list[list[str]]:
-    """Drop page numbers at the edges, and edge lines that come back (digits aside) on more than half of the pages."""
-    seen = Counter(key for lines in pages for key in {_shape(line) for line in lines[:_EDGE_LINES] + lines[-_EDGE_LINES:]})
-    need = max(_REPEATS_FROM_PAGES, len(pages) * 0.5)
-    kept = []
-    for lines in pages:
-        first, last = 0, len(lines)
-        while first < min(last, _EDGE_LINES) and (seen[_shape(lines[first])] >= need or _PAGE_NUMBER.fullmatch(lines[first])):
-            first += 1
-        while last > max(first, len(lines) - _EDGE_LINES) and (seen[_shape(lines[last - 1])] >= need or _PAGE_NUMBER.fullmatch(lines[last - 1])):
-            last -= 1
-        kept.append(lines[first:last])
-    return kept
-
-
-def _shape(line: str) -> str:
-    return re.sub(r"\d+", "#", line)
-
-
-def _paragraphs(pages: list[list[str]]) -> list[tuple[int, str]]:
-    """Paragraphs with the page (from 1) on which they begin; a paragraph may run on over the page's end."""
-    full = _full_width(pages)
-    found: list[tuple[int, str]] = []
-    parts: list[str] = []
-    began = 1
-    for number, lines in enumerate(pages, 1):
-        for line in lines:
-            if parts and _ends_before(parts[-1], line, full):
-                found.append((began, _joined(parts)))
-                parts = []
-            if not parts:
-                began = number
-            parts.append(line)
-    if parts:
-        found.append((began, _joined(parts)))
-    return found
-
-
-def _full_width(pages: list[list[str]]) -> float:
-    """Width from which a line counts as full: most of the widest lines' width (the 90th percentile, so that stray ones do not count)."""
-    widths = sorted(_width(line) for lines in pages for line in lines)
-    return 0.8 * widths[int(len(widths) * 0.9)] if widths else 0.0
-
-
-def _width(line: str) -> int:
-    """Columns: Chinese characters count two."""
-    return len(line) if line.isascii() else sum(2 if c > "\u2e7f" else 1 for c in line)
-
-
-def _ends_before(line: str, following: str, full: float) -> bool:
-    """Whether a paragraph ends between two lines: the first is short or closes a sentence, or the second opens an article or item."""
-    return _width(line) < full or line[-1] in _CLOSES_PARAGRAPH or bool(_OPENS_PARAGRAPH.match(following))
-
-
-def _joined(lines: list[str]) -> str:
-    """One paragraph of its lines: with a blank between Latin letters or digits, without one in Chinese."""
-    text = lines[0]
-    for line in lines[1:]:
-        blank = text[-1] < "\u2e80" and line[0] < "\u2e80"
-        text += (" " if blank else "") + line
-    return text
-
-
-def _first_line(builder: TextBuilder) -> str:
-    text = builder.text()[:builder.blocks[0].end] if builder.blocks else ""
-    return clean_title(text) if 1 < len(text) <= 60 and text[-1] not in "。，；：,;:" else ""
+    return "" if re.search(r"microsoft|untitled|anonymous|未命名|^幻灯片|\.(?:docx?|wps|pdf|pptx?|xlsx?|indd|tex)$", title, re.I) else title
