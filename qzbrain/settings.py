@@ -135,7 +135,11 @@ class Settings(BaseSettings):
     qzbrain_config: Path | None = Field(
         None, description="The configuration file; else `config.toml` in the data folder, else `config.toml` in CURRENT_DIR. Environment only."
     )
-    embedding_index: str = Field("", description="Folder of a semantic index (the manual's kg_index_dir). Not used: vectors are kept in the database.")
+    embedding_index: str = Field(
+        "",
+        description="A knowledge pack (the manual's kg_index_dir, such as `knowledge_pool/m3elarge-laws-250-50`, with or without `.qzkb`): taken in at the "
+        "start, once (docs/packs.md).",
+    )
     embedding_model: str = Field(
         "", description="Folder of embedding models (the manual's name): relative paths of models of kind embedding are looked for there first."
     )
@@ -260,6 +264,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first; the file's values come in as init arguments."""
         return _Environment(settings_cls), init_settings
+
+    @property
+    def embedding_index_path(self) -> Path | None:
+        """EMBEDDING_INDEX as a place; None when it is empty."""
+        return _placed(Path(self.embedding_index), self.current_dir) if self.embedding_index else None
 
     @property
     def data(self) -> Path:

@@ -33,6 +33,7 @@ from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
 from qzbrain.knowledge.ingest import Ingest
+from qzbrain.knowledge.packs.configured import bring_in
 from qzbrain.knowledge.packs.work import PackWork
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
@@ -104,6 +105,7 @@ class Workplace:
         """What is done before the first job."""
         self._sweep()
         self._renew_indexes(stop)
+        bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:

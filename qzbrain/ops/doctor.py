@@ -59,6 +59,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_data.revision,
         doctor_data.index,
         doctor_data.behind,
+        doctor_data.given_index,
         doctor_data.meaning,
         doctor_data.queue,
         port,

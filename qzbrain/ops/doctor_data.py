@@ -87,7 +87,7 @@ def _revision(settings: Settings, connection: Connection) -> Finding:
 def _index(settings: Settings, connection: Connection) -> Finding:
     title, indexes = ("检索索引", "search index"), search_index(settings)
     rows = connection.exec_driver_sql(
-        "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) FROM knowledge_bases k"
+        "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) - (SELECT COUNT(*) FROM chunks c WHERE c.kb_id = k.id AND c.disabled = 1) FROM knowledge_bases k"
         " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready'"
         " WHERE SUBSTR(k.name, 1, 7) <> 'import:' GROUP BY k.id ORDER BY k.name"
     ).fetchall()
@@ -113,6 +113,29 @@ def _behind(settings: Settings, connection: Connection) -> Finding:
     shown = (f"{bases} 个知识库有 {changes} 项变更待写入索引", f"{changes} changes of {bases} knowledge bases wait for the index")
     advice = ("确认后台处理与检索服务正在运行，稍后再检查一次", "see that the worker and the search server run, and look again in a moment")
     return Finding.warn("index_progress", 7, title, shown, advice)
+
+
+def _given_index(settings: Settings, connection: Connection) -> Finding:
+    """EMBEDDING_INDEX names a pack: is it there, can it be read, was it taken in."""
+    from qzbrain.knowledge.packs.configured import pack_file, pack_name
+
+    title, given = ("语义索引库 EMBEDDING_INDEX", "EMBEDDING_INDEX"), settings.embedding_index_path
+    if given is None:
+        return Finding.skip("embedding_index", 5, title, ("未设置", "not set"), ("不需要；见 docs/packs.md", "not needed; see docs/packs.md"))
+    path = pack_file(settings)
+    if path is None:
+        shown = (f"没有文件 {given}（或 {given.name}.qzkb）", f"there is no file {given} (or {given.name}.qzkb)")
+        advice = ("用 qzbrain kb export 导出知识包后放到该位置", "write a pack with qzbrain kb export and put it there")
+        return Finding.fail("embedding_index", 5, title, shown, advice)
+    try:
+        name = pack_name(settings, path)
+    except BrainError as exc:
+        return Finding.fail("embedding_index", 5, title, (exc.zh, exc.en), ("重新导出该知识包", "export the pack again"))
+    if connection.execute(text("SELECT 1 FROM knowledge_bases WHERE name = :name"), {"name": name}).first() is None:
+        shown = (f"{path.name} 尚未导入为 {name}", f"{path.name} is not taken in as {name} yet")
+        advice = ("启动后台处理，或运行 qzbrain kb import", "start the worker, or run qzbrain kb import")
+        return Finding.warn("embedding_index", 5, title, shown, (f"{advice[0]} {path}", f"{advice[1]} {path}"))
+    return Finding.ok("embedding_index", 5, title, (f"{path.name} 已导入为 {name}", f"{path.name} was taken in as {name}"))
 
 
 def _meaning(settings: Settings, connection: Connection) -> Finding:
@@ -181,5 +204,6 @@ _file_integrity = _with_database(_integrity, "database", 1, "数据库完整性"
 revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
 index = _with_database(_index, "index", 7, "检索索引", "search index")
 behind = _with_database(_behind, "index_progress", 7, "索引进度", "index progress")
+given_index = _with_database(_given_index, "embedding_index", 5, "语义索引库 EMBEDDING_INDEX", "EMBEDDING_INDEX")
 meaning = _with_database(_meaning, "semantic", 7, "语义检索", "search by meaning")
 queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

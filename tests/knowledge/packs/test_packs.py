@@ -22,6 +22,7 @@ from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError, Conflict, InvalidRequest, NotFound
 from qzbrain.knowledge.packs import importing, writing
 from qzbrain.knowledge.packs.writing import Choice
+from qzbrain.ops import doctor_data
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.settings import Settings
 from qzbrain.storage.tables import chunks, documents, entries, entry_versions, knowledge_bases, regression_questions, vector_spaces, vectors
@@ -579,3 +580,37 @@ def test_from_the_embedded_index_to_a_search_server(origin: Brain, pack: Path, t
         work(there)
     finally:
         there.close()
+
+
+@pytest.mark.parametrize("name", ["x", "x.qzkb"])
+def test_embedding_index_is_taken_in_at_the_start_once(
+    make_settings: Callable[..., Settings], tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "x.qzkb").write_bytes(pack.read_bytes())
+    settings = make_settings(qzbrain_data=tmp_path / "elsewhere", embedding_index=str(tmp_path / name))
+    made = build(settings)
+    try:
+        assert [one.status for one in doctor_data.given_index(settings)] == ["warn"]
+        place = Workplace(made)
+        place.prepare(lambda: False)
+        place.prepare(lambda: False)
+        place.close()
+        assert len(made.jobs.jobs(None, 50, None).data) == 1, "a second start asks for nothing"
+        work(made)
+        assert [ref.name for ref in made.access.resolve(made.access.local_caller("zh"))] == ["rules"]
+        assert [one.status for one in doctor_data.given_index(settings)] == ["ok"]
+    finally:
+        made.close()
+
+
+def test_an_embedding_index_that_is_none_hinders_nothing(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    (tmp_path / "broken.qzkb").write_bytes(b"PK nonsense")
+    for given in ("none", "broken.qzkb"):
+        settings = make_settings(qzbrain_data=tmp_path / "elsewhere", embedding_index=str(tmp_path / given))
+        made = build(settings)
+        place = Workplace(made)
+        place.prepare(lambda: False)
+        place.close()
+        assert made.jobs.jobs(None, 50, None).data == ()
+        assert [one.status for one in doctor_data.given_index(settings)] == ["fail"]
+        made.close()
