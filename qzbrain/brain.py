@@ -21,6 +21,8 @@ from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
+    from qzbrain.graph.embedded import SqlGraph
+    from qzbrain.graph.service import GraphService
     from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
@@ -150,6 +152,20 @@ class Brain:
         from qzbrain.knowledge.service import KnowledgeService
 
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def graph(self) -> SqlGraph:
+        """Knowledge graphs."""
+        from qzbrain.graph.embedded import SqlGraph
+
+        return SqlGraph(self.db)
+
+    @cached_property
+    def graph_service(self) -> GraphService:
+        """Answers from knowledge graphs."""
+        from qzbrain.graph.service import GraphService
+
+        return GraphService(self.graph)
 
     @cached_property
     def retriever(self) -> Retriever:

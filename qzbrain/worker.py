@@ -27,6 +27,7 @@ from sqlalchemy import Connection, select
 from qzbrain import logs
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
+from qzbrain.graph import importing as graph_importing
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
@@ -70,6 +71,7 @@ class Workplace:
             "index": purge.index_kind,
             "purge": purge.kind,
         }
+        self.kinds[graph_importing.KIND] = graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 

@@ -63,8 +63,8 @@ class SqlGraph:
         _many(connection, _TRIPLE, [(kb_id, *one) for one in ends])
         _many(connection, _SAID, [(kb_id, *_mention(fact.place), *one) for fact, one in zip(facts, ends, strict=True)])
         aliases = [
-            {"entity_id": entities[_key_of(f.head, f.head_type)], "alias_key": _key(alias), "document_id": f.place.document_id, "kb_id": kb_id, "alias": alias[:255]}
-            for f in facts for alias in f.aliases if _key(alias)
+            {"entity_id": one[0], "alias_key": _key(alias), "document_id": fact.place.document_id, "kb_id": kb_id, "alias": alias[:255]}
+            for fact, one in zip(facts, ends, strict=True) for alias in fact.aliases if _key(alias)
         ]  # fmt: skip
         if aliases:
             connection.execute(_ignoring(graph_aliases), aliases)
@@ -131,7 +131,7 @@ class SqlGraph:
                 for table in (graph_entities, graph_relations, graph_triples, graph_mentions)
             ]
             version = connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0
-        return Stats(*counts, version)
+        return Stats(counts[0], counts[1], counts[2], counts[3], version)
 
     def view(self, kb_id: str) -> GraphView:
         """See `GraphStore.view`. Read in parts, so that the rows are never all in memory at once."""
@@ -148,14 +148,20 @@ class SqlGraph:
                 for entity, alias in connection.execute(select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.kb_id == kb_id))
                 if entity in number
             ]
-            relations = connection.execute(select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id).order_by(graph_relations.c.id)).all()
+            kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
+            relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
             columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
             blocks = [np.array(block, np.int64) for block in _blocks(_every(connection, columns, graph_triples, kb_id))]
         triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
         entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
         heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
         kinds = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32)
-        return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triples[:, 0], heads, kinds, tails)
+        same = _same(names, types)
+        if same:
+            canonical = np.arange(len(names), dtype=np.int32)
+            canonical[list(same)] = list(same.values())
+            heads, tails = canonical[heads], canonical[tails]
+        return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triples[:, 0], heads, kinds, tails, same)
 
     def entity(self, kb_id: str, entity_id: int) -> Entity | None:
         """See `GraphStore.entity`."""
@@ -219,7 +225,7 @@ _SAID = _ignoring(graph_mentions).from_select(
 
 
 def _many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    """The statement for each row, whose values come as the statement's parameters do: past SQLAlchemy's own making of parameters, which took half of an import."""
+    """The statement for each row, whose values come in the order of its parameters. SQLAlchemy's own making of parameters took half of an import."""
     compiled = statement.compile(dialect=connection.dialect)
     connection.exec_driver_sql(str(compiled), list(rows))
 
@@ -351,6 +357,16 @@ def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[En
                 degrees[entity] = degrees.get(entity, 0) + count
         found += [Entity(row.id, row.name, row.type, tuple(aliases.get(row.id, ())), degrees.get(row.id, 0)) for row in rows]
     return found
+
+
+def _same(names: Sequence[str], types: Sequence[str]) -> dict[int, int]:
+    """Entities without a type that must be the typed one of the same name, since there is just one: by their places in these lists."""
+    bare = {_key(name): number for number, (name, kind) in enumerate(zip(names, types, strict=True)) if not kind}
+    typed: dict[str, list[int]] = {}
+    for number, (name, kind) in enumerate(zip(names, types, strict=True)):
+        if kind and (key := _key(name)) in bare:
+            typed.setdefault(key, []).append(number)
+    return {bare[key]: numbers[0] for key, numbers in typed.items() if len(numbers) == 1}
 
 
 def _closeness(entity: Entity, key: str) -> int:

@@ -62,7 +62,10 @@ _MEANS: tuple[tuple[str, str], ...] = (
     (r"科室|挂什么科|哪个科", "科室 就诊科室 所属科室"),
 )
 _MEANT = tuple((re.compile(pattern), tuple(labels.split())) for pattern, labels in _MEANS)
-_NOISE = re.compile(r"请问|告诉我|我想知道|想知道|你知道|谁知道|知道|谁能|能不能|吗|呢|呀|啊|的|是|了|吧|有|我|你|请|这个|那个|一下|[\s，。？?！!、；;：:“”\"'《》（）()\[\]]")
+_NOISE = re.compile(
+    r"请问|告诉我|我想知道|想知道|你知道|谁知道|知道|谁能|能不能|吗|呢|呀|啊|的|是|了|吧|有|我|你|请|这个|那个|一下"
+    r"|[\s，。？?！!、；;：:“”\"'《》（）()\[\]]"
+)
 
 
 @dataclass(frozen=True, slots=True)

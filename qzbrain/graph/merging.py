@@ -62,9 +62,10 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> None:
         )
     content = row.content
     names = [(one["name_key"], one["type"]) for one in content["entities"]]
-    taken = select(graph_entities.c.name_key, graph_entities.c.type).where(graph_entities.c.kb_id == kb_id, graph_entities.c.name_key.in_([n for n, _ in names]))
+    keys = [key for key, _ in names]
+    taken = select(graph_entities.c.name_key, graph_entities.c.type).where(graph_entities.c.kb_id == kb_id, graph_entities.c.name_key.in_(keys))
     if {(one.name_key, one.type) for one in connection.execute(taken)} & set(names):
-        raise Conflict("name_taken", zh="被合并的名称后来又成为了新的实体，无法撤销。", en="A merged name has become an entity again since; it cannot be undone.")
+        raise Conflict("name_taken", zh="被合并的名称后来又成为了新的实体，无法撤销。", en="A merged name is an entity of its own again: it cannot be undone.")
     for key, document_id in content["added"]:
         named = graph_aliases.c.entity_id == row.keep_id, graph_aliases.c.alias_key == key, graph_aliases.c.document_id == document_id
         connection.execute(delete(graph_aliases).where(*named))
@@ -88,7 +89,9 @@ def entity_not_found(entity_id: int) -> NotFound:
     return NotFound("entity_not_found", zh=f"没有编号为 {entity_id} 的实体。", en=f"There is no entity {entity_id}.")
 
 
-def _name_again(connection: Connection, kb_id: str, keep: int, names: Sequence[str], aliases: Sequence[Row[Any]], key_of: Callable[[str], str]) -> list[tuple[str, str]]:
+def _name_again(
+    connection: Connection, kb_id: str, keep: int, names: Sequence[str], aliases: Sequence[Row[Any]], key_of: Callable[[str], str]
+) -> list[tuple[str, str]]:
     """Give the kept entity the others' names. Returns what was added: (alias_key, document_id)."""
     held = {(row.alias_key, row.document_id) for row in connection.execute(select(graph_aliases).where(graph_aliases.c.entity_id == keep))}
     wanted = {(key_of(name), ""): name[:255] for name in names} | {(row.alias_key, row.document_id): row.alias for row in aliases}

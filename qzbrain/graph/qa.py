@@ -12,6 +12,7 @@ from qzbrain.graph.linking import Mention
 from qzbrain.graph.view import Edge, GraphView
 
 _JOINS = 0.5
+_ON_THE_WAY = 0.01
 MOST_VALUES = 1000
 HUB = 4000
 _STEP = 0.55
@@ -89,9 +90,10 @@ class Answerer:
         """A reading's triples with their scores; one that joins two entities of the question counts more."""
         found: list[tuple[float, Edge, int]] = []
         reached = [reading.entity]
-        for relation, forward in reading.path:
+        for number, (relation, forward) in enumerate(reading.path, 1):
             step = [(edge, one) for one in reached for edge in self.view.others(one, relation, forward=forward, most=HUB)][:MOST_VALUES]
-            found += [(reading.score + (_JOINS if edge.other in named else 0.0), edge, one) for edge, one in step]
+            on_the_way = number < len(reading.path)
+            found += [(reading.score + (_JOINS if edge.other in named else 0.0) - _ON_THE_WAY * on_the_way, edge, one) for edge, one in step]
             reached = list(dict.fromkeys(edge.other for edge, _ in step))[:MOST_VALUES]
         return sorted(found, key=lambda one: -one[0])
 

@@ -145,4 +145,4 @@ def _number(view: GraphView, entity_id: int) -> int:
     at = int(np.searchsorted(view.ids, entity_id))
     if at >= len(view.ids) or int(view.ids[at]) != entity_id:
         raise entity_not_found(entity_id)
-    return at
+    return view.same.get(at, at)

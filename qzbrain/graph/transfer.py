@@ -123,7 +123,8 @@ def _fact(row: int, given: Mapping[str, Any]) -> tuple[int, Fact] | BadRow:
             return BadRow(row, f"{field} 过长或含有不允许的字符", f"{field} is too long or holds a character that is not allowed")
         more[field] = text
     place = Place("import", source=more["source"])
-    return row, Fact(texts["head"], texts["relation"], texts["tail"], place, more["head_type"], more["tail_type"], _aliases(given.get("aliases"), texts["head"]))
+    aliases = _aliases(given.get("aliases"), texts["head"])
+    return row, Fact(texts["head"], texts["relation"], texts["tail"], place, more["head_type"], more["tail_type"], aliases)
 
 
 def _aliases(given: Any, head: str) -> tuple[str, ...]:
@@ -199,7 +200,7 @@ def _xml(text: str) -> str:
 
 
 def _write_cypher(triples: Iterable[Triple]) -> Iterator[str]:
-    """Rows for `LOAD CSV WITH HEADERS … MERGE (h:Entity {name: row.head}) MERGE (t:Entity {name: row.tail}) …`: quotes doubled, backslashes too, as Neo4j reads them."""
+    """Rows for Neo4j's `LOAD CSV WITH HEADERS … MERGE (h:Entity {name: row.head}) …`: quotes doubled, backslashes too."""
     yield "head,head_type,relation,tail,tail_type\n"
     for one in triples:
         cells = (one.head.name, one.head.type, one.relation, one.tail.name, one.tail.type)

@@ -6,8 +6,8 @@ rows), so that a third of a million triples take a few megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -33,21 +33,23 @@ class GraphView:
     """`heads[i]`, `relations[i]`, `tails[i]` are the triple `triple_ids[i]`; `names[e]`, `types[e]` the entity `ids[e]`."""
 
     version: int
-    ids: Sequence[int]
+    ids: NDArray[np.int64]
     names: Sequence[str]
     types: Sequence[str]
     aliases: Sequence[tuple[str, int]]
     relation_names: Sequence[str]
-    triple_ids: Sequence[int]
+    triple_ids: NDArray[np.int64]
     heads: Ints
     relations: Ints
     tails: Ints
+    same: Mapping[int, int] = field(default_factory=dict)
+    """Entities without a type that are the only typed one of their name: by number. They have no triples of their own here."""
 
     @cached_property
     def linker(self) -> Linker:
         """Names and aliases, to the numbers of entities."""
-        names = ((name_key(name), number) for number, name in enumerate(self.names))
-        return Linker([*names, *((name_key(alias), number) for alias, number in self.aliases)])
+        names = ((name_key(name), number) for number, name in enumerate(self.names) if number not in self.same)
+        return Linker([*names, *((name_key(alias), self.same.get(number, number)) for alias, number in self.aliases)])
 
     @cached_property
     def _out(self) -> tuple[Ints, Ints]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qzbrain.graph.view import Edge, GraphView
@@ -28,9 +29,7 @@ def neighbors(view: GraphView, entity: int, *, depth: int, relation: int | None,
     waiting = deque([(entity, 0)])
     while waiting and len(found) < most:
         at, far = waiting.popleft()
-        for edge in view.edges(at, most=most):
-            if relation is not None and edge.relation != relation:
-                continue
+        for edge in _around(view, at, relation, most):
             if edge.triple not in triples:
                 triples.add(edge.triple)
                 found.append(Step(at, edge))
@@ -43,8 +42,14 @@ def neighbors(view: GraphView, entity: int, *, depth: int, relation: int | None,
     return found
 
 
+def _around(view: GraphView, entity: int, relation: int | None, most: int) -> Iterable[Edge]:
+    if relation is None:
+        return view.edges(entity, most=most)
+    return [edge for forward in (True, False) for edge in view.others(entity, relation, forward=forward, most=most)]
+
+
 def path(view: GraphView, start: int, goal: int, *, max_hops: int) -> list[Step] | None:
-    """A shortest way from one entity to another, in either direction of triples; None when there is none within `max_hops`. Of several the one of the lowest triples.
+    """A shortest way from one entity to another, in either direction of triples; None when there is none within `max_hops`.
 
     From both ends at once; the ends may be hubs, what lies between may not.
     """

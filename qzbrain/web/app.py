@@ -15,7 +15,7 @@ from qzbrain import __version__, logs, metrics
 from qzbrain.brain import Brain
 from qzbrain.domain import new_id
 from qzbrain.errors import BrainError
-from qzbrain.web import admin_api, chat_api, docs, embeddings_api, guards, health, knowledge_api, models_api, openai_api, pages, rerank_api
+from qzbrain.web import admin_api, chat_api, docs, embeddings_api, graph_api, guards, health, knowledge_api, models_api, openai_api, pages, rerank_api
 from qzbrain.web.replies import ErrorReply
 from qzbrain.web.responses import handle_error
 from qzbrain.web.socket import ChatSockets
@@ -52,7 +52,7 @@ def create_app(brain: Brain) -> Flask:
     app.after_request(_finish)
     for kind in (BrainError, HTTPException, Exception):
         app.register_error_handler(kind, handle_error)
-    for blueprint in (knowledge_api, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
+    for blueprint in (knowledge_api, chat_api, openai_api, embeddings_api, rerank_api, graph_api, models_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app)
     _ = brain.chat  # imported now, not while the first questioner waits

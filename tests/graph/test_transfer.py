@@ -31,7 +31,8 @@ def test_columns_in_any_order_with_types_aliases_and_source() -> None:
 
 
 def test_json_lines() -> None:
-    text = '{"head":"a1","relation":"r","tail":2023,"aliases":["A-1"]}\n\nnonsense\n[1]\n{"head":"a1","relation":"","tail":"b"}\n{"头实体":"甲","关系":"与","尾实体":"乙"}\n'
+    text = '{"head":"a1","relation":"r","tail":2023,"aliases":["A-1"]}\n\nnonsense\n[1]\n{"head":"a1","relation":"","tail":"b"}\n'
+    text += '{"头实体":"甲","关系":"与","尾实体":"乙"}\n'
     assert facts(text, "a.jsonl") == [("a1", "r", "2023"), ("甲", "与", "乙")]
     assert bad(text, "a.jsonl") == [3, 4, 5]
 
