@@ -306,3 +306,94 @@ CREATE INDEX ix_regression_questions_kb_id ON regression_questions (kb_id);
 CREATE INDEX ix_regression_questions_entry_id ON regression_questions (entry_id);
 
 UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
+CREATE TABLE graph_versions (
+    kb_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    CONSTRAINT pk_graph_versions PRIMARY KEY (kb_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE graph_entities (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    kb_id VARCHAR(32) NOT NULL,
+    name_key VARCHAR(64) NOT NULL,
+    type VARCHAR(64) NOT NULL,
+    name LONGTEXT NOT NULL,
+    CONSTRAINT pk_graph_entities PRIMARY KEY (id),
+    CONSTRAINT uq_graph_entities_kb_id_name_key_type UNIQUE (kb_id, name_key, type)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE graph_aliases (
+    entity_id BIGINT NOT NULL,
+    alias_key VARCHAR(64) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    alias VARCHAR(255) NOT NULL,
+    CONSTRAINT pk_graph_aliases PRIMARY KEY (entity_id, alias_key, document_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_aliases_kb_id_alias_key ON graph_aliases (kb_id, alias_key);
+
+CREATE INDEX ix_graph_aliases_document_id ON graph_aliases (document_id);
+
+CREATE TABLE graph_relations (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    kb_id VARCHAR(32) NOT NULL,
+    name_key VARCHAR(64) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    cues LONGTEXT NOT NULL,
+    CONSTRAINT pk_graph_relations PRIMARY KEY (id),
+    CONSTRAINT uq_graph_relations_kb_id_name_key UNIQUE (kb_id, name_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE graph_triples (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    kb_id VARCHAR(32) NOT NULL,
+    head_id BIGINT NOT NULL,
+    relation_id BIGINT NOT NULL,
+    tail_id BIGINT NOT NULL,
+    CONSTRAINT pk_graph_triples PRIMARY KEY (id),
+    CONSTRAINT uq_graph_triples_head_id_relation_id_tail_id UNIQUE (head_id, relation_id, tail_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_triples_kb_id_id ON graph_triples (kb_id, id);
+
+CREATE INDEX ix_graph_triples_tail_id ON graph_triples (tail_id);
+
+CREATE INDEX ix_graph_triples_relation_id ON graph_triples (relation_id);
+
+CREATE TABLE graph_mentions (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    triple_id BIGINT NOT NULL,
+    mark VARCHAR(64) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    chunk_id BIGINT NOT NULL,
+    start BIGINT NOT NULL,
+    end BIGINT NOT NULL,
+    quote LONGTEXT NOT NULL,
+    source LONGTEXT NOT NULL,
+    extractor VARCHAR(64) NOT NULL,
+    confidence DOUBLE NOT NULL,
+    CONSTRAINT pk_graph_mentions PRIMARY KEY (id),
+    CONSTRAINT uq_graph_mentions_triple_id_mark UNIQUE (triple_id, mark)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_mentions_document_id ON graph_mentions (document_id);
+
+CREATE INDEX ix_graph_mentions_kb_id ON graph_mentions (kb_id);
+
+CREATE TABLE graph_merges (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    keep_id BIGINT NOT NULL,
+    content LONGTEXT NOT NULL,
+    author VARCHAR(255) NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    undone_at VARCHAR(32),
+    CONSTRAINT pk_graph_merges PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_merges_kb_id ON graph_merges (kb_id);
+
+UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';

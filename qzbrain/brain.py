@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from qzbrain.chat.service import ChatService
+    from qzbrain.graph.embedded import SqlGraph
+    from qzbrain.graph.service import GraphService
     from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.entries.importing import EntryFiles
     from qzbrain.knowledge.entries.regressions import Regressions
@@ -205,6 +207,20 @@ class Brain:
         from qzbrain.knowledge.packs.service import PackService
 
         return PackService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def graph(self) -> SqlGraph:
+        """Knowledge graphs."""
+        from qzbrain.graph.embedded import SqlGraph
+
+        return SqlGraph(self.db)
+
+    @cached_property
+    def graph_service(self) -> GraphService:
+        """Answers from knowledge graphs."""
+        from qzbrain.graph.service import GraphService
+
+        return GraphService(self.graph)
 
     @cached_property
     def retriever(self) -> Retriever:

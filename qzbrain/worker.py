@@ -27,6 +27,7 @@ from sqlalchemy import select
 from qzbrain import logs
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
+from qzbrain.graph import importing as graph_importing
 from qzbrain.jobs.leases import Kind, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
@@ -90,6 +91,7 @@ class Workplace:
             "export": packs.export_kind,
             "import": packs.import_kind,
         }
+        self.kinds[graph_importing.KIND] = graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 

@@ -7,11 +7,23 @@ Absent values that take part in a unique key are '' rather than NULL.
 from qzbrain.storage.tables.base import metadata
 from qzbrain.storage.tables.chat import conversations, messages
 from qzbrain.storage.tables.entries import entries, entry_versions, regression_questions
+from qzbrain.storage.tables.graph import (
+    OF_A_GRAPH,
+    graph_aliases,
+    graph_entities,
+    graph_mentions,
+    graph_merges,
+    graph_relations,
+    graph_triples,
+    graph_versions,
+)
 from qzbrain.storage.tables.jobs import jobs, outbox
 from qzbrain.storage.tables.knowledge import chunks, document_edits, document_texts, documents, knowledge_bases, watched_files, watched_folders
 from qzbrain.storage.tables.vectors import vector_spaces, vectors
 
 __all__ = [
-    "chunks", "conversations", "document_edits", "document_texts", "documents", "entries", "entry_versions", "jobs", "knowledge_bases", "messages", "metadata",
+    "OF_A_GRAPH",
+    "chunks", "conversations", "document_edits", "document_texts", "documents", "entries", "entry_versions", "graph_aliases", "graph_entities",
+    "graph_mentions", "graph_merges", "graph_relations", "graph_triples", "graph_versions", "jobs", "knowledge_bases", "messages", "metadata",
     "outbox", "regression_questions", "vector_spaces", "vectors", "watched_files", "watched_folders",
 ]  # fmt: skip

@@ -1,0 +1,114 @@
+"""What every graph store promises. One contract test class runs unchanged on each of them.
+
+A graph belongs to a knowledge base. Names are compared by `linking.name_key`; an entity is a name and a type. A triple is there as long as one mention
+says it, an entity as long as a triple or an alias needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qzbrain.graph.view import GraphView
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a triple is said: `quote` stands literally at `start:end` of the document's text. For an import `source` alone."""
+
+    extractor: str
+    document_id: str = ""
+    chunk_id: int = 0
+    start: int = 0
+    end: int = 0
+    quote: str = ""
+    source: str = ""
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A triple as it is brought in; `aliases` are other names of its head."""
+
+    head: str
+    relation: str
+    tail: str
+    place: Place
+    head_type: str = ""
+    tail_type: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity with its other names and the number of its triples."""
+
+    id: int
+    name: str
+    type: str
+    aliases: tuple[str, ...] = ()
+    degree: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A triple with where it is said, best confidence first."""
+
+    id: int
+    head: Entity
+    relation: str
+    tail: Entity
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of one knowledge base's graph; `version` grows with every change."""
+
+    entities: int = 0
+    relations: int = 0
+    triples: int = 0
+    mentions: int = 0
+    version: int = 0
+
+
+class GraphStore(Protocol):
+    """Graphs of many knowledge bases. Writers are serialised; readers see whole transactions."""
+
+    def add(self, kb_id: str, facts: Iterable[Fact]) -> Stats:
+        """Bring facts in, all of them in one transaction. The same fact again changes nothing. Gives what was new."""
+
+    def forget_document(self, kb_id: str, document_id: str) -> None:
+        """Forget what only this document says."""
+
+    def drop(self, kb_id: str) -> None:
+        """Forget the whole graph of a knowledge base."""
+
+    def version(self, kb_id: str) -> int:
+        """Grows with every change; 0 for a graph that never had any."""
+
+    def view(self, kb_id: str) -> GraphView:
+        """All of it, for answering."""
+
+    def stats(self, kb_id: str) -> Stats:
+        """Counts."""
+
+    def entity(self, kb_id: str, entity_id: int) -> Entity | None:
+        """One entity."""
+
+    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+        """Entities whose name or alias is, begins with, or holds `text`, in this order, then by degree and id."""
+
+    def triples(self, kb_id: str, triple_ids: Sequence[int]) -> list[Triple]:
+        """These triples with their places, in the order asked; unknown ids are left out."""
+
+    def every_triple(self, kb_id: str) -> Iterator[Triple]:
+        """All triples in the order of their ids, for an export; of one moment."""
+
+    def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
+        """Make several entities one; the others' names become aliases. Gives the merge's id. Raises NotFound, InvalidRequest."""
+
+    def undo_merge(self, kb_id: str, merge_id: str) -> None:
+        """Undo a merge: the graph is as before it, plus what came since. Raises NotFound, Conflict."""

@@ -1,0 +1,103 @@
+"""Finds the entities that a text names: longest match over names and aliases. Pure.
+
+Names are compared as a search sees them (NFKC, simplified, lower case) and without blanks. Instead of an automaton there is a dictionary of the first
+two characters of every name with the lengths of names that begin so: at most positions of a text nothing has to be looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qzbrain.text.normalize import searchable
+
+LONGEST_NAME = 60
+"""Longer names are found by search, not in texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """`text[start:end]` names each of `entity_ids` (several where they share a name)."""
+
+    start: int
+    end: int
+    key: str
+    entity_ids: tuple[int, ...]
+
+
+def name_key(name: str) -> str:
+    """A name as it is compared."""
+    return "".join(searchable(name).split())
+
+
+class Linker:
+    """Names of one knowledge base. Immutable, safe for threads."""
+
+    def __init__(self, names: Iterable[tuple[str, int]]) -> None:
+        """`names`: (key as `name_key` makes it, entity id), aliases included."""
+        found: dict[str, list[int]] = {}
+        lengths: dict[str, set[int]] = {}
+        for key, entity_id in names:
+            if 0 < len(key) <= LONGEST_NAME:
+                ids = found.setdefault(key, [])
+                if entity_id not in ids:
+                    ids.append(entity_id)
+                lengths.setdefault(key[:2], set()).add(len(key))
+        self._names: Mapping[str, tuple[int, ...]] = {key: tuple(ids) for key, ids in found.items()}
+        self._lengths: Mapping[str, tuple[int, ...]] = {begin: tuple(sorted(some, reverse=True)) for begin, some in lengths.items()}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def ids(self, name: str) -> tuple[int, ...]:
+        """Entities of exactly this name or alias."""
+        return self._names.get(name_key(name), ())
+
+    def all_mentions(self, text: str) -> list[Mention]:
+        """Every name that stands in the text, also inside longer ones; by start, the longer first. Offsets are those of `text`."""
+        squeezed, places = _squeezed(text)
+        names, lengths = self._names, self._lengths
+        found: list[Mention] = []
+        for at in range(len(squeezed)):
+            some = lengths.get(squeezed[at : at + 2], ())
+            single = lengths.get(squeezed[at], ())
+            for length in (*some, *single) if len(squeezed[at : at + 2]) == 2 else single:
+                key = squeezed[at : at + length]
+                ids = names.get(key)
+                if ids is not None and len(key) == length and _whole(squeezed, at, at + length):
+                    found.append(Mention(places[at], places[at + length - 1] + 1, key, ids))
+        return found
+
+    def mentions(self, text: str, *, shortest: int = 2) -> list[Mention]:
+        """Those that do not overlap: longer before shorter, then from the left; in their order in the text.
+
+        Names shorter than `shortest` are left out: a single character names something by chance.
+        """
+        taken: list[Mention] = []
+        candidates = [one for one in self.all_mentions(text) if len(one.key) >= shortest]
+        for one in sorted(candidates, key=lambda m: (-len(m.key), m.start)):
+            if all(one.end <= other.start or one.start >= other.end for other in taken):
+                taken.append(one)
+        return sorted(taken, key=lambda m: m.start)
+
+
+def _squeezed(text: str) -> tuple[str, Sequence[int]]:
+    """The text as it is compared, and the place of each of its characters in `text`."""
+    whole = searchable(text)
+    if len(whole) == len(text):
+        kept = [(c, n) for n, c in enumerate(whole) if not c.isspace()]
+    else:  # a character became several, or several became one: each by itself
+        kept = [(c, n) for n, raw in enumerate(text) for c in searchable(raw) if not c.isspace()]
+    return "".join(c for c, _ in kept), [n for _, n in kept]
+
+
+def _whole(text: str, start: int, end: int) -> bool:
+    """Whether Latin letters or digits at an end are not the middle of a longer word or number."""
+    return not (_joined(text, start - 1, start) or _joined(text, end - 1, end))
+
+
+def _joined(text: str, left: int, right: int) -> bool:
+    if left < 0 or right >= len(text):
+        return False
+    a, b = text[left], text[right]
+    return a.isascii() and b.isascii() and ((a.isdigit() and b.isdigit()) or (a.isalpha() and b.isalpha()))

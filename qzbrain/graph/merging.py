@@ -1,0 +1,142 @@
+"""Making several entities one, and undoing it: the rows alone.
+
+What is merged is written down whole. Undoing puts those rows back, but for what was forgotten meanwhile with its document, and leaves what came since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+
+from qzbrain.domain import new_id, utc_now
+from qzbrain.errors import Conflict, InvalidRequest, NotFound
+from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_merges, graph_triples
+
+MOST_MERGED = 50
+
+
+def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], *, author: str, key_of: Callable[[str], str]) -> str:
+    """See `GraphStore.merge`."""
+    gone = sorted(set(merged) - {keep})
+    if not gone or len(gone) > MOST_MERGED:
+        raise InvalidRequest(
+            zh=f"merge 须列出 1 至 {MOST_MERGED} 个与 keep 不同的实体。", en=f"merge names 1 to {MOST_MERGED} entities other than keep.", param="merge"
+        )
+    there = {row.id: row for row in connection.execute(select(graph_entities).where(graph_entities.c.kb_id == kb_id, graph_entities.c.id.in_([keep, *gone])))}
+    for one in (keep, *gone):
+        if one not in there:
+            raise entity_not_found(one)
+    touching = or_(graph_triples.c.head_id.in_(gone), graph_triples.c.tail_id.in_(gone))
+    triples = connection.execute(select(graph_triples).where(touching)).all()
+    mentions = connection.execute(select(graph_mentions).where(graph_mentions.c.triple_id.in_([row.id for row in triples]))).all()
+    aliases = connection.execute(select(graph_aliases).where(graph_aliases.c.entity_id.in_(gone))).all()
+    added = _name_again(connection, kb_id, keep, [there[one].name for one in gone], aliases, key_of)
+    for row in triples:
+        ends = {"head_id": keep if row.head_id in gone else row.head_id, "tail_id": keep if row.tail_id in gone else row.tail_id}
+        _move(connection, row, ends, [one for one in mentions if one.triple_id == row.id])
+    connection.execute(delete(graph_aliases).where(graph_aliases.c.entity_id.in_(gone)))
+    connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(gone)))
+    content = {
+        "entities": _plain([there[one] for one in gone]), "aliases": _plain(aliases), "triples": _plain(triples), "mentions": _plain(mentions), "added": added,
+    }  # fmt: skip
+    merge_id = new_id()
+    connection.execute(insert(graph_merges).values(id=merge_id, kb_id=kb_id, keep_id=keep, content=content, author=author, created_at=utc_now()))
+    return merge_id
+
+
+def undo(connection: Connection, kb_id: str, merge_id: str) -> None:
+    """See `GraphStore.undo_merge`."""
+    row = connection.execute(select(graph_merges).where(graph_merges.c.id == merge_id, graph_merges.c.kb_id == kb_id)).first()
+    if row is None:
+        raise NotFound("merge_not_found", zh="没有这次合并的记录。", en="There is no such merge.")
+    later = select(graph_merges.c.id).where(
+        graph_merges.c.kb_id == kb_id, graph_merges.c.keep_id == row.keep_id, graph_merges.c.undone_at.is_(None), graph_merges.c.id > merge_id
+    )
+    if row.undone_at is not None or connection.execute(later).first() is not None:
+        raise Conflict(
+            "merge_not_last",
+            zh="这次合并已经撤销，或之后还有合并到同一实体的操作；请先撤销后来的合并。",
+            en="This merge was undone already, or a later one into the same entity stands: undo the later one first.",
+        )
+    content = row.content
+    names = [(one["name_key"], one["type"]) for one in content["entities"]]
+    keys = [key for key, _ in names]
+    taken = select(graph_entities.c.name_key, graph_entities.c.type).where(graph_entities.c.kb_id == kb_id, graph_entities.c.name_key.in_(keys))
+    if {(one.name_key, one.type) for one in connection.execute(taken)} & set(names):
+        raise Conflict("name_taken", zh="被合并的名称后来又成为了新的实体，无法撤销。", en="A merged name is an entity of its own again: it cannot be undone.")
+    for key, document_id in content["added"]:
+        named = graph_aliases.c.entity_id == row.keep_id, graph_aliases.c.alias_key == key, graph_aliases.c.document_id == document_id
+        connection.execute(delete(graph_aliases).where(*named))
+    for table, rows in ((graph_entities, content["entities"]), (graph_aliases, content["aliases"]), (graph_triples, content["triples"])):
+        if rows:
+            connection.execute(insert(table), rows)
+    moved = _move_back(connection, content)
+    _remove_empty(connection, {*moved, *(one["id"] for one in content["triples"])})
+    ids = [one["id"] for one in content["entities"]]
+    used = or_(
+        exists().where(graph_triples.c.head_id == graph_entities.c.id),
+        exists().where(graph_triples.c.tail_id == graph_entities.c.id),
+        exists().where(graph_aliases.c.entity_id == graph_entities.c.id),
+    )
+    connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(ids), ~used))
+    connection.execute(update(graph_merges).where(graph_merges.c.id == merge_id).values(undone_at=utc_now()))
+
+
+def entity_not_found(entity_id: int) -> NotFound:
+    """The error for an entity that is not there."""
+    return NotFound("entity_not_found", zh=f"没有编号为 {entity_id} 的实体。", en=f"There is no entity {entity_id}.")
+
+
+def _name_again(
+    connection: Connection, kb_id: str, keep: int, names: Sequence[str], aliases: Sequence[Row[Any]], key_of: Callable[[str], str]
+) -> list[tuple[str, str]]:
+    """Give the kept entity the others' names. Returns what was added: (alias_key, document_id)."""
+    held = {(row.alias_key, row.document_id) for row in connection.execute(select(graph_aliases).where(graph_aliases.c.entity_id == keep))}
+    wanted = {(key_of(name), ""): name[:255] for name in names} | {(row.alias_key, row.document_id): row.alias for row in aliases}
+    new = {key: alias for key, alias in wanted.items() if key not in held and key[0]}
+    if new:
+        rows = [{"entity_id": keep, "alias_key": key, "document_id": document, "kb_id": kb_id, "alias": alias} for (key, document), alias in new.items()]
+        connection.execute(insert(graph_aliases), rows)
+    return sorted(new)
+
+
+def _move(connection: Connection, row: Row[Any], ends: dict[str, int], mentions: Sequence[Row[Any]]) -> None:
+    """Have what says this triple say the same of the kept entity. What both say in the same place is said once."""
+    there = select(graph_triples.c.id).where(
+        graph_triples.c.head_id == ends["head_id"], graph_triples.c.relation_id == row.relation_id, graph_triples.c.tail_id == ends["tail_id"]
+    )
+    target = connection.execute(there).scalar()
+    if target is None:
+        connection.execute(insert(graph_triples).values(kb_id=row.kb_id, relation_id=row.relation_id, **ends))
+        target = connection.execute(there).scalar_one()
+    said = set(connection.execute(select(graph_mentions.c.mark).where(graph_mentions.c.triple_id == target)).scalars())
+    twice = [one.id for one in mentions if one.mark in said]
+    connection.execute(delete(graph_mentions).where(graph_mentions.c.id.in_(twice)))
+    connection.execute(update(graph_mentions).where(graph_mentions.c.triple_id == row.id).values(triple_id=target))
+    connection.execute(delete(graph_triples).where(graph_triples.c.id == row.id))
+
+
+def _move_back(connection: Connection, content: dict[str, Any]) -> Collection[int]:
+    """Put mentions back to their triples; returns the triples that they were moved from."""
+    ids = [one["id"] for one in content["mentions"]]
+    now = {row.id: row.triple_id for row in connection.execute(select(graph_mentions.c.id, graph_mentions.c.triple_id).where(graph_mentions.c.id.in_(ids)))}
+    marks = [one["mark"] for one in content["mentions"] if one["id"] not in now]
+    still = set(connection.execute(select(graph_mentions.c.mark).where(graph_mentions.c.mark.in_(marks))).scalars())
+    for one in content["mentions"]:
+        if one["id"] in now:
+            connection.execute(update(graph_mentions).where(graph_mentions.c.id == one["id"]).values(triple_id=one["triple_id"]))
+        elif one["mark"] in still:  # it was said twice; had its document been deleted since, its twin would be gone too
+            connection.execute(insert(graph_mentions).values(**one))
+    return set(now.values())
+
+
+def _remove_empty(connection: Connection, triple_ids: Collection[int]) -> None:
+    unsaid = ~exists().where(graph_mentions.c.triple_id == graph_triples.c.id)
+    connection.execute(delete(graph_triples).where(graph_triples.c.id.in_(sorted(triple_ids)), unsaid))
+
+
+def _plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row._mapping.items()} for row in rows]  # names of columns are a kind of str that JSON refuses
+

@@ -1,0 +1,157 @@
+"""The graph service: questions to the graphs of some knowledge bases. Holds each graph in memory, as of its last change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.graph.base import Entity, GraphStore, Triple
+from qzbrain.graph.merging import entity_not_found
+
+if TYPE_CHECKING:
+    from qzbrain.graph.qa import Answerer
+    from qzbrain.graph.view import GraphView
+    from qzbrain.graph.walks import Step
+
+OPEN_GRAPHS = 16
+CONTEXT_CHARS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEntity:
+    """An entity that a text names, at `start:end`."""
+
+    entity: Entity
+    mention: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTriple:
+    """A triple and how well it speaks to the question."""
+
+    triple: Triple
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What the graphs have to say to a text. `context`: the triples as sentences, for a prompt. `version`: of all graphs asked, together."""
+
+    entities: tuple[NamedEntity, ...]
+    triples: tuple[ScoredTriple, ...]
+    context: str
+    took_ms: float
+    version: int
+
+
+class GraphService:
+    """Answers from graphs. Thread-safe."""
+
+    def __init__(self, store: GraphStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, Answerer] = OrderedDict()
+
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
+        """What the graphs of these knowledge bases know about what the text names, best first."""
+        begun = time.perf_counter()
+        named: list[NamedEntity] = []
+        scored: list[ScoredTriple] = []
+        version = 0
+        for kb_id in kb_ids:
+            answerer = self._answerer(kb_id)
+            view = answerer.view
+            version += view.version
+            mentions, ranked = answerer.ranked(text, top_k=top_k)
+            named += [
+                NamedEntity(Entity(int(view.ids[one]), view.names[one], view.types[one], (), view.degree(one)), text[m.start : m.end], m.start, m.end)
+                for m in mentions for one in m.entity_ids
+            ]  # fmt: skip
+            triples = {one.id: one for one in self._store.triples(kb_id, [int(view.triple_ids[edge.triple]) for _, edge, _ in ranked])}
+            for score, edge, _ in ranked:
+                triple = triples.get(int(view.triple_ids[edge.triple]))
+                if triple is not None:
+                    scored.append(ScoredTriple(triple, round(score, 4)))
+        scored = sorted(scored, key=lambda one: -one.score)[:top_k]
+        return Processed(tuple(named), tuple(scored), context([one.triple for one in scored]), (time.perf_counter() - begun) * 1e3, version)
+
+    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
+        """Triples around an entity, nearest first. Raises NotFound."""
+        from qzbrain.graph.walks import neighbors
+
+        view = self._answerer(kb_id).view
+        kind: int | None = None
+        if relation is not None:
+            if relation not in view.relation_names:
+                raise NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
+            kind = list(view.relation_names).index(relation)
+        return self._told(kb_id, view, neighbors(view, _number(view, entity_id), depth=depth, relation=kind, most=limit))
+
+    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int) -> list[Triple] | None:
+        """The triples of a shortest way between two entities; None when there is none. Raises NotFound."""
+        from qzbrain.graph.walks import path
+
+        view = self._answerer(kb_id).view
+        found = path(view, _number(view, start), _number(view, goal), max_hops=max_hops)
+        return None if found is None else self._told(kb_id, view, found)
+
+    def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step]) -> list[Triple]:
+        return self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps])
+
+    def _answerer(self, kb_id: str) -> Answerer:
+        """The graph as it is now: read anew when its version has changed, which one look-up tells."""
+        version = self._store.version(kb_id)
+        with self._lock:
+            kept = self._open.get(kb_id)
+            if kept is not None and kept.view.version == version:
+                self._open.move_to_end(kb_id)
+                return kept
+        from qzbrain.graph.qa import Answerer  # brings numpy: only who answers pays for it
+
+        made = Answerer(self._store.view(kb_id))
+        _ = made.view.linker
+        with self._lock:
+            self._open[kb_id] = made
+            while len(self._open) > OPEN_GRAPHS:
+                self._open.popitem(last=False)
+        return made
+
+
+def context(triples: Sequence[Triple]) -> str:
+    """Triples as lines for a prompt, those of one head and relation together; at most CONTEXT_CHARS characters."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for one in triples:
+        some = grouped.setdefault((one.head.name, one.relation), [])
+        if one.tail.name not in some:
+            some.append(one.tail.name)
+    lines, room = [], CONTEXT_CHARS
+    for (head, relation), tails in grouped.items():
+        line = f"{head} 的 {relation}：{'、'.join(tails)}"
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def entity_number(text: str) -> int:
+    """An entity's id as it stands in an address. Raises InvalidRequest."""
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text)
+    raise InvalidRequest(zh="实体编号须为整数。", en="An entity's id is a whole number.", param="id")
+
+
+def _number(view: GraphView, entity_id: int) -> int:
+    import numpy as np
+
+    at = int(np.searchsorted(view.ids, entity_id))
+    if at >= len(view.ids) or int(view.ids[at]) != entity_id:
+        raise entity_not_found(entity_id)
+    return view.same.get(at, at)

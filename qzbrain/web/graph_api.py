@@ -1,0 +1,204 @@
+"""The knowledge graph under /api/graph, and the graph service's own route `POST /chat-process-txt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from qzbrain.auth.access import KbRef
+from qzbrain.brain import Brain
+from qzbrain.errors import InvalidRequest, UnsupportedMedia
+from qzbrain.graph.base import Entity, Place, Triple
+from qzbrain.graph.importing import KIND
+from qzbrain.graph.merging import entity_not_found
+from qzbrain.graph.service import NamedEntity, ScoredTriple, entity_number
+from qzbrain.graph.transfer import write
+from qzbrain.knowledge.names import display_name
+from qzbrain.web import graph_shapes as shapes
+from qzbrain.web import replies, schemas
+from qzbrain.web.guards import caller
+from qzbrain.web.responses import no_content, reply
+from qzbrain.web.uploads import files
+from qzbrain.web.validation import validated
+
+_MIME = {"csv": "text/csv", "cypher-csv": "text/csv", "jsonl": "application/x-ndjson", "graphml": "application/xml"}
+_FILE = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}},
+            }
+        },
+    }
+}
+
+
+def routes(brain: Brain) -> APIBlueprint:
+    """The routes of this module over a brain."""
+    api = APIBlueprint("graph", __name__, abp_tags=[Tag(name="graph")])
+    _transfer(api, brain)
+    _looking(api, brain)
+    _merging(api, brain)
+    _service(api, brain)
+    return api
+
+
+def _readable(brain: Brain, kb: str) -> KbRef:
+    return brain.access.resolve(caller(brain.access), [kb])[0]
+
+
+def _writable(brain: Brain, kb: str) -> KbRef:
+    ref = _readable(brain, kb)
+    brain.access.require(caller(brain.access), "write", ref.id)
+    return ref
+
+
+def _transfer(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/api/graph/<kb>/import", responses={"202": replies.JobStarted, "413": replies.ErrorReply}, openapi_extensions=_FILE)
+    @validated
+    def import_triples(path: schemas.KnowledgeBasePath, query: shapes.ImportQuery) -> Response:
+        """Bring in triples from a CSV or JSON lines (multipart, field `file`); the job's result tells counts and bad rows. `dry_run=1` only looks."""
+        who, ref = caller(brain.access), _writable(brain, path.kb)
+        if request.mimetype != "multipart/form-data":
+            raise UnsupportedMedia(zh="请用 multipart/form-data 上传文件（字段 file）。", en="Send the file as multipart/form-data (field file).")
+        for name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
+            stored = brain.files.put(stream, limit_bytes=brain.settings.max_upload_mb << 20)
+            payload = {"name": display_name(name, default="triples.csv"), "lang": who.lang, "dry_run": query.dry_run in ("1", "true")}
+            with brain.db.write(durable=True) as connection:
+                job_id = brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=ref.id, payload=payload)
+            return reply({"job_id": job_id}, 202)
+        raise InvalidRequest("no_file", zh="没有收到文件。请把文件放在字段 file 中。", en="No file came. Put the file into the field file.", param="file")
+
+    @api.get("/api/graph/<kb>/export", responses={"200": {"content": {"text/csv": {"schema": {"type": "string"}}}}})
+    @validated
+    def export_triples(path: schemas.KnowledgeBasePath, query: shapes.ExportQuery) -> Response:
+        """All triples as a file."""
+        ref = _readable(brain, path.kb)
+        ending = "csv" if query.format == "cypher-csv" else query.format
+
+        def pieces() -> Iterator[bytes]:
+            for piece in write(brain.graph.every_triple(ref.id), query.format):
+                yield piece.encode("utf-8", "replace")
+
+        response = Response(pieces(), mimetype=_MIME[query.format])
+        response.headers["Content-Disposition"] = f'attachment; filename="graph.{ending}"'
+        return response
+
+
+def _looking(api: APIBlueprint, brain: Brain) -> None:
+    @api.get("/api/graph/<kb>/search", responses={"200": shapes.EntitiesReply})
+    @validated
+    def search_entities(path: schemas.KnowledgeBasePath, query: shapes.GraphSearchQuery) -> Response:
+        """Entities whose name or alias is, begins with, or holds `q`."""
+        found = brain.graph.search(_readable(brain, path.kb).id, query.q, limit=query.limit)
+        return reply({"data": [_entity(one) for one in found]})
+
+    @api.get("/api/graph/<kb>/entities/<entity_id>", responses={"200": shapes.EntityReply})
+    @validated
+    def get_entity(path: shapes.EntityPath) -> Response:
+        """One entity."""
+        return reply(_entity(_there(brain, _readable(brain, path.kb).id, entity_number(path.entity_id))))
+
+    @api.get("/api/graph/<kb>/neighbors", responses={"200": shapes.TriplesReply})
+    @validated
+    def get_neighbors(path: schemas.KnowledgeBasePath, query: shapes.NeighborsQuery) -> Response:
+        """Triples around an entity, nearest first; hubs are shown and not walked through."""
+        kb_id = _readable(brain, path.kb).id
+        found = brain.graph_service.neighbors(kb_id, entity_number(query.id), depth=query.depth, relation=query.relation, limit=query.limit)
+        return reply({"data": [_triple(one) for one in found]})
+
+    @api.get("/api/graph/<kb>/path", responses={"200": shapes.WayReply})
+    @validated
+    def get_path(path: schemas.KnowledgeBasePath, query: shapes.WayQuery) -> Response:
+        """A shortest way between two entities (ids `from` and `to`)."""
+        kb_id = _readable(brain, path.kb).id
+        found = brain.graph_service.path(kb_id, entity_number(query.start), entity_number(query.goal), max_hops=query.max_hops)
+        return reply({"found": found is not None, "data": [_triple(one) for one in found or ()]})
+
+    @api.get("/api/graph/<kb>/stats", responses={"200": shapes.StatsReply})
+    @validated
+    def get_stats(path: schemas.KnowledgeBasePath) -> Response:
+        """How much the graph holds."""
+        found = brain.graph.stats(_readable(brain, path.kb).id)
+        return reply({name: getattr(found, name) for name in ("entities", "relations", "triples", "mentions", "version")})
+
+
+def _merging(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/api/graph/<kb>/merge", responses={"200": shapes.MergedReply})
+    @validated
+    def merge_entities(path: schemas.KnowledgeBasePath, body: shapes.MergeBody) -> Response:
+        """Make several entities one; it can be undone."""
+        who, kb_id = caller(brain.access), _writable(brain, path.kb).id
+        keep = entity_number(body.keep)
+        merge_id = brain.graph.merge(kb_id, keep, [entity_number(one) for one in body.merge], author=who.name)
+        return reply({"merge_id": merge_id, "entity": _entity(_there(brain, kb_id, keep))})
+
+    @api.post("/api/graph/<kb>/merge/<merge_id>/undo", responses={"204": None, "409": replies.ErrorReply})
+    @validated
+    def undo_merge(path: shapes.MergePath) -> Response:
+        """Undo a merge: the graph is as before it, plus what came since."""
+        brain.graph.undo_merge(_writable(brain, path.kb).id, path.merge_id)
+        return no_content()
+
+
+def _service(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/chat-process-txt", responses={"200": shapes.ProcessedReply})
+    @validated
+    def process_text(body: shapes.ProcessBody) -> Response:
+        """The graph service: which entities a text names, and the triples that speak to it, best first."""
+        who = caller(brain.access)
+        refs = brain.access.resolve(who, body.kb_ids)
+        found = brain.graph_service.process(body.asked, [ref.id for ref in refs], top_k=body.top_k)
+        return reply(
+            {
+                "code": 0,
+                "entities": [_named(one) for one in found.entities],
+                "triples": [_scored(one) for one in found.triples],
+                "context": found.context,
+                "took_ms": round(found.took_ms, 3),
+                "version": found.version,
+            }
+        )
+
+
+def _there(brain: Brain, kb_id: str, entity_id: int) -> Entity:
+    found = brain.graph.entity(kb_id, entity_id)
+    if found is None:
+        raise entity_not_found(entity_id)
+    return found
+
+
+def _entity(one: Entity) -> dict[str, Any]:
+    return {"id": str(one.id), "name": one.name, "type": one.type, "aliases": list(one.aliases), "degree": one.degree}
+
+
+def _source(one: Place) -> dict[str, Any]:
+    placed = bool(one.document_id)
+    return {
+        "document_id": one.document_id or None,
+        "start": one.start if placed else None,
+        "end": one.end if placed else None,
+        "quote": one.quote,
+        "source": one.source,
+        "extractor": one.extractor,
+        "confidence": one.confidence,
+    }
+
+
+def _triple(one: Triple) -> dict[str, Any]:
+    return {"id": str(one.id), "head": _entity(one.head), "relation": one.relation, "tail": _entity(one.tail), "sources": [_source(x) for x in one.places]}
+
+
+def _named(one: NamedEntity) -> dict[str, Any]:
+    return {"id": str(one.entity.id), "name": one.entity.name, "type": one.entity.type, "mention": one.mention, "start": one.start, "end": one.end}
+
+
+def _scored(one: ScoredTriple) -> dict[str, Any]:
+    place = next((x for x in one.triple.places if x.document_id), None)
+    source = {"document_id": place.document_id, "quote": place.quote} if place else None
+    return {"head": one.triple.head.name, "relation": one.triple.relation, "tail": one.triple.tail.name, "score": one.score, "source": source}

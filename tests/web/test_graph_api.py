@@ -1,0 +1,142 @@
+"""The graph over HTTP: import, look, merge, ask; and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from qzbrain.brain import Brain
+from qzbrain.worker import Workplace
+
+COMPANY = (
+    "head,relation,tail,head_type,aliases\n晨光公司,董事长,李明,公司,晨光|晨光集团\n晨光公司,股票代码,600123,公司,\n"
+    "晨光公司,高管,王芳,公司,\n晨光公司,高管,赵刚,公司,\n晨光公司,所属行业,造纸,公司,\n恒丰公司,所属行业,造纸,公司,\n李明,出生地,杭州,人,\n"
+)
+
+
+@pytest.fixture
+def asked(brain: Brain, client: FlaskClient) -> Iterator[Any]:
+    client.post("/api/knowledge-bases", json={"name": "kb"})
+    place = Workplace(brain)
+
+    def ask(method: str, path: str, **options: Any) -> Any:
+        return client.open(path, method=method, headers={"Accept-Language": "en"}, **options)
+
+    def load(text: str | bytes, name: str = "a.csv", query: str = "") -> dict[str, Any]:
+        data = {"file": (io.BytesIO(text.encode() if isinstance(text, str) else text), name)}
+        started = ask("POST", f"/api/graph/kb/import{query}", data=data, content_type="multipart/form-data")
+        assert started.status_code == 202, started.get_json()
+        brain.jobs.drain(place.kinds) if hasattr(brain.jobs, "drain") else brain.jobs.run(place.kinds, _once(brain))
+        job_id = started.get_json()["job_id"]
+        found: dict[str, Any] = next(one for one in ask("GET", "/api/jobs").get_json()["data"] if one["id"] == job_id)
+        return found
+
+    ask.load = load  # type: ignore[attr-defined]
+    yield ask
+    place.close()
+
+
+def _once(brain: Brain) -> Any:
+    def over() -> bool:
+        rows = brain.db.engine.connect().exec_driver_sql("select count(*) from jobs where status in ('pending','running')").scalar()
+        return not rows
+
+    return over
+
+
+def test_triples_come_in_and_questions_are_answered(asked: Any) -> None:
+    job = asked.load(COMPANY)
+    assert (job["status"], job["result"]) == ("done", {"triples": 7, "entities": 8, "relations": 5, "errors": []})
+    assert asked("GET", "/api/graph/kb/stats").get_json() == {"entities": 9, "relations": 5, "triples": 7, "mentions": 7, "version": 1}
+    told = asked("POST", "/chat-process-txt", json={"text": "请问晨光集团的董事长是谁？"}).get_json()
+    assert told["code"] == 0 and told["version"] == 1
+    assert [(e["name"], e["mention"], e["type"]) for e in told["entities"]] == [("晨光公司", "晨光集团", "公司")]
+    assert "请问晨光集团的董事长是谁？"[told["entities"][0]["start"] : told["entities"][0]["end"]] == "晨光集团"
+    first = told["triples"][0]
+    assert (first["head"], first["relation"], first["tail"], first["source"]) == ("晨光公司", "董事长", "李明", None)
+    assert "晨光公司 的 董事长：李明" in told["context"]
+
+
+@pytest.mark.parametrize("key", ["text", "query", "question", "prompt"])
+def test_the_question_has_four_names(asked: Any, key: str) -> None:
+    asked.load(COMPANY)
+    told = asked("POST", "/chat-process-txt", json={key: "股票代码600123的公司的董事长是谁", "kb_ids": ["kb"], "top_k": 3, "unknown": 1}).get_json()
+    assert told["triples"][0]["tail"] == "李明" and len(told["triples"]) <= 3
+
+
+def test_entities_neighbors_and_ways(asked: Any) -> None:
+    asked.load(COMPANY)
+    ids = {name: asked("GET", f"/api/graph/kb/search?q={name}").get_json()["data"][0]["id"] for name in ("晨光公司", "恒丰公司", "杭州", "造纸")}
+    entity = asked("GET", f"/api/graph/kb/entities/{ids['晨光公司']}").get_json()
+    assert (entity["name"], entity["degree"], sorted(entity["aliases"])) == ("晨光公司", 5, ["晨光", "晨光集团"])
+    around = asked("GET", f"/api/graph/kb/neighbors?id={ids['造纸']}&depth=1").get_json()["data"]
+    assert {one["head"]["name"] for one in around} == {"晨光公司", "恒丰公司"}
+    only = asked("GET", f"/api/graph/kb/neighbors?id={ids['晨光公司']}&relation=高管&limit=1").get_json()["data"]
+    assert [(one["relation"], one["tail"]["name"]) for one in only] == [("高管", "王芳")]
+    way = asked("GET", f"/api/graph/kb/path?from={ids['恒丰公司']}&to={ids['杭州']}&max_hops=4").get_json()
+    assert way["found"] and [one["relation"] for one in way["data"]] == ["所属行业", "所属行业", "董事长", "出生地"]
+    assert asked("GET", f"/api/graph/kb/path?from={ids['恒丰公司']}&to={ids['杭州']}&max_hops=3").get_json() == {"found": False, "data": []}
+
+
+def test_what_is_exported_can_be_imported_again(asked: Any) -> None:
+    asked.load(COMPANY)
+    text = asked("GET", "/api/graph/kb/export?format=csv").get_data(as_text=True)
+    assert len(list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))) == 8
+    asked.load(text)
+    assert asked("GET", "/api/graph/kb/stats").get_json()["triples"] == 7
+    assert asked("GET", "/api/graph/kb/export?format=graphml").get_data().startswith(b"<?xml")
+
+
+def test_a_dry_run_changes_nothing_and_tells_bad_rows(asked: Any) -> None:
+    job = asked.load("head,relation,tail\n甲,与,乙\n,与,丙\n", query="?dry_run=1")
+    assert job["result"]["triples"] == 1 and [one["row"] for one in job["result"]["errors"]] == [3] and "head" in job["result"]["errors"][0]["message"]
+    assert asked("GET", "/api/graph/kb/stats").get_json()["triples"] == 0
+
+
+def test_other_encodings_are_read(asked: Any) -> None:
+    assert asked.load("主体,关系,客体\n高血压,症状,头晕\n糖尿病,症状,多饮\n".encode("gb18030"))["result"]["triples"] == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02" * 400, b"one column\n"])
+def test_a_file_without_triples_fails_with_its_reason(asked: Any, content: bytes) -> None:
+    job = asked.load(content)
+    assert job["status"] == "failed" and job["reason"]["code"] in ("no_triples", "garbled") and job["reason"]["message"]
+
+
+def test_merging_and_undoing(asked: Any) -> None:
+    asked.load("head,relation,tail\n清华大学,所在地,北京\n清华,建校时间,1911年\n")
+    ids = {name: asked("GET", f"/api/graph/kb/search?q={name}").get_json()["data"][0]["id"] for name in ("清华大学", "清华")}
+    merged = asked("POST", "/api/graph/kb/merge", json={"keep": ids["清华大学"], "merge": [ids["清华"]]}).get_json()
+    assert merged["entity"]["aliases"] == ["清华"] and merged["entity"]["degree"] == 2
+    assert asked("POST", "/chat-process-txt", json={"text": "清华大学的建校时间"}).get_json()["triples"][0]["tail"] == "1911年"
+    assert asked("POST", f"/api/graph/kb/merge/{merged['merge_id']}/undo").status_code == 204
+    assert asked("GET", f"/api/graph/kb/entities/{ids['清华']}").get_json()["name"] == "清华"
+    assert asked("POST", f"/api/graph/kb/merge/{merged['merge_id']}/undo").status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/api/graph/none/stats", None, 404), ("GET", "/api/graph/kb/entities/99", None, 404), ("GET", "/api/graph/kb/entities/x", None, 400),
+        ("GET", "/api/graph/kb/search?q=", None, 400), ("GET", "/api/graph/kb/neighbors?id=1&depth=9", None, 400),
+        ("GET", "/api/graph/kb/path?from=1", None, 400),
+        ("GET", "/api/graph/kb/path?from=1&to=2", None, 404), ("GET", "/api/graph/kb/export?format=xml", None, 400),
+        ("POST", "/api/graph/kb/merge", {"keep": "1", "merge": []}, 400), ("POST", "/api/graph/kb/merge", {"keep": "1", "merge": ["2"]}, 404),
+        ("POST", "/api/graph/kb/merge/none/undo", None, 404), ("POST", "/chat-process-txt", {}, 400), ("POST", "/chat-process-txt", {"text": " "}, 400),
+        ("POST", "/chat-process-txt", {"text": "x" * 20_001}, 400), ("POST", "/chat-process-txt", {"text": "x", "top_k": 0}, 400),
+        ("POST", "/chat-process-txt", {"text": "x", "kb_ids": ["none"]}, 404), ("POST", "/api/graph/kb/import", {"a": 1}, 415),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(asked: Any, method: str, path: str, body: Any, status: int) -> None:
+    given = asked(method, path, json=body) if body is not None else asked(method, path)
+    assert given.status_code == status and given.get_json()["error"]["message"]
+
+
+def test_a_text_that_names_nothing_finds_nothing(asked: Any) -> None:
+    told = asked("POST", "/chat-process-txt", json={"text": "你好"}).get_json()
+    assert (told["code"], told["entities"], told["triples"], told["context"]) == (0, [], [], "")
