@@ -32,7 +32,7 @@ _SAMPLE: Select[tuple[str, int]] = (
     .group_by(documents.c.status)
 )
 _JOBS: Select[tuple[str, int]] = select(jobs.c.status, func.count().label("number")).group_by(jobs.c.status)
-_DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().label("number")).group_by(documents.c.status)
+_DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().label("number")).where(documents.c.kind == "file").group_by(documents.c.status)
 
 
 def routes(brain: Brain) -> APIBlueprint:
