@@ -120,6 +120,8 @@ class Document:
     mime_type: str
     created_at: str
     ready_at: str | None
+    entry_id: str | None
+    """The curated entry whose text this is; None for a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ def document(doc: Document, lang: Lang) -> Json:
         "mime_type": doc.mime_type,
         "created_at": doc.created_at,
         "ready_at": doc.ready_at,
+        "entry_id": doc.entry_id,
     }
 
 

@@ -100,6 +100,7 @@ class DocumentReply(BaseModel):
     mime_type: str
     created_at: str
     ready_at: str | None
+    entry_id: str | None = Field(description="The curated entry whose text this is; null for a file.")
 
 
 class ContentReply(BaseModel):
