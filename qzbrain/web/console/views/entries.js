@@ -17,6 +17,7 @@ export function EntriesView() {
   const words = useWords();
   const { id, query } = useStore(route);
   const { state, rows, error } = useStore(knowledgeBases);
+  useEffect(() => void loadKnowledgeBases(), [id]);
   const base = rows.find((row) => row.name === id || row.id === id);
   const entryId = query.get("entry") || "";
   return html`<main class="work page" id="main" tabindex="-1"><div class="page-wide">
@@ -116,7 +117,7 @@ function EntryHead({ base, entry, onApprove, onEdit, onDelete }) {
   ];
   return html`<header class="page-head with-tools">
     <div class="entry-head"><${Trail} base=${base} /><h2 class="entry-title" dir="auto">${entryTitle(entry)}</h2>
-      <p class="figures"><${EntryState} entry=${entry} /><span dir="auto">${facts.filter(Boolean).join(" · ")}</span></p>
+      <p class="figures"><${EntryState} entry=${entry} /><span>${facts.filter(Boolean).map((fact, at) => html`${at > 0 && " · "}<bdi>${fact}</bdi>`)}</span></p>
       ${entryState(entry) === "changed" && html`<p class="path">${words("entry.changedText", { n: entry.approved_version })}</p>`}</div>
     <div class="page-tools">
       ${entry.status === "proposed" && html`<button type="button" class="button primary" onClick=${onApprove}><${Icon} name="check" />${words("entry.approve")}</button>`}
