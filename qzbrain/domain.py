@@ -128,6 +128,8 @@ class Document:
     mime_type: str
     created_at: str
     ready_at: str | None
+    entry_id: str | None = None
+    """The curated entry whose text this is; None for a file."""
     edits: EditCounts = EditCounts()
 
 

@@ -32,10 +32,10 @@ from qzbrain.storage.files import ByteSource, FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
 
 _HEAD_BYTES = 1 << 16
-_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name not in ("knowledge_base", "edits"))
-_listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, documents.c.kind, knowledge_bases.c.name.label("knowledge_base")).join(
-    knowledge_bases, documents.c.kb_id == knowledge_bases.c.id
-)
+_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name not in ("knowledge_base", "edits", "entry_id"))
+_listed = select(
+    *(documents.c[name] for name in _SHOWN), documents.c.stored, documents.c.kind, documents.c.identity, knowledge_bases.c.name.label("knowledge_base")
+).join(knowledge_bases, documents.c.kb_id == knowledge_bases.c.id)
 _same = select(documents.c.id, documents.c.status, documents.c.sha256)
 
 
@@ -291,5 +291,6 @@ def _printable(key: str) -> str:
 
 
 def _document(row: Row[Any], edits: EditCounts | None) -> Document:
-    values = {name: getattr(row, name) for name in Document.__dataclass_fields__ if name != "edits"}
-    return Document(**{**values, "external_id": row.external_id or None, "edits": edits or EditCounts()})
+    values = {name: getattr(row, name) for name in (*_SHOWN, "knowledge_base")}
+    entry_id = row.identity.removeprefix("entry:") if row.kind == "entry" else None
+    return Document(**{**values, "external_id": row.external_id or None, "entry_id": entry_id, "edits": edits or EditCounts()})

@@ -53,7 +53,7 @@ class EntryQuery(ListQuery):
     """Which entries."""
 
     q: str = Field("", max_length=500, description="Only those that hold it in question, answer or source.")
-    status: Literal["proposed", "approved", "expired"] | None = None
+    status: Literal["proposed", "approved", "expired", "upcoming"] | None = Field(None, description="By its dates an entry is also `expired` or `upcoming`.")
 
 
 class EntryImportQuery(Strict):

@@ -89,6 +89,7 @@ def document(doc: Document, lang: Lang) -> Json:
         "created_at": doc.created_at,
         "ready_at": doc.ready_at,
         "edits": {"applied": doc.edits.applied, "lost": doc.edits.lost},
+        "entry_id": doc.entry_id,
     }
 
 

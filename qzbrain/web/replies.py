@@ -114,6 +114,7 @@ class DocumentReply(BaseModel):
     created_at: str
     ready_at: str | None
     edits: EditCountsReply
+    entry_id: str | None = Field(description="The curated entry whose text this is; null for a file.")
 
 
 class ContentReply(BaseModel):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -19,6 +20,15 @@ from server import LAWS, Server
 QUESTION = "哪些情形应当从轻或者减轻行政处罚？"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
 ASKED_BEFORE = ("劳动合同的试用期最长可以约定多久？", "个人信息处理者应当履行哪些义务？", "拖欠工资可以向谁投诉？")
+ENTRIES: tuple[dict[str, Any], ...] = (
+    {"question": "夜间值班几点交接？", "answer": "二十二时。", "source": "办公室", "approve": True},
+    {"question": "差旅住宿费每天最多报销多少？", "answer": "五百元。", "source": "财务处", "valid_from": "2099-01-01", "approve": True},
+    {"question": "打印机坏了找谁？", "answer": "信息科，内线 6012。", "source": "信息科"},
+    {
+        "question": "年假可以休几天？", "answer": "工作满一年不满十年的，年假 **5 天**。\n\n- 满十年：10 天\n- 满二十年：15 天", "approve": True,
+        "variants": ["年休假有多少天", "带薪年假怎么算"], "negatives": ["实习生年假可以休几天？"], "source": "人事处《休假管理办法》",
+    },
+)  # fmt: skip
 ANSWER = (
     "依照行政处罚法，有下列情形之一的，**应当从轻或者减轻**行政处罚：\n\n",
     "- 主动消除或者减轻违法行为危害后果的；\n- 受他人胁迫或者诱骗实施违法行为的；\n- 主动供述行政机关尚未掌握的违法行为的；\n",
@@ -59,9 +69,14 @@ def fill(server: Server) -> None:
     """The sample laws, a second knowledge base, a file that cannot be read, and some older conversations."""
     server.make_base("laws", "常用法律", {path.name: path.read_text(encoding="utf-8") for path in sorted(LAWS.glob("*.md"))})
     server.make_base("rules", "单位规章制度", {"值班制度.md": "# 值班制度\n\n第一条　夜间值班由两人担任，二十二时交接。\n"})
+    for entry in ENTRIES:
+        made = server.call("POST", "/api/knowledge-bases/laws/entries", entry)
+    changed = {"answer": made["answer"].replace("10 天", "12 天"), "source": "人事处《休假管理办法（2026）》"}
+    server.call("PATCH", f"/api/knowledge-bases/laws/entries/{made['id']}", changed)
     for question in ASKED_BEFORE:
-        made = server.call("POST", "/api/conversations", {"title": question})["id"]
-        server.call("POST", f"/api/conversations/{made}/messages", {"content": question, "model": "extractive"})
+        conversation = server.call("POST", "/api/conversations", {"title": question})["id"]
+        answer = server.call("POST", f"/api/conversations/{conversation}/messages", {"content": question, "model": "extractive"})
+    server.call("POST", f"/api/conversations/{conversation}/messages/{answer['message_id']}/correct", {"answer": "向劳动行政部门投诉。", "knowledge_base": "laws"})
 
 
 def open_page(browser: Browser, server: Server, path: str, *, theme: str = "light", lang: str = "zh-CN", size: tuple[int, int] = (1366, 768)) -> Page:
@@ -98,6 +113,12 @@ def take(browser: Browser, server: Server, conversation: str, theme: str, folder
     page.wait_for_selector(".try .card")
     page.mouse.move(0, 0)
     shoot(page, folder / f"knowledge-{theme}.png")
+    page = open_page(browser, server, "/knowledge/laws/entries", theme=theme)
+    page.wait_for_selector(".entries tbody tr")
+    shoot(page, folder / f"entries-{theme}.png")
+    page.get_by_role("link", name="年假可以休几天").click()
+    page.wait_for_selector(".versions ins")
+    shoot(page, folder / f"entry-{theme}.png")
     shoot(open_page(browser, server, "/", theme=theme, lang="en-GB"), folder / f"welcome-{theme}.png")
 
 

@@ -199,3 +199,30 @@ def test_sizes_days_and_durations_follow_the_language(module_page: Page) -> None
     )
     assert shown[0][0].startswith("1.2") and "秒" in shown[0][1] and shown[0][2] == "24,072" and shown[0][3] == "1 个文档"
     assert shown[1][0].startswith("1.2") and shown[1][1].startswith("3 sec") and shown[1][3] == "1 document"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ("年假 10 天。", "年假 12 天。", "年假 [-10-]{+12+} 天。"), ("", "新的", "{+新的+}"), ("旧的", "", "[-旧的-]"), ("同", "同", "同"), ("", "", ""),
+        ("甲乙丙丁", "甲丙戊丁", "甲[-乙-]丙{+戊+}丁"), ("the old rule", "the new rule", "the [-old-]{+new+} rule"), ("a\nb\n", "a\nc\nb\n", "a\n{+c\n+}b\n"),
+        ("表情🀄一", "表情🀅一", "表情[-🀄-]{+🀅+}一"), ("a" * 9, "b" * 9, "[-aaaaaaaaa-]{+bbbbbbbbb+}"),
+    ],
+)  # fmt: skip
+def test_what_changed_is_told_by_character_or_word(module_page: Page, before: str, after: str, shown: str) -> None:
+    found = module_page.evaluate(
+        """async ([before, after]) => {
+            const { diff } = await import("/core/diff.js");
+            const around = { same: ["", ""], out: ["[-", "-]"], in: ["{+", "+}"] };
+            return diff(before, after).map(({ kind, text }) => around[kind][0] + text + around[kind][1]).join("");
+        }""",
+        [before, after],
+    )
+    assert found == shown
+
+
+def test_long_texts_are_compared_and_lose_nothing(module_page: Page) -> None:
+    for before, after in (("句子。\n" * 9000, "句子。\n" * 4500 + "别的。\n" * 4500), ("甲" * 50_000, "乙" * 50_000), ("条一" * 1500, "一条" * 1500)):
+        parts = module_page.evaluate("async ([a, b]) => (await import('/core/diff.js')).diff(a, b)", [before, after])
+        assert "".join(part["text"] for part in parts if part["kind"] != "in") == before
+        assert "".join(part["text"] for part in parts if part["kind"] != "out") == after

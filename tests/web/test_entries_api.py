@@ -112,6 +112,7 @@ def test_documents_are_counted_and_listed_without_entries(desk: Desk) -> None:
     assert (kb["documents"]["total"], kb["chunks"]) == (0, 0)
     assert desk("GET", "/api/knowledge-bases/kb/documents").get_json()["data"] == []
     assert desk("DELETE", f"/api/documents/{made['document_id']}").status_code == 409
+    assert desk("GET", f"/api/documents/{made['document_id']}").get_json()["entry_id"] == made["id"]
 
 
 def test_a_change_waits_for_approval_while_the_old_one_answers(desk: Desk) -> None:
@@ -143,6 +144,7 @@ def test_dates_decide_at_once_and_the_sweep_follows(desk: Desk) -> None:
     soon = desk.add(**LEAVE, valid_from="2099-01-01", approve=True)
     assert (soon["status"], soon["in_force"]) == ("approved", False)
     assert desk.ask("年假可以休几天？")["rung"] == "refused"
+    assert [one["id"] for one in desk("GET", "/api/knowledge-bases/kb/entries?status=upcoming").get_json()["data"]] == [soon["id"]]
     past = desk("PATCH", f"/api/knowledge-bases/kb/entries/{soon['id']}", json={"valid_from": None, "valid_until": "2020年1月31日", "approve": True}).get_json()
     assert past["in_force"] is False and past["valid_until"] >= "2020-01-31"
     assert [one["id"] for one in desk("GET", "/api/knowledge-bases/kb/entries?status=expired").get_json()["data"]] == [soon["id"]]

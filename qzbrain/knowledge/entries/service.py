@@ -79,7 +79,7 @@ class Entries:
         return entry_of(rows[0])
 
     def page(self, caller: Caller, kb: str, *, query: str = "", status: str | None = None, limit: int = 50, after: str | None = None) -> Page[Entry]:
-        """Newest first. `query`: only those that hold it in question, variants, answer or source. `status`: proposed, approved, expired. Raises NotFound."""
+        """Newest first. `query`: only those that hold it in question, answer or source. `status`: proposed, approved, expired, upcoming. Raises NotFound."""
         ref = self._access.resolve(caller, [kb])[0]
         wanted = [entries.c.kb_id == ref.id]
         if query:
@@ -87,11 +87,13 @@ class Entries:
             wanted.append(or_(*(column.icontains(query, autoescape=True) for column in columns)))
         if status == "expired":
             wanted += [entries.c.valid_until.is_not(None), entries.c.valid_until <= utc_now()]
+        elif status == "upcoming":
+            wanted += [entries.c.valid_from.is_not(None), entries.c.valid_from > utc_now()]
         elif status in ("proposed", "approved"):
             wanted.append(entries.c.status == status)
         elif status is not None:
             raise InvalidRequest(
-                zh="status 只能是 proposed、approved、expired 之一。", en="status is one of proposed, approved, expired.", param="status"
+                zh="status 只能是 proposed、approved、expired、upcoming 之一。", en="status is one of proposed, approved, expired, upcoming.", param="status"
             )
         if after is not None:
             wanted.append(entries.c.id < (after if after.isprintable() else ""))

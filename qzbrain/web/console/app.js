@@ -2,12 +2,13 @@
 import { conversation } from "./core/conversation.js";
 import { useWords } from "./core/i18n.js";
 import { railOpen, startLists, theme } from "./core/lists.js";
-import { closeSource, openSource } from "./core/pane.js";
+import { closeCorrection, closeSource, openCorrection, openSource } from "./core/pane.js";
 import { go, route } from "./core/router.js";
 import { useStore } from "./core/store.js";
 import { connect } from "./core/stream.js";
 import { html, render, useEffect, useState } from "./core/ui.js";
 import { KeysHelp, useKeys } from "./parts/keys.js";
+import { lazy } from "./parts/lazy.js";
 import { Palette } from "./parts/palette.js";
 import { Rail } from "./parts/rail.js";
 import { SourcesPane } from "./parts/sources.js";
@@ -20,7 +21,9 @@ import { KnowledgeView } from "./views/knowledge.js";
 import { ModelsView } from "./views/models.js";
 
 const narrow = window.matchMedia("(max-width: 860px)");
-const VIEWS = { chat: ChatView, documents: DocumentView, knowledge: KnowledgeView, models: ModelsView };
+const EntriesView = lazy(() => import("./views/entries.js").then((module) => module.EntriesView));
+const CorrectionPane = lazy(() => import("./parts/correction.js").then((module) => module.CorrectionPane));
+const VIEWS = { chat: ChatView, documents: DocumentView, entries: EntriesView, knowledge: KnowledgeView, models: ModelsView };
 
 function useNarrow() {
   const [isNarrow, setNarrow] = useState(narrow.matches);
@@ -36,7 +39,7 @@ function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
   const openDocument = useStore(documentTitle);
-  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), knowledge: words("rail.knowledge"), models: words("rail.models") };
+  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), knowledge: words("rail.knowledge"), models: words("rail.models") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;
@@ -56,6 +59,7 @@ function Frame() {
   useKeys({ onSearch, onKeys });
   useStore(conversation);
   const source = view === "chat" ? openSource() : null;
+  const corrected = view === "chat" && !source ? openCorrection() : null;
   const isRailShown = isNarrow ? isSheetOpen : isRailKept;
   const title = useTitle(view);
   const View = VIEWS[view] || Missing;
@@ -63,14 +67,15 @@ function Frame() {
     setSheet(false);
     closeSource();
   };
-  return html`<div class="frame ${isRailShown ? "" : "rail-hidden"} ${source ? "with-pane" : ""}" onKeyDown=${(e) => e.key === "Escape" && isSheetOpen && setSheet(false)}>
+  return html`<div class="frame ${isRailShown ? "" : "rail-hidden"} ${source || corrected ? "with-pane" : ""}" onKeyDown=${(e) => e.key === "Escape" && isSheetOpen && setSheet(false)}>
     <a class="skip" href="#main">${words("skip")}</a>
     ${isRailShown && html`<${Rail} onSearch=${onSearch} isSheet=${isNarrow} onClose=${() => setSheet(false)} />`}
     <div class="center">
       <${Topbar} title=${title} isRailShown=${isRailShown && !isNarrow} onKeys=${onKeys} onRail=${() => (isNarrow ? setSheet(true) : railOpen.set(true))} />
-      <div class="middle"><${View} onUpload=${() => chooseFiles()} />${source && html`<${SourcesPane} source=${source} />`}</div>
+      <div class="middle"><${View} onUpload=${() => chooseFiles()} />${source && html`<${SourcesPane} source=${source} />`}
+        ${corrected && html`<${CorrectionPane} key=${corrected.id} message=${corrected} onClose=${closeCorrection} />`}</div>
     </div>
-    ${isNarrow && (isSheetOpen || source) && html`<div class="veil" onClick=${closeSheets}></div>`}
+    ${isNarrow && (isSheetOpen || source || corrected) && html`<div class="veil" onClick=${closeSheets}></div>`}
     ${dialog === "search" && html`<${Palette} onClose=${() => setDialog("")} onKeys=${onKeys} />`}
     ${dialog === "keys" && html`<${KeysHelp} onClose=${() => setDialog("")} />`}
     <${UploadLayer} /><${Toasts} />

@@ -57,19 +57,34 @@ export async function all(path, most = 2000) {
   return rows;
 }
 
-/** Send one file; `onProgress` gets 0..1 while bytes go out. Resolves with the reply's rows. XMLHttpRequest, because fetch tells no upload progress. */
-export function upload(kb, file, onProgress) {
+/** A file of the API as a Blob. Throws ApiError. */
+export async function blob(path) {
+  let reply;
+  try {
+    reply = await fetch(path, { headers: { "Accept-Language": acceptLanguage() } });
+  } catch {
+    throw new ApiError(t("error.network"));
+  }
+  if (!reply.ok) throw failure(reply.status, parse(await reply.text()), reply.headers.get("X-Request-Id"));
+  return reply.blob();
+}
+
+/** Send one file to a knowledge base; resolves with the reply's rows. */
+export const upload = (kb, file, onProgress) => sendFile(`/api/knowledge-bases/${encodeURIComponent(kb)}/documents`, file, onProgress).then((body) => body.data);
+
+/** Send one file; `onProgress` gets 0..1 while bytes go out. Resolves with the reply. XMLHttpRequest, because fetch tells no upload progress. */
+export function sendFile(path, file, onProgress) {
   return new Promise((resolve, reject) => {
     const form = new FormData();
     form.append("file", file, file.name);
     const sender = new XMLHttpRequest();
-    sender.open("POST", `/api/knowledge-bases/${encodeURIComponent(kb)}/documents`);
+    sender.open("POST", path);
     sender.setRequestHeader("Accept-Language", acceptLanguage());
     sender.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     sender.onerror = () => reject(new ApiError(t("error.network")));
     sender.onload = () => {
       const body = parse(sender.responseText);
-      if (sender.status < 300 && body) resolve(body.data);
+      if (sender.status < 300 && body) resolve(body);
       else reject(failure(sender.status, body, sender.getResponseHeader("X-Request-Id")));
     };
     sender.send(form);

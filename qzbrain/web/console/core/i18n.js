@@ -67,3 +67,6 @@ export function day(iso) {
 export function dateTime(iso) {
   return formatter("DateTimeFormat", { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hour12: false }).format(new Date(iso));
 }
+
+/** A calendar day with its year. */
+export const calendarDay = (iso) => formatter("DateTimeFormat", { year: "numeric", month: "2-digit", day: "2-digit" }).format(new Date(iso));

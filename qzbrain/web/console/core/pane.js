@@ -18,6 +18,15 @@ export function openSource() {
 
 const here = () => address.chat(conversation.get().id);
 
+/** The answer that is being corrected beside the conversation, or null. Its address is `?correct=MESSAGE`. */
+export function openCorrection() {
+  const messageId = route.get().query.get("correct");
+  return (messageId && conversation.get().messages.find((candidate) => candidate.id === messageId)) || null;
+}
+
+export const correct = (messageId) => go(`${here()}?correct=${encodeURIComponent(messageId)}`, { replace: Boolean(openSource()) });
+export const closeCorrection = () => go(here(), { replace: true });
+
 /** Open the pane: the list (index 0) or one passage. Stepping from source to source leaves no trail to go back through. */
 export function showSource(messageId, index) {
   go(`${here()}?source=${encodeURIComponent(messageId)}.${index}`, { replace: Boolean(openSource()) });

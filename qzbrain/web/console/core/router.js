@@ -1,11 +1,12 @@
-// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/models`.
+// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/knowledge/KB/entries?entry=ID`, `/models`.
 import { store } from "./store.js";
 
 function current() {
   const parts = location.pathname.split("/").filter(Boolean).map(decode);
   const query = new URLSearchParams(location.search);
-  const [view = "chat", id = ""] = parts;
+  const [view = "chat", id = "", section = ""] = parts;
   if (view === "conversations") return { view: "chat", id, query };
+  if (view === "knowledge" && section) return { view: section, id, query };
   return { view, id, query };
 }
 
@@ -30,6 +31,10 @@ export function go(address, { replace = false } = {}) {
 export const address = {
   chat: (id = "") => (id ? `/conversations/${encodeURIComponent(id)}` : "/"),
   knowledge: (kb = "") => (kb ? `/knowledge/${encodeURIComponent(kb)}` : "/knowledge"),
+  entries: (kb, query = {}) => {
+    const search = new URLSearchParams(query).toString();
+    return `/knowledge/${encodeURIComponent(kb)}/entries${search ? `?${search}` : ""}`;
+  },
   document: (id, start, end) => `/documents/${encodeURIComponent(id)}${start === undefined ? "" : `?start=${start}&end=${end}`}`,
 };
 

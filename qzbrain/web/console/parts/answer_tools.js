@@ -1,9 +1,10 @@
-// What can be done with an answer: copy it with its references, ask again elsewhere, say whether it was right.
+// What can be done with an answer: copy it with its references, ask again elsewhere, say whether it was right; a wrong one is corrected beside the conversation.
 import { ask, questionOf, rate } from "../core/conversation.js";
 import { useWords } from "../core/i18n.js";
 import { baseTitle, chosenBases, chosenModel, knowledgeBases, models } from "../core/lists.js";
+import { correct } from "../core/pane.js";
 import { useStore } from "../core/store.js";
-import { html, useState } from "../core/ui.js";
+import { html } from "../core/ui.js";
 import { IconButton, Menu } from "./controls.js";
 import { Icon } from "./icons.js";
 import { notify, notifyError } from "./toasts.js";
@@ -11,13 +12,11 @@ import { modelName } from "./topbar.js";
 
 export function AnswerTools({ message, onCopy }) {
   const words = useWords();
-  const [isCommenting, setCommenting] = useState(false);
   const canRate = message.status === "complete" || message.status === "stopped";
-  const give = async (rating, comment) => {
-    setCommenting(rating === "down" && !comment);
+  const give = async (rating) => {
+    if (rating === "down") correct(message.id);
     try {
-      await rate(message, rating, comment);
-      if (comment) notify(words("feedback.thanks"));
+      await rate(message, rating);
     } catch (error) {
       notifyError(error);
     }
@@ -27,8 +26,7 @@ export function AnswerTools({ message, onCopy }) {
     <${AgainMenu} message=${message} />
     ${canRate && html`<${IconButton} icon="up" label=${words("feedback.up")} pressed=${message.rating === "up"} onClick=${() => give("up")} />
       <${IconButton} icon="down" label=${words("feedback.down")} pressed=${message.rating === "down"} onClick=${() => give("down")} />`}
-  </div>
-  ${isCommenting && html`<${Comment} onSend=${(comment) => give("down", comment)} onClose=${() => setCommenting(false)} />`}`;
+  </div>`;
 }
 
 async function copy(text, words) {
@@ -62,18 +60,4 @@ function AgainMenu({ message }) {
     else ask(question.text, choice);
   };
   return html`<${Menu} label=${words("again")} items=${items} onPick=${again} align="start" className="up-menu"><${Icon} name="refresh" /><//>`;
-}
-
-function Comment({ onSend, onClose }) {
-  const words = useWords();
-  const submit = (event) => {
-    event.preventDefault();
-    const comment = new FormData(event.target).get("comment").trim();
-    if (comment) onSend(comment);
-  };
-  return html`<form class="comment" onSubmit=${submit}>
-    <label class="field">${words("feedback.what")}<input name="comment" maxlength="2000" autocomplete="off" /></label>
-    <button class="button">${words("feedback.send")}</button>
-    <${IconButton} icon="close" label=${words("close")} onClick=${onClose} />
-  </form>`;
 }

@@ -8,6 +8,7 @@ import { Dialog } from "./controls.js";
 const KEYS = [
   ["/", "keys.search"], ["Ctrl K", "keys.search"], ["Enter", "keys.send"], ["Shift Enter", "keys.break"], ["↑", "keys.edit"],
   ["Esc", "keys.escape"], ["[", "keys.previous"], ["]", "keys.next"], ["?", "keys.title"],
+  ["n", "keys.entryNew"], ["e", "keys.entryEdit"], ["Ctrl Enter", "keys.entrySave"],
 ];
 
 const isWriting = (element) => element.closest?.("input, textarea, select, [contenteditable]");

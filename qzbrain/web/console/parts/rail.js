@@ -21,7 +21,7 @@ export function Rail({ onSearch, isSheet, onClose }) {
     </div>
     <a class="rail-action primary" href="/" onClick=${link("/")}><${Icon} name="add" />${words("rail.new")}</a>
     <button type="button" class="rail-action" onClick=${onSearch}><${Icon} name="search" />${words("rail.search")}<kbd>Ctrl K</kbd></button>
-    <a class="rail-action" href="/knowledge" aria-current=${view === "knowledge" ? "page" : undefined} onClick=${link("/knowledge")}>
+    <a class="rail-action" href="/knowledge" aria-current=${view === "knowledge" || view === "entries" ? "page" : undefined} onClick=${link("/knowledge")}>
       <${Icon} name="book" />${words("rail.knowledge")}
     </a>
     <a class="rail-action" href="/models" aria-current=${view === "models" ? "page" : undefined} onClick=${link("/models")}>

@@ -55,6 +55,12 @@ function Card({ citation, messageId, isLit }) {
   </button>`;
 }
 
+function EntryLink({ document: row }) {
+  const words = useWords();
+  const target = address.entries(row.knowledge_base, { entry: row.entry_id });
+  return html`<a href=${target} onClick=${link(target)}><${Icon} name="pencil" />${words("entry.openIt")}</a>`;
+}
+
 function Passage({ citation }) {
   const words = useWords();
   const id = citation.document_id;
@@ -67,7 +73,7 @@ function Passage({ citation }) {
       <p class="path">${[...sourcePath(citation), citation.page && words("source.page", { n: citation.page })].filter(Boolean).join(" › ")}</p>
       ${citation.supported === false && html`<p class="path problem">${words("answer.unsupported")}</p>`}
       <p class="passage-links"><a href=${page} onClick=${link(page)}><${Icon} name="document" />${words("document.open")}</a>
-        <a href=${fileAddress(id)} download><${Icon} name="download" />${words("document.file")}</a></p>
+        ${loaded?.document?.entry_id ? html`<${EntryLink} document=${loaded.document} />` : html`<a href=${fileAddress(id)} download><${Icon} name="download" />${words("document.file")}</a>`}</p>
     </div>
     ${!loaded && html`<${Skeleton} lines=${8} />`}
     ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${retry} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}

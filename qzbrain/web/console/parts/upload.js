@@ -10,6 +10,9 @@ import { Icon } from "./icons.js";
 
 const asked = store(null); // files that wait for the reader to say where they go
 
+/** A page that takes dropped files itself: a function of them, or null. */
+export const dropTaker = store(null);
+
 /** Let the reader choose files; they go to `kb`, or to the one that the reader then names. */
 export function chooseFiles(kb = "", { folder = false } = {}) {
   const input = document.createElement("input");
@@ -47,7 +50,7 @@ function DropArea() {
       event.preventDefault();
       setOver(false);
       const files = await droppedFiles(event.dataTransfer);
-      if (files.length) place(files, "");
+      if (files.length) (dropTaker.get() || place)(files, "");
     };
     const events = { dragenter: over, dragover: over, dragleave: leave, drop };
     for (const [name, listener] of Object.entries(events)) window.addEventListener(name, listener);

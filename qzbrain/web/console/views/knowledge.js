@@ -70,6 +70,7 @@ function Meaning({ manifest }) {
 function BasePage({ base }) {
   const words = useWords();
   const [isDoomed, setDoomed] = useState(false);
+  const entries = address.entries(base.name);
   const erase = async () => {
     setDoomed(false);
     try {
@@ -85,6 +86,7 @@ function BasePage({ base }) {
       <div><p class="path"><a href="/knowledge" onClick=${link("/knowledge")}>${words("base.list")}</a></p>
         <h2>${baseTitle(base)}</h2>${base.description && html`<p class="path">${base.description}</p>`}<${BaseFigures} base=${base} /></div>
       <div class="page-tools">
+        <a class="button" href=${entries} onClick=${link(entries)}><${Icon} name="entry" />${words("entry.page")}</a>
         <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
         <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
         <${Menu} label=${words("base.more")} items=${[{ key: "delete", label: words("base.delete") }]} onPick=${() => setDoomed(true)}><span aria-hidden="true">⋯</span><//>
