@@ -163,3 +163,41 @@ def test_what_is_not_there_says_so(server: Server, open_page) -> None:
     expect(page.get_by_text("没有名为“nothing”的知识库")).to_be_visible()
     gone = open_page(server.url + "/documents/nothing?start=1&end=2", expect=("404",))
     expect(gone.get_by_role("alert")).to_be_visible()
+
+
+def test_a_pack_is_written_fetched_and_taken_in_under_another_name(server: Server, open_page, tmp_path: Path, base: str) -> None:
+    server.call("POST", f"/api/knowledge-bases/{base}/documents", {"name": "值班制度.md", "text": RULES})
+    page = open_page(f"{server.url}/knowledge/{base}", expect=["409"])
+    expect(page.locator(".documents tr", has_text="值班制度.md").locator(".state")).to_have_text("就绪", timeout=20_000)
+    page.get_by_role("button", name="更多").click()
+    page.get_by_role("menuitem", name="导出知识包…").click()
+    page.get_by_role("button", name="开始导出").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="下载知识包").click(timeout=20_000)
+    pack = tmp_path / download.value.suggested_filename
+    download.value.save_as(pack)
+    assert pack.suffix == ".qzkb"
+    page.keyboard.press("Escape")
+    page.goto(f"{server.url}/knowledge")
+    page.get_by_role("button", name="导入知识包").click()
+    page.get_by_label("知识包文件").set_input_files(pack)
+    page.get_by_role("dialog").get_by_role("button", name="导入", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text(base), "the name is taken, and said so"
+    page.get_by_label("新名称").fill(f"{base}-2")
+    page.get_by_role("dialog").get_by_role("button", name="导入", exact=True).click()
+    expect(page.get_by_role("dialog")).to_contain_text(f"已导入为知识库 {base}-2", timeout=20_000)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name=f"{base}-2").click()
+    expect(page.locator(".documents tr", has_text="值班制度.md")).to_be_visible()
+
+
+def test_chunk_sizes_are_changed(server: Server, open_page, base: str) -> None:
+    server.call("POST", f"/api/knowledge-bases/{base}/documents", {"name": "长.md", "text": "甲乙丙丁，戊己庚辛。" * 60})
+    page = open_page(f"{server.url}/knowledge/{base}")
+    expect(page.locator(".documents tr", has_text="长.md").locator(".state")).to_have_text("就绪", timeout=20_000)
+    page.get_by_role("button", name="更多").click()
+    page.get_by_role("menuitem", name="更改分段大小…").click()
+    page.get_by_label("每段字符数").fill("100")
+    page.get_by_label("相邻段重叠字符数").fill("20")
+    page.get_by_role("button", name="重新分段").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1 个文档已重新分段", timeout=20_000)

@@ -8,22 +8,28 @@ import { html, useEffect, useState } from "../core/ui.js";
 import { Confirm, Dialog, ErrorBox, Menu, Skeleton } from "../parts/controls.js";
 import { DocumentTable } from "../parts/document_table.js";
 import { Icon } from "../parts/icons.js";
+import { lazy } from "../parts/lazy.js";
 import { notify, notifyError } from "../parts/toasts.js";
 import { TryQuestion } from "../parts/try_question.js";
 import { chooseFiles } from "../parts/upload.js";
+
+const work = (name) => lazy(() => import("../parts/long_work.js").then((module) => module[name]));
+const [ExportPack, ImportPack, Rechunk] = ["ExportPack", "ImportPack", "Rechunk"].map(work);
 
 export function KnowledgeView() {
   const { id } = useStore(route);
   const { state, rows, error } = useStore(knowledgeBases);
   const [isMaking, setMaking] = useState(false);
+  const [isTaking, setTaking] = useState(false);
   useEffect(() => void loadKnowledgeBases(), [id]);
   const base = rows.find((row) => row.name === id || row.id === id);
   return html`<main class="work page" id="main" tabindex="-1"><div class="page-wide">
     ${state === "loading" && html`<${Skeleton} lines=${8} />`}
     ${state === "error" && html`<${ErrorBox} error=${error} onRetry=${loadKnowledgeBases} />`}
-    ${state === "ready" && !id && html`<${BaseList} rows=${rows} onMake=${() => setMaking(true)} />`}
+    ${state === "ready" && !id && html`<${BaseList} rows=${rows} onMake=${() => setMaking(true)} onTake=${() => setTaking(true)} />`}
     ${state === "ready" && id && (base ? html`<${BasePage} base=${base} key=${base.id} />` : html`<${Unknown} name=${id} />`)}
     ${isMaking && html`<${MakeBase} onClose=${() => setMaking(false)} />`}
+    ${isTaking && html`<${ImportPack} onClose=${() => setTaking(false)} />`}
   </div></main>`;
 }
 
@@ -32,10 +38,11 @@ function Unknown({ name }) {
   return html`<div class="empty"><p>${words("base.unknown", { name })}</p><a class="button" href="/knowledge" onClick=${link("/knowledge")}>${words("base.list")}</a></div>`;
 }
 
-function BaseList({ rows, onMake }) {
+function BaseList({ rows, onMake, onTake }) {
   const words = useWords();
   const make = html`<button type="button" class="button primary" onClick=${onMake}><${Icon} name="add" />${words("base.make")}</button>`;
-  return html`<header class="page-head with-tools"><h2>${words("base.list")}</h2>${make}</header>
+  const take = html`<button type="button" class="button" onClick=${onTake}><${Icon} name="upload" />${words("pack.import")}</button>`;
+  return html`<header class="page-head with-tools"><h2>${words("base.list")}</h2><div class="page-tools">${take}${make}</div></header>
     ${!rows.length && html`<p class="empty">${words("base.none")}</p>`}
     <ul class="base-list">${rows.map((base) => {
       const target = address.knowledge(base.name);
@@ -69,10 +76,11 @@ function Meaning({ manifest }) {
 
 function BasePage({ base }) {
   const words = useWords();
-  const [isDoomed, setDoomed] = useState(false);
+  const [asked, setAsked] = useState(""); // delete, export, rechunk
+  const close = () => setAsked("");
   const entries = address.entries(base.name);
   const erase = async () => {
-    setDoomed(false);
+    close();
     try {
       await remove(`/api/knowledge-bases/${encodeURIComponent(base.id)}`);
       notify(words("base.deleted", { name: baseTitle(base) }));
@@ -89,12 +97,14 @@ function BasePage({ base }) {
         <a class="button" href=${entries} onClick=${link(entries)}><${Icon} name="entry" />${words("entry.page")}</a>
         <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
         <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
-        <${Menu} label=${words("base.more")} items=${[{ key: "delete", label: words("base.delete") }]} onPick=${() => setDoomed(true)}><span aria-hidden="true">⋯</span><//>
+        <${Menu} label=${words("base.more")} items=${["export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>
       </div>
     </header>
     <div class="with-side"><div class="side-main"><${DocumentTable} base=${base} /></div><${TryQuestion} base=${base} /></div>
-    ${isDoomed && html`<${Confirm} title=${words("base.delete")} text=${words("base.deleteText", { name: baseTitle(base), n: number(base.documents?.total ?? 0) })}
-      action=${words("delete")} onClose=${() => setDoomed(false)} onConfirm=${erase} />`}`;
+    ${asked === "export" && html`<${ExportPack} base=${base} onClose=${close} />`}
+    ${asked === "rechunk" && html`<${Rechunk} base=${base} onClose=${close} />`}
+    ${asked === "delete" && html`<${Confirm} title=${words("base.delete")} text=${words("base.deleteText", { name: baseTitle(base), n: number(base.documents?.total ?? 0) })}
+      action=${words("delete")} onClose=${close} onConfirm=${erase} />`}`;
 }
 
 function MakeBase({ onClose }) {
