@@ -164,7 +164,7 @@ class JobRecord:
 class Block:
     """A stretch of parsed text with what the parser knows of it; blocks are in order and do not overlap.
 
-    `heading_level`: 1..6 for a heading (its text is the heading's), else 0. `kind`: text, table_row, list_item, code.
+    `heading_level`: 1..6 for a heading (its text is the heading's), else 0. `kind`: text, table_row, qa (a question and its answer), list_item, code.
     """
 
     start: int

@@ -1,7 +1,7 @@
 """What the extractive answer shows: chosen sentences, made readable. Pure.
 
 A sentence that announces a list (种类：) brings the list's items; a sentence of an article brings the whole article when it is short, or
-when the question asks for a list. Extracts of one passage stand in reading order, passages in the order of their best sentence.
+when the question asks for a list; a question brings its answer. Extracts of one passage stand in reading order, passages in the order of their best sentence.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from qzbrain.chat.context import Passage, is_article
 from qzbrain.models.extractive import MOST_SENTENCES, Selected, Source, select
+from qzbrain.text.records import is_pair, records
 from qzbrain.text.sentences import sentences
 
 SHORT_ARTICLE_CHARS = 300
@@ -60,12 +61,25 @@ def readable(text: str) -> str:
 def _stretch(one: Selected, passage: Passage, wants_list: bool) -> Extract:
     if passage.article and (wants_list or len(passage.text) <= SHORT_ARTICLE_CHARS):
         return Extract(one.passage, 0, len(passage.text))
+    if (pair := _pair(passage.text, one)) is not None:
+        return pair
     end = one.end
     if _ANNOUNCES.search(passage.text[one.start : one.end]):
         end = _list_end(passage.text, one.end)
     elif is_article(passage.hit.heading_path) and len(passage.text) <= SHORT_ARTICLE_CHARS:
         return Extract(one.passage, 0, len(passage.text))
     return Extract(one.passage, one.start, end)
+
+
+def _pair(text: str, one: Selected) -> Extract | None:
+    """The answer to a question that was chosen, or the question to its answer: the pair whole, of a long one the beginning."""
+    start = next((start for start, end in records(text) if start <= one.start and one.end <= end and is_pair(text, start)), None)
+    if start is None or one.start - start > LONGEST_LIST_CHARS:
+        return None
+    end = one.end
+    for _, stop in sentences(text[start : start + LONGEST_LIST_CHARS]):
+        end = max(end, start + stop)
+    return Extract(one.passage, start, min(end, next(end for begin, end in records(text) if begin == start)))
 
 
 def _list_end(text: str, end: int) -> int:

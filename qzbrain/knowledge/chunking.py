@@ -26,7 +26,7 @@ def chunk(parsed: ParsedDocument, *, chunk_chars: int, overlap_chars: int) -> li
     `text == parsed.text[start:end]`, without blanks at its ends; ordinals from 0. A text without a word gives no chunks.
     """
     text = parsed.text
-    rows = [(block.start, block.end) for block in parsed.blocks if block.kind == "table_row"]
+    rows = [(block.start, block.end) for block in parsed.blocks if block.kind in ("table_row", "qa")]
     pages = _Pages(parsed.blocks)
     drafts: list[ChunkDraft] = []
     for section in sections(parsed):
@@ -58,7 +58,7 @@ def _section_spans(text: str, section: Section, rows: list[Span], chunk_chars: i
 
 
 def _units(text: str, section: Section, rows: list[Span], chunk_chars: int) -> Iterator[Span]:
-    """What is kept whole where it fits: sentences and table rows, none longer than `chunk_chars`."""
+    """What is kept whole where it fits: sentences, table rows, questions with their answers, none longer than `chunk_chars`."""
     position = section.start
     for start, end in rows[bisect_right(rows, (section.start, -1)):]:
         if start >= section.end:

@@ -70,11 +70,13 @@ class _Answers:
 
 
 def _confine(parent: int, memory_mb: int) -> None:
-    """Bound memory, forbid files, die with the parent, leave the processor to answers, ignore the terminal's Ctrl-C (the parent ends us)."""
+    """Bound memory, forbid files, die with the parent, leave the processor to answers, ignore the terminal's Ctrl-C (the parent ends us).
+
+    A program that we start to convert a document sets bounds of its own: ours are soft ones, which it may raise again.
+    """
     for limit, value in ((resource.RLIMIT_AS, memory_mb << 20), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (value, value))
+        resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
     if sys.platform == "linux":

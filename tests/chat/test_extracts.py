@@ -111,3 +111,15 @@ def _part(hit: Hit, start: int, end: int) -> Hit:
     from dataclasses import replace
 
     return replace(hit, start=start, end=end, text=hit.text[start - hit.start : end - hit.start])
+
+
+def test_a_question_brings_its_answer() -> None:
+    pairs = "问：几点上班？\n答：九点。\n\n问：高血压患者能吃党参吗？\n答：可以。" + "党参有降血脂的作用，" * 60 + "完毕。"
+    [first, *_] = shown("高血压患者能不能吃党参？", passage(pairs))
+    assert first.startswith("问：高血压患者能吃党参吗？\n答：可以。")
+    assert shown("几点上班？", passage(pairs))[0] == "问：几点上班？\n答：九点。"
+
+
+def test_a_row_of_a_table_is_shown_whole() -> None:
+    rows = "姓名：张三\n电话：6601\n\n姓名：李四\n电话：6602"
+    assert shown("李四的电话是多少？", passage(rows))[0] == "姓名：李四\n电话：6602"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.base import ParseLimits, Source, TextBuilder, clean_title
-from qzbrain.knowledge.parsers.tables import Cell, filled_rows
+from qzbrain.knowledge.parsers.headers import Cell
+from qzbrain.knowledge.parsers.tables import add_table, covered
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
@@ -94,9 +95,8 @@ class _Writer:
         self.builder.add(text, heading_level=self._heading, kind=self._kind, gap=1 if self._kind == "list_item" else 2)
 
     def _table(self, table: LexborNode) -> None:
-        """Rows as `cell | cell`; a cell over several rows or columns is repeated in each row, once."""
-        for index, row in enumerate(filled_rows(_rows(table))):
-            self.builder.add(" | ".join(row), kind="table_row", gap=1 if index else 2)
+        """A cell over several rows or columns stands in each of its rows, once."""
+        add_table(self.builder, covered(_rows(table)))
 
 
 def _events(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
@@ -130,7 +130,7 @@ def _rows(table: LexborNode) -> Iterator[list[Cell]]:
         cells = []
         for cell in row.iter():
             if cell.tag in ("td", "th"):
-                cells.append(Cell(_cell_text(cell), _span(cell, "colspan"), _span(cell, "rowspan")))
+                cells.append(Cell(_cell_text(cell), _span(cell, "colspan"), _span(cell, "rowspan"), cell.tag == "th"))
         yield cells
 
 

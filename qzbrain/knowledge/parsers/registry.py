@@ -17,7 +17,10 @@ from qzbrain.knowledge.parsers.plain import read_lines
 from qzbrain.knowledge.parsers.sniff import Format, detect
 from qzbrain.knowledge.structure import is_part_name, regulation_title
 
-_PARSERS: dict[Format, str] = {"text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf", "docx": "word"}
+_PARSERS: dict[Format, str] = {
+    "text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf",
+    "docx": "word", "workbook": "workbook", "pptx": "slides", "legacy": "libreoffice",
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

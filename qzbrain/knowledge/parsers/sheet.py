@@ -8,35 +8,28 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers.base import ParseLimits, Source, TextBuilder
 from qzbrain.knowledge.parsers.plain import read_lines
+from qzbrain.knowledge.parsers.tables import Style, add_table, plain_rows
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SHAPE_RECORDS = 50
-_HEADER_CHARS = 40
+_AS_RECORDS = Style(whole_chars=0, trusted=True)
 
 
 def parse(source: Source, limits: ParseLimits) -> ParsedDocument:
-    """Records as blocks of kind `table_row`. Raises ParseFailed: garbled, too_large."""
+    """Records as blocks of kind `table_row`, questions with their answers of kind `qa`. Raises ParseFailed: garbled, too_large."""
     text = source.text
     delimiter = table_shape(text[:200_000], trusted=True)
     if delimiter is None:
         return read_lines(text, name=source.name)
     builder = TextBuilder(limits)
     try:
-        records = _records(text, delimiter, limits.max_text_chars)
-        header = next(records)
-        if not _is_header(header):
-            builder.add(_line(header), kind="table_row")
-            header = []
-        for record in records:
-            builder.add(_labelled(header, record) if header else _line(record), kind="table_row")
-        if header and not builder:
-            builder.add(_line(header), kind="table_row")
+        add_table(builder, plain_rows(_records(text, delimiter, limits.max_text_chars)), _AS_RECORDS)
     except csv.Error:
         return read_lines(text, name=source.name)
     return ParsedDocument(builder.text(), tuple(builder.blocks), source.stem, "text/csv")
@@ -66,21 +59,3 @@ def _records(text: str, delimiter: str, field_chars: int) -> Iterator[list[str]]
     for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
         if any(cell.strip() for cell in record):
             yield record
-
-
-def _is_header(record: Sequence[str]) -> bool:
-    cells = [cell.strip() for cell in record]
-    return all(0 < len(cell) <= _HEADER_CHARS and "\n" not in cell and not cell[0].isdigit() for cell in cells) and len(set(cells)) == len(cells)
-
-
-def _labelled(header: Sequence[str], record: Sequence[str]) -> str:
-    lines = []
-    for column, cell in enumerate(record):
-        if value := cell.strip():
-            label = header[column].strip() if column < len(header) else ""
-            lines.append(f"{label}{': ' if label.isascii() else '：'}{value}" if label else value)
-    return "\n".join(lines)
-
-
-def _line(record: Sequence[str]) -> str:
-    return " | ".join(cell.strip() for cell in record if cell.strip())

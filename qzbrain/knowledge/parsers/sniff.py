@@ -12,12 +12,12 @@ from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.parsers.archive import check_archive
 from qzbrain.knowledge.parsers.base import ParseLimits, Source
+from qzbrain.knowledge.parsers.legacy import OLE, legacy, ole_kind, opendocument
 from qzbrain.knowledge.parsers.sheet import table_shape
 
-Format = Literal["text", "markdown", "html", "csv", "pdf", "docx"]
+Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy"]
 
 _SAVE_AS_ZH, _SAVE_AS_EN = "请另存为 docx、PDF、Markdown 或纯文本后上传。", "Save it as docx, PDF, Markdown or plain text and upload that."
-_SHEET_ZH, _SHEET_EN = "请另存为 CSV 后上传。", "Save it as CSV and upload that."
 _OCR_ZH, _OCR_EN = "请先用 OCR 软件转成文字后上传。", "Run it through OCR software and upload the text."
 _UNPACK_ZH, _UNPACK_EN = "请解压后分别上传其中的文件。", "Unpack it and upload the files inside."
 
@@ -26,13 +26,7 @@ _REFUSED = {
     "archive": ("压缩包", "An archive", _UNPACK_ZH, _UNPACK_EN),
     "media": ("音频或视频文件", "Audio or video", "请上传其文字稿。", "Upload a transcript instead."),
     "program": ("程序或数据库文件", "A program or database file", "请上传文档。", "Upload a document instead."),
-    "rtf": ("RTF 文档", "RTF", _SAVE_AS_ZH, _SAVE_AS_EN),
-    "doc": ("旧版 Word 文档（.doc）", "The old Word format (.doc)", _SAVE_AS_ZH, _SAVE_AS_EN),
-    "xls": ("旧版 Excel 表格（.xls）", "The old Excel format (.xls)", _SHEET_ZH, _SHEET_EN),
-    "ppt": ("旧版 PowerPoint 演示文稿（.ppt）", "The old PowerPoint format (.ppt)", _SAVE_AS_ZH, _SAVE_AS_EN),
     "ole": ("旧版 Office 文件", "An old Office file", _SAVE_AS_ZH, _SAVE_AS_EN),
-    "xlsx": ("Excel 表格（.xlsx）", "Excel (.xlsx)", _SHEET_ZH, _SHEET_EN),
-    "pptx": ("PowerPoint 演示文稿（.pptx）", "PowerPoint (.pptx)", _SAVE_AS_ZH, _SAVE_AS_EN),
     "opendocument": ("OpenDocument 文件", "OpenDocument", _SAVE_AS_ZH, _SAVE_AS_EN),
     "epub": ("EPUB 电子书", "EPUB", _SAVE_AS_ZH, _SAVE_AS_EN),
 }
@@ -40,10 +34,11 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff", "image"), (b"GIF87a", "image"), (b"GIF89a", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
     (b"\x1f\x8b\x08", "archive"), (b"7z\xbc\xaf\x27\x1c", "archive"), (b"Rar!\x1a\x07", "archive"), (b"BZh", "archive"), (b"\xfd7zXZ\0", "archive"),
     (b"\x28\xb5\x2f\xfd", "archive"), (b"OggS\0", "media"), (b"fLaC\0", "media"), (b"\x1aE\xdf\xa3", "media"), (b"\xff\xfb", "media"),
-    (b"\x7fELF", "program"), (b"SQLite format 3\0", "program"), (b"\xca\xfe\xba\xbe", "program"), (b"{\\rtf", "rtf"),
+    (b"\x7fELF", "program"), (b"SQLite format 3\0", "program"), (b"\xca\xfe\xba\xbe", "program"),
 )
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_STREAMS = (("EncryptedPackage", ""), ("WordDocument", "doc"), ("Workbook", "xls"), ("Book", "xls"), ("PowerPoint Document", "ppt"))
+_PACKAGES: tuple[tuple[str, str, Format], ...] = (
+    ("word/document.xml", "word/", "docx"), ("xl/workbook.xml", "xl/", "workbook"), ("ppt/presentation.xml", "ppt/", "pptx"),
+)
 _HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _HTML_TAGS = re.compile(r"</(?:p|div|td|h[1-6]|li|span|body)>", re.IGNORECASE)
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t\u3000]+\S", re.MULTILINE)
@@ -61,6 +56,10 @@ def detect(source: Source, limits: ParseLimits) -> Format:
         found = _zip_format(data, source, limits)
         if found:
             return found
+    if data.startswith(OLE):
+        return _ole_format(data, source)
+    if legacy(data):
+        return "legacy"
     _refuse_binary(data)
     return _text_format(source)
 
@@ -77,15 +76,19 @@ def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | No
     if data[2:4] not in (b"\x03\x04", b"\x05\x06", b"\x07\x08"):
         return None
     names = check_archive(data, _extension(source) or "zip", limits)
-    if "word/document.xml" in names:
-        return "docx"
-    for prefix, kind in (("xl/", "xlsx"), ("ppt/", "pptx"), ("META-INF/container.xml", "epub")):
-        if any(name.startswith(prefix) for name in names):
-            raise _refuse(kind)
+    for main, folder, kind in _PACKAGES:
+        if main in names or ("[Content_Types].xml" in names and any(name.startswith(folder) for name in names)):
+            return kind
+    if opendocument(data) == "spreadsheet":
+        return "workbook"
+    if legacy(data):
+        return "legacy"
+    if "META-INF/container.xml" in names:
+        raise _refuse("epub")
     if "mimetype" in names and "content.xml" in names:
         raise _refuse("opendocument")
-    if _extension(source) == "docx":
-        raise refusals.broken("docx")
+    if _extension(source) in ("docx", "xlsx", "pptx"):
+        raise refusals.broken(_extension(source))
     raise _refuse("archive")
 
 
@@ -93,8 +96,6 @@ def _refuse_binary(data: bytes) -> None:
     for signature, kind in _SIGNATURES:
         if data.startswith(signature):
             raise _refuse(kind)
-    if data.startswith(_OLE):
-        raise _ole(data)
     if data[4:8] == b"ftyp" or (data.startswith(b"ID3") and b"\0" in data[:16]):
         raise _refuse("media")
     if data.startswith(b"RIFF") and data[8:12] in (b"WEBP", b"WAVE", b"AVI "):
@@ -107,12 +108,14 @@ def _refuse_binary(data: bytes) -> None:
         raise _refuse("archive")
 
 
-def _ole(data: bytes) -> ParseFailed:
-    """Old Office files are told apart by the names of their streams; a modern file with a password is wrapped in the same container."""
-    for stream, kind in _OLE_STREAMS:
-        if stream.encode("utf-16-le") in data:
-            return _refuse(kind) if kind else refusals.encrypted("Office")
-    return _refuse("ole")
+def _ole_format(data: bytes, source: Source) -> Format:
+    """A modern file with a password is wrapped in the container of the old ones."""
+    kind = ole_kind(data, _extension(source))
+    if kind == "encrypted":
+        raise refusals.encrypted("Office")
+    if not kind:
+        raise _refuse("ole")
+    return "workbook" if kind == "xls" else "legacy"
 
 
 def _text_format(source: Source) -> Format:

@@ -86,8 +86,8 @@ def test_csv(read: Read) -> None:
     parsed = read(data, "问答.csv")
     assert parsed.mime_type == "text/csv"
     assert parsed.title == "问答"
-    assert [text for text, _, kind in blocks(parsed) if kind == "table_row"] == [
-        "部门：内科\n问题：血压高，怎么办？\nAnswer: 第一行\n第二行", "部门：外科\n问题：骨折\nAnswer: 休息",
+    assert [(text, kind) for text, _, kind in blocks(parsed)] == [
+        ("问：血压高，怎么办？\n答：第一行\n第二行\n部门：内科", "qa"), ("问：骨折\n答：休息\n部门：外科", "qa"),
     ]
 
 
