@@ -200,6 +200,12 @@ UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num 
 
 ALTER TABLE documents ADD COLUMN kind VARCHAR(16) NOT NULL DEFAULT 'file';
 
+ALTER TABLE documents ADD COLUMN progress_rate FLOAT NOT NULL DEFAULT '0';
+
+ALTER TABLE jobs ADD COLUMN progress_rate FLOAT NOT NULL DEFAULT '0';
+
+CREATE INDEX ix_jobs_status_kind_id ON jobs (status, kind, id);
+
 ALTER TABLE chunks ADD COLUMN disabled INTEGER NOT NULL DEFAULT '0';
 
 CREATE TABLE document_edits (

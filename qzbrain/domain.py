@@ -95,6 +95,16 @@ class KnowledgeBase:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What something waits for, and its place in the line, from 1 (None: it is in no line)."""
+
+    code: str
+    zh: str
+    en: str
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document's row as the API shows it. `reason_*` are set when it failed, and while it waits."""
 
@@ -120,6 +130,8 @@ class Document:
     mime_type: str
     created_at: str
     ready_at: str | None
+    progress_rate: float = 0.0
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +170,8 @@ class JobRecord:
     result: dict[str, Any] | None
     created_at: str
     updated_at: str
+    progress_rate: float = 0.0
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,14 @@ FailureHook = Callable[[Connection, Job, BrainError], None]
 """What follows a job into failure, in the transaction that marks it as failed."""
 
 
+ProgressHook = Callable[[Connection, Job, Mapping[str, Any]], None]
+"""What follows a job's progress, in the transaction that shows it; the values are those of the job's columns."""
+
+
+def _nothing_shown(connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
+    """Most kinds have no row that mirrors their progress."""
+
+
 def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> None:
     """Most kinds have no row that mirrors their state."""
 
@@ -79,6 +87,8 @@ def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> Non
 class Kind:
     """How jobs of one kind are done, at most `batch` at a time. `waits`: what follows a job that goes back because of something it waits out.
 
+    `shows`: what follows its progress.
+
     `last`: done only while no job of another kind is due; its handler calls `Lease.give_way` between its steps.
     """
 
@@ -86,7 +96,24 @@ class Kind:
     failed: FailureHook = _nothing_follows
     batch: int = 1
     waits: FailureHook = _nothing_follows
+    shows: ProgressHook = _nothing_shown
     last: bool = False
+
+
+class _Pace:
+    """Units a second since a stage began."""
+
+    def __init__(self) -> None:
+        self._of: tuple[str, str] | None = None
+        self._since = 0.0
+        self._from = 0
+
+    def rate(self, of: tuple[str, str], done: int) -> float:
+        """The rate of this stage and unit, of which so many are done; 0 when nothing can be said yet."""
+        now = time.monotonic()
+        if of != self._of:
+            self._of, self._since, self._from = of, now, done
+        return (done - self._from) / (now - self._since) if now > self._since else 0.0
 
 
 class Lease:
@@ -96,13 +123,14 @@ class Lease:
         self._runner, self._kind = runner, kind
         self._shown = 0.0
         self._stage = ""
+        self._pace = _Pace()
         self.job = job
 
     def heartbeat(self) -> None:
         """Extend the leases of this worker, at most twice a second. Raises Cancelled when the job is no longer ours, Stopping."""
         self._runner.check_stop()
         if self._runner.beat_is_due():
-            self._runner.extend(self.job.id, {})
+            self._runner.extend(self.job.id, {}, lambda _connection: None)
 
     def give_way(self) -> None:
         """Raises GiveWay when a job of a kind that goes before this one's is due."""
@@ -119,15 +147,21 @@ class Lease:
         if stage == self._stage and now - self._shown < _BEAT_S and done < total:
             return
         self._stage, self._shown = stage, now
-        shown: dict[str, Any] = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
-        if result is not None:
-            shown["result"] = dict(result)
-        self._runner.extend(self.job.id, shown)
+        shown = self._shown_values(stage, done, total, unit)
+
+        def follow(connection: Connection) -> None:
+            self._kind.shows(connection, self.job, shown)
+
+        self._runner.extend(self.job.id, shown if result is None else {**shown, "result": dict(result)}, follow)
 
     def show(self, connection: Connection, stage: str, done: int, total: int, unit: str) -> None:
         """As `progress`, in the caller's transaction, each time."""
-        shown = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
+        shown = self._shown_values(stage, done, total, unit)
         connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(updated_at=utc_now(), **shown))
+
+    def _shown_values(self, stage: str, done: int, total: int, unit: str) -> dict[str, Any]:
+        rate = self._pace.rate((stage, unit), done)
+        return {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit, "progress_rate": rate}
 
     def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
         """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
@@ -242,13 +276,15 @@ class LeaseRunner(JobRows):
         """Whether the leases of this runner were not extended for half a second."""
         return time.monotonic() - self._beaten >= _BEAT_S
 
-    def extend(self, job_id: str, shown: Mapping[str, Any]) -> None:
-        """Extend all leases of this runner and show a job's progress. Raises Cancelled when that job is no longer ours."""
+    def extend(self, job_id: str, shown: Mapping[str, Any], follow: Callable[[Connection], None]) -> None:
+        """Extend all leases of this runner and show a job's progress, with what follows. Raises Cancelled when that job is no longer ours."""
         mine = (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
         self._beaten = time.monotonic()
         with self._db.write() as connection:
             connection.execute(update(jobs).where(mine).values(lease_until=self._clock() + self._lease_s))
             found = connection.execute(update(jobs).where(mine, jobs.c.id == job_id).values(updated_at=utc_now(), **shown)).rowcount
+            if found:
+                follow(connection)
         if not found:
             raise Cancelled
 

@@ -24,13 +24,14 @@ from qzbrain.knowledge.corpus import looks_like_corpus
 from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
 from qzbrain.knowledge.records import STARTING_OVER, new_row
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
+from qzbrain.knowledge.waiting import WaitingLine
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
 
 _HEAD_BYTES = 1 << 16
-_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name != "knowledge_base")
+_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name in documents.c)
 _listed = select(*(documents.c[name] for name in _SHOWN), documents.c.stored, knowledge_bases.c.name.label("knowledge_base")).join(
     knowledge_bases, documents.c.kb_id == knowledge_bases.c.id
 )
@@ -59,6 +60,7 @@ class Documents:
 
     def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
         self._db, self._files, self._access, self._jobs, self._settings = database, files, access, runner, settings
+        self._line = WaitingLine(database, settings)
 
     # -- taking in
 
@@ -126,11 +128,11 @@ class Documents:
             query = query.where(documents.c.id > _printable(after))
         rows = [_document(row) for row in self._db.rows(query)]
         more = len(rows) > limit
-        return Page(tuple(rows[:limit]), more, rows[limit - 1].id if more else None)
+        return Page(tuple(self._line.documents(rows[:limit])), more, rows[limit - 1].id if more else None)
 
     def document(self, caller: Caller, document_id: str) -> Document:
         """One document. Raises NotFound (`document_not_found`)."""
-        return _document(self._row(caller, document_id))
+        return self._line.documents([_document(self._row(caller, document_id))])[0]
 
     def content(self, caller: Caller, document_id: str) -> str:
         """The stored text. Raises NotFound; Conflict while there is none."""
@@ -273,7 +275,7 @@ def _printable(key: str) -> str:
 
 
 def _document(row: Row[Any]) -> Document:
-    values = {name: getattr(row, name) for name in Document.__dataclass_fields__}
+    values = {name: getattr(row, name) for name in (*_SHOWN, "knowledge_base")}
     return Document(**{**values, "external_id": row.external_id or None})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 from qzbrain.errors import BrainError, ParseFailed
 from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
+from qzbrain.knowledge.answers import Reached
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.reader import ReadRequest
 from qzbrain.knowledge.records import fail_document, let_document_wait
@@ -18,6 +19,7 @@ from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import document_texts, documents, knowledge_bases
 
 _BATCH = 512
+_MIRRORED = ("stage", "progress_done", "progress_total", "progress_unit", "progress_rate")
 _to_read = select(
     documents.c.id,
     documents.c.kb_id,
@@ -40,7 +42,7 @@ class Ingest:
     @property
     def kind(self) -> Kind:
         """How the runner does these jobs."""
-        return Kind(self.handle, failed=_failed, batch=_BATCH, waits=_waits)
+        return Kind(self.handle, failed=_failed, batch=_BATCH, waits=_waits, shows=_shows)
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Read the documents of these jobs. One that was deleted meanwhile is dropped without a word. Raises what is to be waited out."""
@@ -53,7 +55,12 @@ class Ingest:
         order = {document_id: position for position, document_id in enumerate(by_document)}
         rows = sorted(rows, key=lambda row: order[row.id])
         owner = _Leases(self._db, self._runner, by_document)
-        self._pipeline.run(self._requests(rows), owner, beat=lambda request: by_document[request.document_id].heartbeat())
+
+        def progress(request: ReadRequest, reached: Reached) -> None:
+            stage = "chunk" if reached.unit == "chunks" else "parse"
+            by_document[request.document_id].progress(stage, reached.done, reached.total, reached.unit)
+
+        self._pipeline.run(self._requests(rows), owner, beat=lambda request: by_document[request.document_id].heartbeat(), progress=progress)
 
     def _requests(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[ReadRequest]:
         for row in rows:
@@ -97,6 +104,11 @@ class _Leases:
 
 def _failed(connection: Connection, job: Job, error: BrainError) -> None:
     fail_document(connection, job.subject, error)
+
+
+def _shows(connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
+    shown = update(documents).where(documents.c.id == job.subject, documents.c.status == "running")
+    connection.execute(shown.values({name: values[name] for name in _MIRRORED}))
 
 
 def _waits(connection: Connection, job: Job, error: BrainError) -> None:

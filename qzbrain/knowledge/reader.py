@@ -1,6 +1,7 @@
 """Reads documents in a child process, several ahead, so that parsing and tokenising run beside the caller's SQL and index work.
 
-The child is started when it is first needed and killed when a document takes too long. One that dies takes no other document with it:
+The child is started when it is first needed and killed when a document takes too long: too long without a step forward, or too long in
+all. One that dies takes no other document with it:
 what it had not answered is asked again, one by one, and only the document that kills it twice has failed. What the child says is
 checked like any stranger's input: it may have been taken over by a file that it read.
 """
@@ -24,7 +25,7 @@ from typing import Any
 from qzbrain import logs
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge import frames
-from qzbrain.knowledge.answers import ReadDocument, checked_answer
+from qzbrain.knowledge.answers import Reached, ReadDocument, checked_answer, checked_progress
 from qzbrain.settings import ROOT, Settings
 
 log = logs.get(__name__)
@@ -65,6 +66,14 @@ class ReadRequest:
         )
 
 
+Progress = Callable[[ReadRequest, Reached], None]
+"""Told of the document that is being read how far it is."""
+
+
+def unheard(_request: ReadRequest, _reached: Reached) -> None:
+    """Nobody listens."""
+
+
 class Reader:
     """A reading child and the conversation with it. For one thread; `read` must be finished or closed before it is called again.
 
@@ -75,15 +84,18 @@ class Reader:
         self._settings, self._program = settings, program
         self._child: _Child | None = None
 
-    def read(self, requests: Iterable[ReadRequest], *, beat: Callable[[ReadRequest], None]) -> Iterator[tuple[ReadRequest, ReadDocument | ParseFailed]]:
+    def read(
+        self, requests: Iterable[ReadRequest], *, beat: Callable[[ReadRequest], None], progress: Progress = unheard
+    ) -> Iterator[tuple[ReadRequest, ReadDocument | ParseFailed]]:
         """Each request with what came of it, in their order. `beat` is called some times a second while waiting, with the document waited for.
 
-        What `beat` raises ends the reading and the child, which may be in the middle of a document.
+        `progress`: told of each step forward that the child reports. What either raises ends the reading and the child, which may be in the
+        middle of a document.
         """
-        conversation = _Conversation(self, iter(requests), self._settings)
+        conversation = _Conversation(self, iter(requests), self._settings, beat, progress)
         try:
             while conversation.fill():
-                yield conversation.next(beat)
+                yield conversation.next()
         except BaseException:
             self.close()
             raise
@@ -104,13 +116,16 @@ class Reader:
 class _Conversation:
     """One call of `read`: what was asked, what is not answered yet, who is suspected of killing the child."""
 
-    def __init__(self, reader: Reader, source: Iterator[ReadRequest], settings: Settings) -> None:
+    def __init__(
+        self, reader: Reader, source: Iterator[ReadRequest], settings: Settings, beat: Callable[[ReadRequest], None], progress: Progress
+    ) -> None:
         self._reader, self._source, self._settings = reader, source, settings
+        self._beat, self._progress = beat, progress
         self._again: deque[ReadRequest] = deque()  # to be asked once more, one at a time
         self._waiting: deque[tuple[ReadRequest, bytes]] = deque()
         self._held: tuple[ReadRequest, bytes] | None = None
         self._pipe_bytes = self._ahead_bytes = 0
-        self._begun = time.monotonic()
+        self._clock = _Clock(settings)
         self._deaths: dict[str, int] = {}
 
     def fill(self) -> bool:
@@ -125,22 +140,23 @@ class _Conversation:
                 self._held = one
                 break
             if not self._waiting:
-                self._begun = time.monotonic()
+                self._clock = _Clock(self._settings)
             self._waiting.append(one)
             self._pipe_bytes += len(frame)
             self._ahead_bytes += request.size_bytes
             self._reader.child().ask(frame)
         return bool(self._waiting)
 
-    def next(self, beat: Callable[[ReadRequest], None]) -> tuple[ReadRequest, ReadDocument | ParseFailed]:
+    def next(self) -> tuple[ReadRequest, ReadDocument | ParseFailed]:
         """What came of the oldest request under way."""
         while True:
             request = self._waiting[0][0]
             answer = self._reader.child().answer(_WAIT_S)
-            beat(request)
+            self._beat(request)
             if answer is None:
-                if time.monotonic() - self._begun > self._settings.parse_timeout_s:
-                    return self._give_up(_timeout(self._settings.parse_timeout_s))
+                self._hear(request)
+                if (late := self._clock.late()) is not None:
+                    return self._give_up(late)
                 continue
             outcome = checked_answer(answer, request.document_id, request.text, max_text_chars=self._settings.max_text_chars)
             if outcome is None:
@@ -151,6 +167,11 @@ class _Conversation:
             if isinstance(outcome, ParseFailed) and "out_of_memory" in answer:
                 self._start_over()
             return request, outcome
+
+    def _hear(self, request: ReadRequest) -> None:
+        reached = checked_progress(self._reader.child().told())
+        if reached is not None and self._clock.moved(reached):
+            self._progress(request, reached)
 
     def _next_to_ask(self) -> tuple[ReadRequest, bytes] | None:
         if self._held is not None:
@@ -169,7 +190,7 @@ class _Conversation:
         request, frame = self._waiting.popleft()
         self._pipe_bytes -= len(frame)
         self._ahead_bytes -= request.size_bytes
-        self._begun = time.monotonic()
+        self._clock = _Clock(self._settings)
 
     def _child_died(self) -> tuple[ReadRequest, ParseFailed] | None:
         """Ask again, one by one, what is not answered; the oldest is the suspect, and failed when this is not its first time."""
@@ -202,6 +223,35 @@ class _Conversation:
         self._pipe_bytes = self._ahead_bytes = 0
 
 
+class _Clock:
+    """The time of one document: it has `PARSE_TIMEOUT_S` from each step forward to the next, and `PARSE_TOTAL_TIMEOUT_S` in all.
+
+    A step forward is a count of its unit that was not reached before, so a child that only talks gains nothing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._begun = self._moved = time.monotonic()
+        self._most: dict[str, int] = {}
+
+    def moved(self, reached: Reached) -> bool:
+        """Note how far it is; tells whether that is a step forward."""
+        if reached.done <= self._most.get(reached.unit, 0):
+            return False
+        self._most[reached.unit] = reached.done
+        self._moved = time.monotonic()
+        return True
+
+    def late(self) -> ParseFailed | None:
+        """Why the document has had its time, if it has."""
+        now = time.monotonic()
+        if now - self._moved > self._settings.parse_timeout_s:
+            return _timeout(self._settings.parse_timeout_s)
+        if now - self._begun > self._settings.parse_total_timeout_s:
+            return _total_timeout(self._settings.parse_total_timeout_s)
+        return None
+
+
 class _Child:
     """The process and its pipes; a thread takes its answers, so that it never waits for us while we write to the index."""
 
@@ -221,6 +271,8 @@ class _Child:
         self.capacity = _widened(self._stdin.fileno())
         self.ready = False
         self._answers: queue.Queue[Any] = queue.Queue()
+        self._given = self._taken = 0
+        self._told: tuple[int, Any] = (0, None)
         longest = 64 * settings.max_text_chars + (1 << 24)
         self._thread = threading.Thread(target=self._listen, args=(frames.FrameReader(self._stdout.fileno(), longest=longest),), daemon=True)
         self._thread.start()
@@ -235,9 +287,16 @@ class _Child:
     def answer(self, timeout_s: float) -> Any:
         """The next answer; None when there is none yet, False when the child is gone or talks nonsense."""
         try:
-            return self._answers.get(timeout=timeout_s)
+            answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        self._taken += 1
+        return answer
+
+    def told(self) -> Any:
+        """What the child said last of the document whose answer comes next; None when it has said nothing."""
+        after, told = self._told
+        return told if after == self._taken else None
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -251,6 +310,10 @@ class _Child:
         try:
             self.ready = reader.next() == {"ready": True}
             while (answer := reader.next()) is not None:
+                if isinstance(answer, dict) and "progress" in answer:
+                    self._told = (self._given, answer)  # only the last counts: one that talks without end fills no queue
+                    continue
+                self._given += 1
                 self._answers.put(answer)
         except (ValueError, OSError) as exc:
             log.warning("reading_child_nonsense", error=repr(exc)[:200])
@@ -269,8 +332,16 @@ def _widened(pipe: int) -> int:
 def _timeout(seconds: int) -> ParseFailed:
     return ParseFailed(
         "timeout",
-        zh=f"读取该文件超过 {seconds} 秒仍未完成，已停止。请拆分文件，或调高 PARSE_TIMEOUT_S。",
-        en=f"Reading this file took more than {seconds} seconds and was stopped. Split the file, or raise PARSE_TIMEOUT_S.",
+        zh=f"读取该文件时连续 {seconds} 秒没有进展，已停止。请拆分文件，或调高 PARSE_TIMEOUT_S。",
+        en=f"Reading this file made no step forward for {seconds} seconds and was stopped. Split the file, or raise PARSE_TIMEOUT_S.",
+    )
+
+
+def _total_timeout(seconds: int) -> ParseFailed:
+    return ParseFailed(
+        "timeout",
+        zh=f"读取该文件总共超过 {seconds} 秒，已停止。请拆分文件，或调高 PARSE_TOTAL_TIMEOUT_S。",
+        en=f"Reading this file took more than {seconds} seconds in all and was stopped. Split the file, or raise PARSE_TOTAL_TIMEOUT_S.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import get_args
 
 from sqlalchemy import update
@@ -36,14 +37,15 @@ class KnowledgeService(KnowledgeBases, Documents):
             raise InvalidRequest(zh=f"status 只能是 {allowed} 之一。", en=f"status is one of {allowed}.", param="status")
         if after is not None and not after.isprintable():
             raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
-        return self._jobs.jobs(status, page_size(limit), after)
+        found = self._jobs.jobs(status, page_size(limit), after)
+        return replace(found, data=tuple(self._line.jobs(found.data)))
 
     def job(self, caller: Caller, job_id: str) -> JobRecord:
         """One job. Raises NotFound."""
         job = self._jobs.get(job_id if job_id.isprintable() else "")
         if not self._access.allows(caller, "read", job.kb_id):
             raise NotFound("job_not_found", zh="没有这个任务。", en="There is no such job.")
-        return job
+        return self._line.jobs([job])[0]
 
     def unfinished_jobs(self, caller: Caller, job_ids: Collection[str]) -> set[str]:
         """Those of these jobs that wait or run; for following many at once."""
@@ -58,7 +60,7 @@ class KnowledgeService(KnowledgeBases, Documents):
             self._jobs.retry_within(connection, job.id)
             if job.kind == "ingest":
                 connection.execute(update(documents).where(documents.c.id == job.subject).values(STARTING_OVER))
-        return self._jobs.get(job.id)
+        return self.job(caller, job.id)
 
     def cancel_job(self, caller: Caller, job_id: str) -> JobRecord:
         """Stop a pending or running job; a document that it was reading is then `failed` as cancelled. Raises NotFound, Conflict, PermissionRefused."""
@@ -70,7 +72,7 @@ class KnowledgeService(KnowledgeBases, Documents):
                 fail_document(connection, job.subject, _cancelled())
             elif job.kind == "corpus":
                 fail_unread(connection, job.kb_id, _cancelled())
-        return self._jobs.get(job.id)
+        return self.job(caller, job.id)
 
 
 def _cancelled() -> BrainError:

@@ -17,6 +17,9 @@ BYTES = sa.BigInteger()
 def upgrade() -> None:
     """Add the columns, make the tables."""
     op.add_column("documents", sa.Column("kind", sa.String(length=16), nullable=False, server_default="file"))
+    op.add_column("documents", sa.Column("progress_rate", sa.Float(), nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("progress_rate", sa.Float(), nullable=False, server_default="0"))
+    op.create_index("ix_jobs_status_kind_id", "jobs", ["status", "kind", "id"], unique=False)
     op.add_column("chunks", sa.Column("disabled", sa.Integer(), nullable=False, server_default="0"))
     _edits()
     _folders()
@@ -135,4 +138,7 @@ def downgrade() -> None:
     for table in ("regression_questions", "entry_versions", "entries", "watched_files", "watched_folders", "document_edits"):
         op.drop_table(table)
     op.drop_column("chunks", "disabled")
+    op.drop_index("ix_jobs_status_kind_id", table_name="jobs")
+    op.drop_column("jobs", "progress_rate")
+    op.drop_column("documents", "progress_rate")
     op.drop_column("documents", "kind")

@@ -74,6 +74,7 @@ export default {
   "document.deleted": "“{name}” is deleted.",
   "document.file": "Download original",
   "document.find": "Find in this text",
+  "document.left": "{time} left",
   "document.none": "There are no documents here yet. Drop files anywhere on the page, or choose them.",
   "document.noneSuch": "No document is in this state.",
   "document.open": "Open full text",

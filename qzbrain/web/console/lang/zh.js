@@ -68,6 +68,7 @@ export default {
   "document.deleted": "已删除“{name}”。",
   "document.file": "下载原文件",
   "document.find": "在文中查找",
+  "document.left": "约剩 {time}",
   "document.none": "这里还没有文档。把文件拖到页面任意处，或点按钮选择。",
   "document.noneSuch": "没有处于该状态的文档。",
   "document.open": "打开全文",
