@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, or_, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
@@ -43,10 +43,8 @@ log = logs.get(__name__)
 
 
 _ANY_DUE = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_after <= bindparam("now")).limit(1)
-"""Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
 _IS_DUE = _ANY_DUE.where(jobs.c.id == bindparam("job_id"))
 """Asked for every message of a broker; that of a job done with others, as most are in a rush, costs this look-up."""
-_OTHER_DUE = _ANY_DUE.where(jobs.c.kind != bindparam("kind"))
 
 
 class Stopping(Exception):
@@ -163,6 +161,10 @@ class Lease:
         rate = self._pace.rate((stage, unit), done)
         return {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit, "progress_rate": rate}
 
+    def move(self, connection: Connection, kind: str) -> None:
+        """Make it a job of another kind in the caller's transaction, pending as if never tried."""
+        self._runner.settle(connection, self.job, {"status": "pending", "kind": kind, "stage": "", "attempts": self.job.attempts - 1})
+
     def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
         """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
         self._runner.settle(connection, self.job, {"status": "done", "stage": "", "result": result, **_NO_REASON})
@@ -180,8 +182,9 @@ class LeaseRunner(JobRows):
         self._lease_s, self._clock = lease_s, clock
         self._stop: Callable[[], bool] = lambda: False
         self._swept = self._beaten = 0.0
-        self._any_due, self._is_due = database.prepared(_ANY_DUE), database.prepared(_IS_DUE)
-        self._other_due = database.prepared(_OTHER_DUE)
+        self._is_due = database.prepared(_IS_DUE)
+        self._due_of: dict[frozenset[str], Callable[..., list[tuple[Any, ...]]]] = {}
+        self._known: frozenset[str] = frozenset()
         self.owner = new_owner()
 
     # -- for the worker
@@ -208,7 +211,7 @@ class LeaseRunner(JobRows):
     def begin(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool]) -> dict[str, Kind]:
         """Be ready to `work` at these kinds until `stop()`: what dead workers held is taken back first."""
         known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
-        self._stop = stop
+        self._stop, self._known = stop, frozenset(known)
         self.reclaim(known)
         return known
 
@@ -226,7 +229,7 @@ class LeaseRunner(JobRows):
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
-        if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(now=self._clock())):
+        if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(frozenset(kinds))):
             return []
         due = self._due(kinds)
         last = [name for name, kind in kinds.items() if kind.last]
@@ -259,8 +262,14 @@ class LeaseRunner(JobRows):
         return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
 
     def others_due(self, kind: str) -> bool:
-        """Whether a job of another kind could be claimed now."""
-        return bool(self._other_due(now=self._clock(), kind=kind))
+        """Whether a job of another kind could be claimed now by this runner."""
+        return self._any_due(self._known - {kind})
+
+    def _any_due(self, kinds: frozenset[str]) -> bool:
+        """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
+        if kinds not in self._due_of:
+            self._due_of[kinds] = self._db.prepared(_ANY_DUE.where(or_(false(), *(jobs.c.kind == kind for kind in sorted(kinds)))))
+        return bool(self._due_of[kinds](now=self._clock()))
 
     def _due(self, kinds: Mapping[str, Kind]) -> ColumnElement[bool]:
         return (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, insert, update
 
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.answers import ReadDocument
-from qzbrain.knowledge.reader import Progress, Reader, ReadRequest, unheard
+from qzbrain.knowledge.reader import Patience, Progress, PutOff, Reader, ReadRequest, unheard
 from qzbrain.knowledge.records import mark_ready
 from qzbrain.knowledge.removal import forget_content
 from qzbrain.retrieval.feeder import DocumentTokens, Feeder
@@ -41,6 +41,9 @@ class Owner(Protocol):
     def failed(self, document_id: str, error: ParseFailed) -> None:
         """One cannot be read."""
 
+    def put_off(self, document_id: str) -> None:
+        """One is to be read elsewhere: it would keep the others waiting."""
+
 
 class Pipeline:
     """Reads, stores and indexes. For one thread."""
@@ -55,8 +58,16 @@ class Pipeline:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
         self._feeder().ready()
 
-    def run(self, requests: Iterable[ReadRequest], owner: Owner, *, beat: Callable[[ReadRequest], None], progress: Progress = unheard) -> None:
-        """Bring all documents to `ready` or to failure. `beat`, `progress`: see `Reader.read`."""
+    def run(
+        self,
+        requests: Iterable[ReadRequest],
+        owner: Owner,
+        *,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress = unheard,
+        patience: Patience | None = None,
+    ) -> None:
+        """Bring all documents to `ready` or to failure, but for those put off. `beat`, `progress`, `patience`: see `Reader.read`."""
         batch = _Batch()
 
         def beat_and_store(request: ReadRequest) -> None:
@@ -64,7 +75,10 @@ class Pipeline:
             if batch.is_due():  # a slow document does not hold up those before it
                 self._store(batch.take(), owner)
 
-        for request, outcome in self._reader.read(requests, beat=beat_and_store, progress=progress):
+        for request, outcome in self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience):
+            if isinstance(outcome, PutOff):
+                owner.put_off(request.document_id)
+                continue
             if isinstance(outcome, ParseFailed):
                 owner.failed(request.document_id, outcome)
                 continue

@@ -9,6 +9,7 @@ checked like any stranger's input: it may have been taken over by a file that it
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import queue
 import subprocess
@@ -19,8 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from qzbrain import logs
 from qzbrain.errors import ParseFailed
@@ -74,6 +76,26 @@ def unheard(_request: ReadRequest, _reached: Reached) -> None:
     """Nobody listens."""
 
 
+class PutOff:
+    """What comes of a document that takes longer than its caller would have others wait: it is not read, and no fault of its own."""
+
+
+class Patience(Protocol):
+    """Decides which documents are put off."""
+
+    def seconds(self, request: ReadRequest) -> float:
+        """How long this one may keep the others waiting."""
+
+    def took_long(self, request: ReadRequest) -> None:
+        """This one has kept the others waiting so long; it is put off now."""
+
+    def expects_long(self, request: ReadRequest) -> bool:
+        """Whether one is put off without being tried."""
+
+
+Outcome = ReadDocument | ParseFailed | PutOff
+
+
 class Reader:
     """A reading child and the conversation with it. For one thread; `read` must be finished or closed before it is called again.
 
@@ -85,14 +107,19 @@ class Reader:
         self._child: _Child | None = None
 
     def read(
-        self, requests: Iterable[ReadRequest], *, beat: Callable[[ReadRequest], None], progress: Progress = unheard
-    ) -> Iterator[tuple[ReadRequest, ReadDocument | ParseFailed]]:
-        """Each request with what came of it, in their order. `beat` is called some times a second while waiting, with the document waited for.
+        self,
+        requests: Iterable[ReadRequest],
+        *,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress = unheard,
+        patience: Patience | None = None,
+    ) -> Iterator[tuple[ReadRequest, Outcome]]:
+        """Each request with what came of it, in their order but for those put off.
 
-        `progress`: told of each step forward that the child reports. What either raises ends the reading and the child, which may be in the
-        middle of a document.
+        `beat` is called some times a second while waiting, with the document waited for. `progress`: told of each step forward that the
+        child reports. What either raises ends the reading and the child, which may be in the middle of a document.
         """
-        conversation = _Conversation(self, iter(requests), self._settings, beat, progress)
+        conversation = _Conversation(self, iter(requests), self._settings, beat, progress, patience)
         try:
             while conversation.fill():
                 yield conversation.next()
@@ -117,10 +144,17 @@ class _Conversation:
     """One call of `read`: what was asked, what is not answered yet, who is suspected of killing the child."""
 
     def __init__(
-        self, reader: Reader, source: Iterator[ReadRequest], settings: Settings, beat: Callable[[ReadRequest], None], progress: Progress
+        self,
+        reader: Reader,
+        source: Iterator[ReadRequest],
+        settings: Settings,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress,
+        patience: Patience | None,
     ) -> None:
         self._reader, self._source, self._settings = reader, source, settings
-        self._beat, self._progress = beat, progress
+        self._beat, self._progress, self._patience = beat, progress, patience
+        self._off: deque[ReadRequest] = deque()  # put off without being tried, and not told yet
         self._again: deque[ReadRequest] = deque()  # to be asked once more, one at a time
         self._waiting: deque[tuple[ReadRequest, bytes]] = deque()
         self._held: tuple[ReadRequest, bytes] | None = None
@@ -145,10 +179,12 @@ class _Conversation:
             self._pipe_bytes += len(frame)
             self._ahead_bytes += request.size_bytes
             self._reader.child().ask(frame)
-        return bool(self._waiting)
+        return bool(self._waiting or self._off)
 
-    def next(self) -> tuple[ReadRequest, ReadDocument | ParseFailed]:
+    def next(self) -> tuple[ReadRequest, Outcome]:
         """What came of the oldest request under way."""
+        if self._off:
+            return self._off.popleft(), PutOff()
         while True:
             request = self._waiting[0][0]
             answer = self._reader.child().answer(_WAIT_S)
@@ -157,6 +193,8 @@ class _Conversation:
                 self._hear(request)
                 if (late := self._clock.late()) is not None:
                     return self._give_up(late)
+                if self._patience is not None and self._clock.waited_s(self._reader.child()) > self._patience.seconds(request):
+                    return self._put_off(self._patience)
                 continue
             outcome = checked_answer(answer, request.document_id, request.text, max_text_chars=self._settings.max_text_chars)
             if outcome is None:
@@ -179,8 +217,11 @@ class _Conversation:
             return held
         if self._again:
             return None if self._waiting else (one := self._again.popleft(), one.frame())
-        request = next(self._source, None)
-        return None if request is None else (request, request.frame())
+        for request in self._source:
+            if self._patience is None or not self._patience.expects_long(request):
+                return request, request.frame()
+            self._off.append(request)
+        return None
 
     def _has_room(self, request: ReadRequest, frame: bytes) -> bool:
         fits = self._pipe_bytes + len(frame) <= self._reader.child().capacity
@@ -192,9 +233,17 @@ class _Conversation:
         self._ahead_bytes -= request.size_bytes
         self._clock = _Clock(self._settings)
 
+    def _put_off(self, patience: Patience) -> tuple[ReadRequest, PutOff]:
+        """Others go first: a new child is asked what comes after this one, all at a time as before."""
+        request = self._waiting[0][0]
+        self._answered()
+        patience.took_long(request)
+        self._source = chain(self._unanswered(), self._source)
+        return request, PutOff()
+
     def _child_died(self) -> tuple[ReadRequest, ParseFailed] | None:
         """Ask again, one by one, what is not answered; the oldest is the suspect, and failed when this is not its first time."""
-        if not self._reader.child().ready:
+        if self._reader.child().ready_at == math.inf:
             raise RuntimeError("the reading process does not start")
         request = self._waiting[0][0]
         self._deaths[request.document_id] = self._deaths.get(request.document_id, 0) + 1
@@ -213,14 +262,18 @@ class _Conversation:
 
     def _start_over(self) -> None:
         """A new child, to be asked all that is not answered, one at a time."""
+        self._again.extendleft(reversed(self._unanswered()))
+
+    def _unanswered(self) -> list[ReadRequest]:
+        """What was asked without an answer; the child is ended."""
         self._reader.close()
         unanswered = [request for request, _ in self._waiting]
         if self._held is not None:
             unanswered.append(self._held[0])
             self._held = None
-        self._again.extendleft(reversed(unanswered))
         self._waiting.clear()
         self._pipe_bytes = self._ahead_bytes = 0
+        return unanswered
 
 
 class _Clock:
@@ -241,6 +294,10 @@ class _Clock:
         self._most[reached.unit] = reached.done
         self._moved = time.monotonic()
         return True
+
+    def waited_s(self, child: _Child) -> float:
+        """How long others have waited for it; not for its child, which may have had to start first."""
+        return time.monotonic() - max(self._begun, child.ready_at)
 
     def late(self) -> ParseFailed | None:
         """Why the document has had its time, if it has."""
@@ -269,7 +326,7 @@ class _Child:
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.capacity = _widened(self._stdin.fileno())
-        self.ready = False
+        self.ready_at = math.inf
         self._answers: queue.Queue[Any] = queue.Queue()
         self._given = self._taken = 0
         self._told: tuple[int, Any] = (0, None)
@@ -308,7 +365,9 @@ class _Child:
 
     def _listen(self, reader: frames.FrameReader) -> None:
         try:
-            self.ready = reader.next() == {"ready": True}
+            if reader.next() != {"ready": True}:
+                raise ValueError("no greeting")
+            self.ready_at = time.monotonic()
             while (answer := reader.next()) is not None:
                 if isinstance(answer, dict) and "progress" in answer:
                     self._told = (self._given, answer)  # only the last counts: one that talks without end fills no queue

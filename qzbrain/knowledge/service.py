@@ -14,6 +14,7 @@ from qzbrain.errors import BrainError, InvalidRequest, NotFound
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
 from qzbrain.knowledge.documents import Documents
+from qzbrain.knowledge.ingest import KINDS
 from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.settings import Settings
@@ -58,7 +59,7 @@ class KnowledgeService(KnowledgeBases, Documents):
         self._access.require(caller, "write", job.kb_id)
         with self._db.write(durable=True) as connection:
             self._jobs.retry_within(connection, job.id)
-            if job.kind == "ingest":
+            if job.kind in KINDS:
                 connection.execute(update(documents).where(documents.c.id == job.subject).values(STARTING_OVER))
         return self.job(caller, job.id)
 
@@ -68,7 +69,7 @@ class KnowledgeService(KnowledgeBases, Documents):
         self._access.require(caller, "write", job.kb_id)
         with self._db.write(durable=True) as connection:
             self._jobs.cancel_within(connection, job.id)
-            if job.kind == "ingest":
+            if job.kind in KINDS:
                 fail_document(connection, job.subject, _cancelled())
             elif job.kind == "corpus":
                 fail_unread(connection, job.kb_id, _cancelled())

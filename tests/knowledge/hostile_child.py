@@ -38,12 +38,12 @@ def _parse(path: Path, **options: Any) -> Any:
 
 
 def _talk(text: bytes, progress: Any) -> None:
-    """STEPS: three seconds of pages, then a document. FOREVER: pages without end. TALK: the same page again. LIAR: nonsense, as fast as it can."""
+    """STEPS: five seconds of pages, then a document. FOREVER: pages without end. TALK: the same page again. LIAR: nonsense, as fast as it can."""
     if text.startswith(b"LIAR"):
         while True:
             for nonsense in ([5, 3, "pages"], [-1, 3, "pages"], [1, 2, "souls"], ["1", 2, "pages"], [1 << 40, 1 << 41, "pages"], "x", None):
                 os.write(sys.stdout.fileno(), frames.pack({"progress": nonsense}))
-    for step in range(1, 11 if text.startswith(b"STEPS") else 1 << 30):
+    for step in range(1, 18 if text.startswith(b"STEPS") else 1 << 30):
         time.sleep(0.3)
         progress(1 if text.startswith(b"TALK") else step, 1 << 30, "pages")
 

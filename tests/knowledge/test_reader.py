@@ -59,7 +59,7 @@ def test_only_the_guilty_fails(read: Read, word: str, code: str) -> None:
 @pytest.fixture
 def hasty(reader: Reader, make_settings: Callable[..., Settings]) -> Iterator[Reader]:
     """A reader with shorter times than an installation may set."""
-    made = Reader(make_settings().model_copy(update={"parse_timeout_s": 1.5, "parse_total_timeout_s": 5}), _HOSTILE)
+    made = Reader(make_settings().model_copy(update={"parse_timeout_s": 4, "parse_total_timeout_s": 8}), _HOSTILE)
     yield made
     made.close()
 
