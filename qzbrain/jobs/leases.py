@@ -334,6 +334,10 @@ class LeaseRunner(JobRows):
             if len(leases) == 1:
                 self._settle_error(kind, leases[0], exc)
                 return
+            if isinstance(exc, Cancelled) and len(still_open) < len(leases):
+                if still_open:
+                    self._do(kind, still_open)  # one of them was cancelled; the others are in order
+                return
             log.warning("batch_failed", kind=leases[0].job.kind, jobs=len(still_open), error=repr(exc)[:300])
             for lease in still_open:
                 if not self._stop():

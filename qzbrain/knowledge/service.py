@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import get_args
 
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, JobRecord, JobStatus, Page
@@ -20,7 +20,9 @@ from qzbrain.knowledge.semantics import Semantics
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import documents
+from qzbrain.storage.tables import documents, jobs
+
+_AT_ONCE = 500
 
 
 class KnowledgeService(KnowledgeBases, Documents):
@@ -62,6 +64,26 @@ class KnowledgeService(KnowledgeBases, Documents):
             if job.kind in KINDS:
                 connection.execute(update(documents).where(documents.c.id == job.subject).values(STARTING_OVER))
         return self.job(caller, job.id)
+
+    def retry_documents(self, caller: Caller, kb: str, code: str | None = None) -> int:
+        """Read all failed documents of a knowledge base again, or those that failed for this reason; returns how many.
+
+        Their failed jobs give way to new ones. Raises NotFound, PermissionRefused.
+        """
+        ref = self._access.resolve(caller, [kb])[0]
+        self._access.require(caller, "write", ref.id)
+        failed = (documents.c.kb_id == ref.id) & (documents.c.status == "failed") & (documents.c.kind == "file")
+        if code is not None:
+            failed &= documents.c.reason_code == (code if code.isprintable() else "")
+        with self._db.write(durable=True) as connection:
+            ids = connection.execute(select(documents.c.id).where(failed).order_by(documents.c.id)).scalars().all()
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                over = jobs.c.subject.in_(some) & jobs.c.kind.in_(KINDS) & jobs.c.status.in_(("failed", "cancelled"))
+                connection.execute(delete(jobs).where(over))
+                connection.execute(update(documents).where(documents.c.id.in_(some)).values(STARTING_OVER))
+            self._jobs.submit_many(connection, "ingest", ids, kb_id=ref.id)
+        return len(ids)
 
     def cancel_job(self, caller: Caller, job_id: str) -> JobRecord:
         """Stop a pending or running job; a document that it was reading is then `failed` as cancelled. Raises NotFound, Conflict, PermissionRefused."""

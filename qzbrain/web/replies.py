@@ -343,6 +343,12 @@ class JobStarted(BaseModel):
     job_id: str
 
 
+class RetriedReply(BaseModel):
+    """How many documents are read again."""
+
+    retried: int
+
+
 class OneEmbedding(BaseModel):
     """One vector of unit length: numbers, or little-endian float32 in base64."""
 

@@ -104,6 +104,12 @@ class ReembedBody(Strict):
     force: bool = Field(False, description="Use the new vectors even when they find less.")
 
 
+class RetryBody(Strict):
+    """Which failed documents to read again."""
+
+    code: str | None = Field(None, max_length=64, description="Only those that failed with this code.")
+
+
 class KnowledgeBaseUpdate(Strict):
     """What to change of a knowledge base."""
 

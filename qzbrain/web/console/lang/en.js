@@ -82,6 +82,7 @@ export default {
   "document.pages": "{n} pages",
   "document.pages.one": "{n} page",
   "document.retry": "Process “{name}” again",
+  "document.retryAll": "Retry all failed",
   "document.table": "Documents",
   "error.http": "The server could not complete the request (HTTP {status}). Try again in a moment; if it goes on, give your administrator the request id below.",
   "error.network": "The server cannot be reached. Check the network and whether the service is running, then try again.",

@@ -75,6 +75,7 @@ export default {
   "document.page": "文档",
   "document.pages": "{n} 页",
   "document.retry": "重新处理“{name}”",
+  "document.retryAll": "全部重试",
   "document.table": "文档列表",
   "error.http": "服务器未能完成请求（HTTP {status}）。请稍后重试；若反复出现，请把下面的请求编号告诉管理员。",
   "error.network": "连不上服务器。请检查网络或服务是否在运行，然后重试。",

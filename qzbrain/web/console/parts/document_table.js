@@ -1,5 +1,5 @@
 // The documents of one knowledge base: state with progress and reason, size, chunks, when; retry and delete.
-import { get, remove } from "../core/api.js";
+import { get, post, remove } from "../core/api.js";
 import { sendAgain } from "../core/documents.js";
 import { dateTime, duration, number, size, useWords } from "../core/i18n.js";
 import { loadKnowledgeBases } from "../core/lists.js";
@@ -51,9 +51,19 @@ export function DocumentTable({ base }) {
     }
     arrivals.update((n) => n + 1);
   }, []);
+  const retryAll = async () => {
+    try {
+      await post(`/api/knowledge-bases/${encodeURIComponent(base.id)}/documents/retry`, {});
+    } catch (error) {
+      notifyError(error);
+    }
+    arrivals.update((n) => n + 1);
+    loadKnowledgeBases();
+  };
   return html`<div class="filters" role="group" aria-label=${words("state.filter")}>
       ${STATES.map((key) => html`<button type="button" key=${key} class="filter" aria-pressed=${status === key} onClick=${() => setStatus(key)}>
         ${words(key ? `state.${key}` : "state.all")} <span class="count">${number(counts(base, key))}</span></button>`)}
+      ${status === "failed" && counts(base, "failed") > 0 && html`<button type="button" class="button" onClick=${retryAll}><${Icon} name="refresh" />${words("document.retryAll")}</button>`}
     </div>
     ${list.error && html`<${ErrorBox} error=${list.error} onRetry=${list.reload} />`}
     ${!list.rows && !list.error && html`<${Skeleton} lines=${6} />`}
