@@ -204,6 +204,12 @@ CREATE INDEX ix_documents_kb_id_kind_status_chunks ON documents (kb_id, kind, st
 
 DROP INDEX ix_documents_kb_id_status_chunks ON documents;
 
+ALTER TABLE documents ADD COLUMN progress_rate FLOAT NOT NULL DEFAULT '0';
+
+ALTER TABLE jobs ADD COLUMN progress_rate FLOAT NOT NULL DEFAULT '0';
+
+CREATE INDEX ix_jobs_status_kind_id ON jobs (status, kind, id);
+
 ALTER TABLE chunks ADD COLUMN disabled INTEGER NOT NULL DEFAULT '0';
 
 CREATE TABLE document_edits (

@@ -103,6 +103,16 @@ class EditCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What something waits for, and its place in the line, from 1 (None: it is in no line)."""
+
+    code: str
+    zh: str
+    en: str
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One document's row as the API shows it. `reason_*` are set when it failed, and while it waits."""
 
@@ -131,6 +141,8 @@ class Document:
     entry_id: str | None = None
     """The curated entry whose text this is; None for a file."""
     edits: EditCounts = EditCounts()
+    progress_rate: float = 0.0
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,8 @@ class JobRecord:
     result: dict[str, Any] | None
     created_at: str
     updated_at: str
+    progress_rate: float = 0.0
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)

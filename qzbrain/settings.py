@@ -156,7 +156,8 @@ class Settings(BaseSettings):
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
     max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
-    parse_timeout_s: int = Field(120, ge=5, le=3600, description="Longest time that reading one document may take.")
+    parse_timeout_s: int = Field(120, ge=5, le=3600, description="Longest time that reading a document may take without a step forward (a page, some rows).")
+    parse_total_timeout_s: int = Field(3600, ge=5, le=86_400, description="Longest time that reading a document may take in all.")
     parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 

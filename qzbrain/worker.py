@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -28,17 +29,18 @@ from qzbrain import logs
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
-from qzbrain.jobs.leases import Kind, Stopping
+from qzbrain.jobs.lane import Lane
+from qzbrain.jobs.leases import Kind, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
-from qzbrain.knowledge.ingest import Ingest
+from qzbrain.knowledge.ingest import LONG, Ingest
 from qzbrain.knowledge.packs.configured import bring_in
 from qzbrain.knowledge.packs.work import PackWork
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
-from qzbrain.knowledge.reader import Reader
+from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import Settings, load_settings
@@ -46,6 +48,8 @@ from qzbrain.storage.tables import knowledge_bases
 
 if TYPE_CHECKING:
     from celery import Celery
+
+    from qzbrain.retrieval.feeder import Feeder
 
 log = logs.get(__name__)
 _RETIRE_READER_S = 20.0
@@ -64,25 +68,28 @@ Stop = Callable[[], bool]
 class Workplace:
     """Everything that jobs are done with, for one thread."""
 
-    def __init__(self, brain: Brain) -> None:
+    def __init__(self, brain: Brain, child: Sequence[str] = CHILD) -> None:
+        """`child`: the command line of the processes that read documents."""
         _use_one_heap()
         self._brain = brain
-        self._reader = Reader(brain.settings)
+        self._making = Lock()
         self._entries_swept = -validity.EVERY_S
-        pipeline = Pipeline(brain.db, lambda: brain.feeder, self._reader, brain.embed_later)
-        purge = Purge(brain.db, brain.files, lambda: brain.feeder, lambda: brain.index)
+        self._reader = Reader(brain.settings, child)
+        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.embed_later)
+        purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
         packs = PackWork(
             brain.db,
             brain.files,
             brain.jobs,
             brain.settings,
-            feeder=lambda: brain.feeder,
+            feeder=self._feeder,
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
             follow=brain.embed_later,
         )
+        self._lane = self._long_lane(Reader(brain.settings, child))
         self.kinds: dict[str, Kind] = {
-            "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline).kind,
+            "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind,
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
@@ -109,13 +116,14 @@ class Workplace:
         self._renew_indexes(stop)
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
+        self._lane.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
         self._sweep_entries()
-        if idle is not None:
+        if idle is not None and not self._lane.busy:
             idle(since_s)
 
     def _sweep_entries(self) -> None:
@@ -132,8 +140,19 @@ class Workplace:
                 log.info("entries_swept", changed=changed)
 
     def close(self) -> None:
-        """End the reading child."""
+        """End the reading children, and the lane of long documents."""
+        self._lane.close()
         self._reader.close()
+
+    def _long_lane(self, reader: Reader) -> Lane:
+        """Where long documents are read: by a child and under leases of its own, stored and indexed in turn with the others."""
+        runner = LeaseRunner(self._brain.db)
+        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.embed_later)
+        return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
+
+    def _feeder(self) -> Feeder:
+        with self._making:  # two threads come here, and there may be only one feeder
+            return self._brain.feeder
 
     def _embed_missing(self) -> None:
         if self._brain.embedding is not None:
@@ -211,7 +230,8 @@ def _serve_rows(settings: Settings, held: int | None) -> None:
         return
     brain = build(settings)
     log.info("worker_started", owner=brain.jobs.owner)
-    Workplace(brain).run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB))
+    workplace = Workplace(brain)
+    workplace.run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, workplace, lock, since_s, _RENEW_ABOVE_MB))
     brain.close()
     log.info("worker_ended")
 
@@ -295,7 +315,7 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
     def idle(since_s: float) -> None:
         if shared:
             lock.acquire()  # the worker that held it may have ended
-        _renew_when_large(brain, lock, since_s, _RENEW_ABOVE_MB + _CELERY_MB, more)
+        _renew_when_large(brain, workplace, lock, since_s, _RENEW_ABOVE_MB + _CELERY_MB, more)
 
     shift = Shift(app, brain.jobs, workplace.kinds, lambda since_s: workplace.rest(since_s, idle))
 
@@ -326,10 +346,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-def _renew_when_large(brain: Brain, lock: WorkerLock, since_s: float, above_mb: float, more: Sequence[str] = ()) -> None:
+def _renew_when_large(brain: Brain, workplace: Workplace, lock: WorkerLock, since_s: float, above_mb: float, more: Sequence[str] = ()) -> None:
     """Start this process anew when it is idle and large: what the tokeniser and the index took cannot be given back otherwise."""
     if since_s < _RENEW_S or _resident_mb() < above_mb:
         return
+    workplace.close()
     brain.close()
     held = lock.hand_on()
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", *(["--lock", str(held)] if held is not None else []), *more])

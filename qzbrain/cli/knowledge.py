@@ -124,6 +124,28 @@ def rm(
         result(t("已删除。", "Removed."))
 
 
+@app.command(help=t("重新处理失败的文档。", "Read the failed documents again."))
+def retry(
+    kb: Name,
+    code: Annotated[str | None, typer.Option(help=t("只处理因该原因失败的，例如 timeout", "Only those that failed with this code, say timeout"))] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help=t("交给后台处理，不等待", "Queue only, do not wait"))] = False,
+    json: Json = False,
+) -> None:
+    """Read the failed documents of a knowledge base again."""
+    with open_brain() as (brain, caller):
+        retried = brain.knowledge.retry_documents(caller, kb, code)
+        if retried and not no_wait:
+            note(t(f"正在重新处理 {retried} 个文档…", f"Reading {retried} documents again…"))
+            work_until(brain, lambda: not brain.knowledge.knowledge_base(caller, kb).documents.pending)
+        failed = brain.knowledge.knowledge_base(caller, kb).documents.failed
+    if json:
+        result_json({"retried": retried, "failed": failed})
+    else:
+        result(t(f"重新处理 {retried} 个文档，仍有 {failed} 个失败。", f"Read {retried} documents again; {failed} failed."))
+    if failed and not no_wait:
+        raise typer.Exit(1)
+
+
 @app.command(help=t("由数据库重建检索索引。", "Rebuild the search index from the database."))
 def reindex(kb: Name, json: Json = False) -> None:
     """Rebuild the search index from the database."""

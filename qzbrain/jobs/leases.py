@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, or_, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
@@ -43,10 +43,8 @@ log = logs.get(__name__)
 
 
 _ANY_DUE = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_after <= bindparam("now")).limit(1)
-"""Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
 _IS_DUE = _ANY_DUE.where(jobs.c.id == bindparam("job_id"))
 """Asked for every message of a broker; that of a job done with others, as most are in a rush, costs this look-up."""
-_OTHER_DUE = _ANY_DUE.where(jobs.c.kind != bindparam("kind"))
 
 
 class Stopping(Exception):
@@ -71,6 +69,14 @@ FailureHook = Callable[[Connection, Job, BrainError], None]
 """What follows a job into failure, in the transaction that marks it as failed."""
 
 
+ProgressHook = Callable[[Connection, Job, Mapping[str, Any]], None]
+"""What follows a job's progress, in the transaction that shows it; the values are those of the job's columns."""
+
+
+def _nothing_shown(connection: Connection, job: Job, values: Mapping[str, Any]) -> None:
+    """Most kinds have no row that mirrors their progress."""
+
+
 def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> None:
     """Most kinds have no row that mirrors their state."""
 
@@ -79,6 +85,8 @@ def _nothing_follows(connection: Connection, job: Job, error: BrainError) -> Non
 class Kind:
     """How jobs of one kind are done, at most `batch` at a time. `waits`: what follows a job that goes back because of something it waits out.
 
+    `shows`: what follows its progress.
+
     `last`: done only while no job of another kind is due; its handler calls `Lease.give_way` between its steps.
     """
 
@@ -86,7 +94,24 @@ class Kind:
     failed: FailureHook = _nothing_follows
     batch: int = 1
     waits: FailureHook = _nothing_follows
+    shows: ProgressHook = _nothing_shown
     last: bool = False
+
+
+class _Pace:
+    """Units a second since a stage began."""
+
+    def __init__(self) -> None:
+        self._of: tuple[str, str] | None = None
+        self._since = 0.0
+        self._from = 0
+
+    def rate(self, of: tuple[str, str], done: int) -> float:
+        """The rate of this stage and unit, of which so many are done; 0 when nothing can be said yet."""
+        now = time.monotonic()
+        if of != self._of:
+            self._of, self._since, self._from = of, now, done
+        return (done - self._from) / (now - self._since) if now > self._since else 0.0
 
 
 class Lease:
@@ -96,13 +121,14 @@ class Lease:
         self._runner, self._kind = runner, kind
         self._shown = 0.0
         self._stage = ""
+        self._pace = _Pace()
         self.job = job
 
     def heartbeat(self) -> None:
         """Extend the leases of this worker, at most twice a second. Raises Cancelled when the job is no longer ours, Stopping."""
         self._runner.check_stop()
         if self._runner.beat_is_due():
-            self._runner.extend(self.job.id, {})
+            self._runner.extend(self.job.id, {}, lambda _connection: None)
 
     def give_way(self) -> None:
         """Raises GiveWay when a job of a kind that goes before this one's is due."""
@@ -119,15 +145,25 @@ class Lease:
         if stage == self._stage and now - self._shown < _BEAT_S and done < total:
             return
         self._stage, self._shown = stage, now
-        shown: dict[str, Any] = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
-        if result is not None:
-            shown["result"] = dict(result)
-        self._runner.extend(self.job.id, shown)
+        shown = self._shown_values(stage, done, total, unit)
+
+        def follow(connection: Connection) -> None:
+            self._kind.shows(connection, self.job, shown)
+
+        self._runner.extend(self.job.id, shown if result is None else {**shown, "result": dict(result)}, follow)
 
     def show(self, connection: Connection, stage: str, done: int, total: int, unit: str) -> None:
         """As `progress`, in the caller's transaction, each time."""
-        shown = {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit}
+        shown = self._shown_values(stage, done, total, unit)
         connection.execute(update(jobs).where(jobs.c.id == self.job.id).values(updated_at=utc_now(), **shown))
+
+    def _shown_values(self, stage: str, done: int, total: int, unit: str) -> dict[str, Any]:
+        rate = self._pace.rate((stage, unit), done)
+        return {"stage": stage, "progress_done": done, "progress_total": total, "progress_unit": unit, "progress_rate": rate}
+
+    def move(self, connection: Connection, kind: str) -> None:
+        """Make it a job of another kind in the caller's transaction, pending as if never tried."""
+        self._runner.settle(connection, self.job, {"status": "pending", "kind": kind, "stage": "", "attempts": self.job.attempts - 1})
 
     def complete(self, connection: Connection, result: Mapping[str, Any] | None = None) -> None:
         """Mark the job as done in the caller's transaction. A job that was cancelled or taken back meanwhile stays as it is."""
@@ -146,8 +182,9 @@ class LeaseRunner(JobRows):
         self._lease_s, self._clock = lease_s, clock
         self._stop: Callable[[], bool] = lambda: False
         self._swept = self._beaten = 0.0
-        self._any_due, self._is_due = database.prepared(_ANY_DUE), database.prepared(_IS_DUE)
-        self._other_due = database.prepared(_OTHER_DUE)
+        self._is_due = database.prepared(_IS_DUE)
+        self._due_of: dict[frozenset[str], Callable[..., list[tuple[Any, ...]]]] = {}
+        self._known: frozenset[str] = frozenset()
         self.owner = new_owner()
 
     # -- for the worker
@@ -174,7 +211,7 @@ class LeaseRunner(JobRows):
     def begin(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool]) -> dict[str, Kind]:
         """Be ready to `work` at these kinds until `stop()`: what dead workers held is taken back first."""
         known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
-        self._stop = stop
+        self._stop, self._known = stop, frozenset(known)
         self.reclaim(known)
         return known
 
@@ -192,7 +229,7 @@ class LeaseRunner(JobRows):
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
-        if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(now=self._clock())):
+        if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(frozenset(kinds))):
             return []
         due = self._due(kinds)
         last = [name for name, kind in kinds.items() if kind.last]
@@ -225,8 +262,14 @@ class LeaseRunner(JobRows):
         return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
 
     def others_due(self, kind: str) -> bool:
-        """Whether a job of another kind could be claimed now."""
-        return bool(self._other_due(now=self._clock(), kind=kind))
+        """Whether a job of another kind could be claimed now by this runner."""
+        return self._any_due(self._known - {kind})
+
+    def _any_due(self, kinds: frozenset[str]) -> bool:
+        """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""
+        if kinds not in self._due_of:
+            self._due_of[kinds] = self._db.prepared(_ANY_DUE.where(or_(false(), *(jobs.c.kind == kind for kind in sorted(kinds)))))
+        return bool(self._due_of[kinds](now=self._clock()))
 
     def _due(self, kinds: Mapping[str, Kind]) -> ColumnElement[bool]:
         return (jobs.c.status == "pending") & (jobs.c.run_after <= self._clock()) & jobs.c.kind.in_(list(kinds))
@@ -242,13 +285,15 @@ class LeaseRunner(JobRows):
         """Whether the leases of this runner were not extended for half a second."""
         return time.monotonic() - self._beaten >= _BEAT_S
 
-    def extend(self, job_id: str, shown: Mapping[str, Any]) -> None:
-        """Extend all leases of this runner and show a job's progress. Raises Cancelled when that job is no longer ours."""
+    def extend(self, job_id: str, shown: Mapping[str, Any], follow: Callable[[Connection], None]) -> None:
+        """Extend all leases of this runner and show a job's progress, with what follows. Raises Cancelled when that job is no longer ours."""
         mine = (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
         self._beaten = time.monotonic()
         with self._db.write() as connection:
             connection.execute(update(jobs).where(mine).values(lease_until=self._clock() + self._lease_s))
             found = connection.execute(update(jobs).where(mine, jobs.c.id == job_id).values(updated_at=utc_now(), **shown)).rowcount
+            if found:
+                follow(connection)
         if not found:
             raise Cancelled
 
@@ -288,6 +333,10 @@ class LeaseRunner(JobRows):
                 return
             if len(leases) == 1:
                 self._settle_error(kind, leases[0], exc)
+                return
+            if isinstance(exc, Cancelled) and len(still_open) < len(leases):
+                if still_open:
+                    self._do(kind, still_open)  # one of them was cancelled; the others are in order
                 return
             log.warning("batch_failed", kind=leases[0].job.kind, jobs=len(still_open), error=repr(exc)[:300])
             for lease in still_open:

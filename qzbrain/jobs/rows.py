@@ -13,6 +13,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.tables import jobs
 
 _ASKED_AT_ONCE = 500
+_SHOWN = tuple(name for name in JobRecord.__dataclass_fields__ if name in jobs.c)
 
 
 class JobRows:
@@ -99,7 +100,7 @@ class JobRows:
 
 
 def _record(row: Row[Any]) -> JobRecord:
-    return JobRecord(**{name: getattr(row, name) for name in JobRecord.__dataclass_fields__})
+    return JobRecord(**{name: getattr(row, name) for name in _SHOWN})
 
 
 def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

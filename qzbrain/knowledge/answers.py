@@ -12,6 +12,7 @@ from qzbrain.errors import ParseFailed
 log = logs.get(__name__)
 _LONGEST_TITLE = 255
 _LONGEST_REFERENCE = 32
+_MOST_UNITS = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,23 @@ class ReadDocument:
     chunks: list[ChunkDraft]
     tokens: list[str]
     headings: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the reading of a document is: `done` of `total` pages, rows or chunks."""
+
+    done: int
+    total: int
+    unit: str
+
+
+def checked_progress(told: Any) -> Reached | None:
+    """What a child's progress frame says; None when it makes no sense, which changes nothing."""
+    match told:
+        case {"progress": [int(done), int(total), "pages" | "rows" | "chunks" as unit]} if 0 <= done <= total <= _MOST_UNITS:
+            return Reached(int(done), int(total), unit)
+    return None
 
 
 def checked_answer(answer: Any, document_id: str, given_text: str | None, *, max_text_chars: int) -> ReadDocument | ParseFailed | None:

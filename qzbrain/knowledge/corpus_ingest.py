@@ -111,6 +111,9 @@ class _Lines:
         with self._db.write() as connection:
             fail_document(connection, document_id, error)
 
+    def put_off(self, document_id: str) -> None:
+        """Nothing of a corpus is: it is all text."""
+
 
 def _failed(connection: Connection, job: Job, error: BrainError) -> None:
     fail_unread(connection, job.kb_id, error)

@@ -26,13 +26,14 @@ from qzbrain.knowledge.edit_rows import edit_counts
 from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
 from qzbrain.knowledge.records import STARTING_OVER, new_row
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
+from qzbrain.knowledge.waiting import WaitingLine
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import ByteSource, FileStore
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
 
 _HEAD_BYTES = 1 << 16
-_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name not in ("knowledge_base", "edits", "entry_id"))
+_SHOWN = tuple(name for name in Document.__dataclass_fields__ if name in documents.c)
 _listed = select(
     *(documents.c[name] for name in _SHOWN), documents.c.stored, documents.c.kind, documents.c.identity, knowledge_bases.c.name.label("knowledge_base")
 ).join(knowledge_bases, documents.c.kb_id == knowledge_bases.c.id)
@@ -62,6 +63,7 @@ class Documents:
 
     def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
         self._db, self._files, self._access, self._jobs, self._settings = database, files, access, runner, settings
+        self._line = WaitingLine(database, settings)
 
     # -- taking in
 
@@ -149,12 +151,12 @@ class Documents:
         edits = edit_counts(self._db, [row.id for row in found])
         rows = [_document(row, edits.get(row.id)) for row in found]
         more = len(rows) > limit
-        return Page(tuple(rows[:limit]), more, rows[limit - 1].id if more else None)
+        return Page(tuple(self._line.documents(rows[:limit])), more, rows[limit - 1].id if more else None)
 
     def document(self, caller: Caller, document_id: str) -> Document:
         """One document. Raises NotFound (`document_not_found`)."""
         row = self._row(caller, document_id)
-        return _document(row, edit_counts(self._db, [row.id]).get(row.id))
+        return self._line.documents([_document(row, edit_counts(self._db, [row.id]).get(row.id))])[0]
 
     def content(self, caller: Caller, document_id: str) -> str:
         """The stored text. Raises NotFound; Conflict while there is none."""

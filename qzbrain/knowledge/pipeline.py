@@ -19,7 +19,7 @@ from qzbrain.errors import ParseFailed
 from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
 from qzbrain.knowledge.edits import Edit, Piece, drafts, reapplied
-from qzbrain.knowledge.reader import Reader, ReadRequest
+from qzbrain.knowledge.reader import Patience, Progress, PutOff, Reader, ReadRequest, unheard
 from qzbrain.knowledge.records import mark_ready
 from qzbrain.knowledge.removal import forget_content
 from qzbrain.retrieval.feeder import DocumentTokens, Feeder
@@ -44,6 +44,9 @@ class Owner(Protocol):
     def failed(self, document_id: str, error: ParseFailed) -> None:
         """One cannot be read."""
 
+    def put_off(self, document_id: str) -> None:
+        """One is to be read elsewhere: it would keep the others waiting."""
+
 
 class Pipeline:
     """Reads, stores and indexes. For one thread."""
@@ -58,8 +61,16 @@ class Pipeline:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
         self._feeder().ready()
 
-    def run(self, requests: Iterable[ReadRequest], owner: Owner, *, beat: Callable[[ReadRequest], None]) -> None:
-        """Bring all documents to `ready` or to failure. `beat`: see `Reader.read`."""
+    def run(
+        self,
+        requests: Iterable[ReadRequest],
+        owner: Owner,
+        *,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress = unheard,
+        patience: Patience | None = None,
+    ) -> None:
+        """Bring all documents to `ready` or to failure, but for those put off. `beat`, `progress`, `patience`: see `Reader.read`."""
         batch = _Batch()
 
         def beat_and_store(request: ReadRequest) -> None:
@@ -67,7 +78,10 @@ class Pipeline:
             if batch.is_due():  # a slow document does not hold up those before it
                 self._store(batch.take(), owner)
 
-        for request, outcome in self._reader.read(requests, beat=beat_and_store):
+        for request, outcome in self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience):
+            if isinstance(outcome, PutOff):
+                owner.put_off(request.document_id)
+                continue
             if isinstance(outcome, ParseFailed):
                 owner.failed(request.document_id, outcome)
                 continue
@@ -136,7 +150,8 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
         connection.execute(insert(chunks), rows)
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
     values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
-    change = _stored.values({name: bindparam(f"new_{name}") for name in values} | {"stage": "index", "progress_unit": "chunks", "progress_done": 0})
+    begun = {"stage": "index", "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0}
+    change = _stored.values({name: bindparam(f"new_{name}") for name in values} | begun)
     connection.execute(change, [_shown(request, one) for request, one in read])
     return set(edits)
 

@@ -1,6 +1,7 @@
 """Reads documents in a child process, several ahead, so that parsing and tokenising run beside the caller's SQL and index work.
 
-The child is started when it is first needed and killed when a document takes too long. One that dies takes no other document with it:
+The child is started when it is first needed and killed when a document takes too long: too long without a step forward, or too long in
+all. One that dies takes no other document with it:
 what it had not answered is asked again, one by one, and only the document that kills it twice has failed. What the child says is
 checked like any stranger's input: it may have been taken over by a file that it read.
 """
@@ -8,6 +9,7 @@ checked like any stranger's input: it may have been taken over by a file that it
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import queue
 import subprocess
@@ -18,13 +20,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from qzbrain import logs
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge import frames
-from qzbrain.knowledge.answers import ReadDocument, checked_answer
+from qzbrain.knowledge.answers import Reached, ReadDocument, checked_answer, checked_progress
 from qzbrain.settings import ROOT, Settings
 
 log = logs.get(__name__)
@@ -70,6 +73,34 @@ class ReadRequest:
         )
 
 
+Progress = Callable[[ReadRequest, Reached], None]
+"""Told of the document that is being read how far it is."""
+
+
+def unheard(_request: ReadRequest, _reached: Reached) -> None:
+    """Nobody listens."""
+
+
+class PutOff:
+    """What comes of a document that takes longer than its caller would have others wait: it is not read, and no fault of its own."""
+
+
+class Patience(Protocol):
+    """Decides which documents are put off."""
+
+    def seconds(self, request: ReadRequest) -> float:
+        """How long this one may keep the others waiting."""
+
+    def took_long(self, request: ReadRequest) -> None:
+        """This one has kept the others waiting so long; it is put off now."""
+
+    def expects_long(self, request: ReadRequest) -> bool:
+        """Whether one is put off without being tried."""
+
+
+Outcome = ReadDocument | ParseFailed | PutOff
+
+
 class Reader:
     """A reading child and the conversation with it. For one thread; `read` must be finished or closed before it is called again.
 
@@ -80,15 +111,23 @@ class Reader:
         self._settings, self._program = settings, program
         self._child: _Child | None = None
 
-    def read(self, requests: Iterable[ReadRequest], *, beat: Callable[[ReadRequest], None]) -> Iterator[tuple[ReadRequest, ReadDocument | ParseFailed]]:
-        """Each request with what came of it, in their order. `beat` is called some times a second while waiting, with the document waited for.
+    def read(
+        self,
+        requests: Iterable[ReadRequest],
+        *,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress = unheard,
+        patience: Patience | None = None,
+    ) -> Iterator[tuple[ReadRequest, Outcome]]:
+        """Each request with what came of it, in their order but for those put off.
 
-        What `beat` raises ends the reading and the child, which may be in the middle of a document.
+        `beat` is called some times a second while waiting, with the document waited for. `progress`: told of each step forward that the
+        child reports. What either raises ends the reading and the child, which may be in the middle of a document.
         """
-        conversation = _Conversation(self, iter(requests), self._settings)
+        conversation = _Conversation(self, iter(requests), self._settings, beat, progress, patience)
         try:
             while conversation.fill():
-                yield conversation.next(beat)
+                yield conversation.next()
         except BaseException:
             self.close()
             raise
@@ -109,13 +148,23 @@ class Reader:
 class _Conversation:
     """One call of `read`: what was asked, what is not answered yet, who is suspected of killing the child."""
 
-    def __init__(self, reader: Reader, source: Iterator[ReadRequest], settings: Settings) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        source: Iterator[ReadRequest],
+        settings: Settings,
+        beat: Callable[[ReadRequest], None],
+        progress: Progress,
+        patience: Patience | None,
+    ) -> None:
         self._reader, self._source, self._settings = reader, source, settings
+        self._beat, self._progress, self._patience = beat, progress, patience
+        self._off: deque[ReadRequest] = deque()  # put off without being tried, and not told yet
         self._again: deque[ReadRequest] = deque()  # to be asked once more, one at a time
         self._waiting: deque[tuple[ReadRequest, bytes]] = deque()
         self._held: tuple[ReadRequest, bytes] | None = None
         self._pipe_bytes = self._ahead_bytes = 0
-        self._begun = time.monotonic()
+        self._clock = _Clock(settings)
         self._deaths: dict[str, int] = {}
 
     def fill(self) -> bool:
@@ -130,22 +179,27 @@ class _Conversation:
                 self._held = one
                 break
             if not self._waiting:
-                self._begun = time.monotonic()
+                self._clock = _Clock(self._settings)
             self._waiting.append(one)
             self._pipe_bytes += len(frame)
             self._ahead_bytes += request.size_bytes
             self._reader.child().ask(frame)
-        return bool(self._waiting)
+        return bool(self._waiting or self._off)
 
-    def next(self, beat: Callable[[ReadRequest], None]) -> tuple[ReadRequest, ReadDocument | ParseFailed]:
+    def next(self) -> tuple[ReadRequest, Outcome]:
         """What came of the oldest request under way."""
+        if self._off:
+            return self._off.popleft(), PutOff()
         while True:
             request = self._waiting[0][0]
             answer = self._reader.child().answer(_WAIT_S)
-            beat(request)
+            self._beat(request)
             if answer is None:
-                if time.monotonic() - self._begun > self._settings.parse_timeout_s:
-                    return self._give_up(_timeout(self._settings.parse_timeout_s))
+                self._hear(request)
+                if (late := self._clock.late()) is not None:
+                    return self._give_up(late)
+                if self._patience is not None and self._clock.waited_s(self._reader.child()) > self._patience.seconds(request):
+                    return self._put_off(self._patience)
                 continue
             outcome = checked_answer(answer, request.document_id, request.text, max_text_chars=self._settings.max_text_chars)
             if outcome is None:
@@ -157,14 +211,22 @@ class _Conversation:
                 self._start_over()
             return request, outcome
 
+    def _hear(self, request: ReadRequest) -> None:
+        reached = checked_progress(self._reader.child().told())
+        if reached is not None and self._clock.moved(reached):
+            self._progress(request, reached)
+
     def _next_to_ask(self) -> tuple[ReadRequest, bytes] | None:
         if self._held is not None:
             held, self._held = self._held, None
             return held
         if self._again:
             return None if self._waiting else (one := self._again.popleft(), one.frame())
-        request = next(self._source, None)
-        return None if request is None else (request, request.frame())
+        for request in self._source:
+            if self._patience is None or not self._patience.expects_long(request):
+                return request, request.frame()
+            self._off.append(request)
+        return None
 
     def _has_room(self, request: ReadRequest, frame: bytes) -> bool:
         fits = self._pipe_bytes + len(frame) <= self._reader.child().capacity
@@ -174,11 +236,19 @@ class _Conversation:
         request, frame = self._waiting.popleft()
         self._pipe_bytes -= len(frame)
         self._ahead_bytes -= request.size_bytes
-        self._begun = time.monotonic()
+        self._clock = _Clock(self._settings)
+
+    def _put_off(self, patience: Patience) -> tuple[ReadRequest, PutOff]:
+        """Others go first: a new child is asked what comes after this one, all at a time as before."""
+        request = self._waiting[0][0]
+        self._answered()
+        patience.took_long(request)
+        self._source = chain(self._unanswered(), self._source)
+        return request, PutOff()
 
     def _child_died(self) -> tuple[ReadRequest, ParseFailed] | None:
         """Ask again, one by one, what is not answered; the oldest is the suspect, and failed when this is not its first time."""
-        if not self._reader.child().ready:
+        if self._reader.child().ready_at == math.inf:
             raise RuntimeError("the reading process does not start")
         request = self._waiting[0][0]
         self._deaths[request.document_id] = self._deaths.get(request.document_id, 0) + 1
@@ -197,14 +267,51 @@ class _Conversation:
 
     def _start_over(self) -> None:
         """A new child, to be asked all that is not answered, one at a time."""
+        self._again.extendleft(reversed(self._unanswered()))
+
+    def _unanswered(self) -> list[ReadRequest]:
+        """What was asked without an answer; the child is ended."""
         self._reader.close()
         unanswered = [request for request, _ in self._waiting]
         if self._held is not None:
             unanswered.append(self._held[0])
             self._held = None
-        self._again.extendleft(reversed(unanswered))
         self._waiting.clear()
         self._pipe_bytes = self._ahead_bytes = 0
+        return unanswered
+
+
+class _Clock:
+    """The time of one document: it has `PARSE_TIMEOUT_S` from each step forward to the next, and `PARSE_TOTAL_TIMEOUT_S` in all.
+
+    A step forward is a count of its unit that was not reached before, so a child that only talks gains nothing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._begun = self._moved = time.monotonic()
+        self._most: dict[str, int] = {}
+
+    def moved(self, reached: Reached) -> bool:
+        """Note how far it is; tells whether that is a step forward."""
+        if reached.done <= self._most.get(reached.unit, 0):
+            return False
+        self._most[reached.unit] = reached.done
+        self._moved = time.monotonic()
+        return True
+
+    def waited_s(self, child: _Child) -> float:
+        """How long others have waited for it; not for its child, which may have had to start first."""
+        return time.monotonic() - max(self._begun, child.ready_at)
+
+    def late(self) -> ParseFailed | None:
+        """Why the document has had its time, if it has."""
+        now = time.monotonic()
+        if now - self._moved > self._settings.parse_timeout_s:
+            return _timeout(self._settings.parse_timeout_s)
+        if now - self._begun > self._settings.parse_total_timeout_s:
+            return _total_timeout(self._settings.parse_total_timeout_s)
+        return None
 
 
 class _Child:
@@ -224,8 +331,10 @@ class _Child:
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self.capacity = _widened(self._stdin.fileno())
-        self.ready = False
+        self.ready_at = math.inf
         self._answers: queue.Queue[Any] = queue.Queue()
+        self._given = self._taken = 0
+        self._told: tuple[int, Any] = (0, None)
         longest = 64 * settings.max_text_chars + (1 << 24)
         self._thread = threading.Thread(target=self._listen, args=(frames.FrameReader(self._stdout.fileno(), longest=longest),), daemon=True)
         self._thread.start()
@@ -240,9 +349,16 @@ class _Child:
     def answer(self, timeout_s: float) -> Any:
         """The next answer; None when there is none yet, False when the child is gone or talks nonsense."""
         try:
-            return self._answers.get(timeout=timeout_s)
+            answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        self._taken += 1
+        return answer
+
+    def told(self) -> Any:
+        """What the child said last of the document whose answer comes next; None when it has said nothing."""
+        after, told = self._told
+        return told if after == self._taken else None
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -254,8 +370,14 @@ class _Child:
 
     def _listen(self, reader: frames.FrameReader) -> None:
         try:
-            self.ready = reader.next() == {"ready": True}
+            if reader.next() != {"ready": True}:
+                raise ValueError("no greeting")
+            self.ready_at = time.monotonic()
             while (answer := reader.next()) is not None:
+                if isinstance(answer, dict) and "progress" in answer:
+                    self._told = (self._given, answer)  # only the last counts: one that talks without end fills no queue
+                    continue
+                self._given += 1
                 self._answers.put(answer)
         except (ValueError, OSError) as exc:
             log.warning("reading_child_nonsense", error=repr(exc)[:200])
@@ -274,8 +396,16 @@ def _widened(pipe: int) -> int:
 def _timeout(seconds: int) -> ParseFailed:
     return ParseFailed(
         "timeout",
-        zh=f"读取该文件超过 {seconds} 秒仍未完成，已停止。请拆分文件，或调高 PARSE_TIMEOUT_S。",
-        en=f"Reading this file took more than {seconds} seconds and was stopped. Split the file, or raise PARSE_TIMEOUT_S.",
+        zh=f"读取该文件时连续 {seconds} 秒没有进展，已停止。请拆分文件，或调高 PARSE_TIMEOUT_S。",
+        en=f"Reading this file made no step forward for {seconds} seconds and was stopped. Split the file, or raise PARSE_TIMEOUT_S.",
+    )
+
+
+def _total_timeout(seconds: int) -> ParseFailed:
+    return ParseFailed(
+        "timeout",
+        zh=f"读取该文件总共超过 {seconds} 秒，已停止。请拆分文件，或调高 PARSE_TOTAL_TIMEOUT_S。",
+        en=f"Reading this file took more than {seconds} seconds in all and was stopped. Split the file, or raise PARSE_TOTAL_TIMEOUT_S.",
     )
 
 

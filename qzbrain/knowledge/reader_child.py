@@ -13,10 +13,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from qzbrain.domain import ChunkDraft
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge import frames
 from qzbrain.knowledge.chunking import chunk
@@ -28,6 +30,8 @@ _PR_SET_PDEATHSIG = 1
 _NICE = 3
 _FLUSH_BYTES = 1 << 16
 _FLUSH_S = 0.05
+_TELL_S = 0.25
+_TELL_CHUNKS = 256
 _LONGEST_REQUEST = 1 << 31
 
 
@@ -42,7 +46,7 @@ def main() -> None:
     while (request := requests.next()) is not None:
         if request["text"] is None:
             answers.flush()  # should this file kill us, those before it are not lost
-        answer = _answer(request, limits)
+        answer = _answer(request, limits, _Teller(answers))
         answers.add(answer, now=not requests.at_hand())
         if "out_of_memory" in answer:
             answers.flush()
@@ -70,6 +74,20 @@ class _Answers:
         self._flushed = time.monotonic()
 
 
+class _Teller:
+    """Says how far the document at hand is, a few times a second at most: as long as that grows, its reader is given more time."""
+
+    def __init__(self, answers: _Answers) -> None:
+        self._answers = answers
+        self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int, unit: str) -> None:
+        now = time.monotonic()
+        if now - self._told >= _TELL_S:
+            self._told = now
+            self._answers.add({"progress": [done, total, unit]}, now=True)
+
+
 def _confine(parent: int, memory_mb: int) -> None:
     """Bound memory, forbid files, die with the parent, leave the processor to answers, ignore the terminal's Ctrl-C (the parent ends us).
 
@@ -86,9 +104,9 @@ def _confine(parent: int, memory_mb: int) -> None:
             sys.exit(0)
 
 
-def _answer(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
+def _answer(request: dict[str, Any], limits: ParseLimits, tell: _Teller) -> dict[str, Any]:
     try:
-        return _read(request, limits)
+        return _read(request, limits, tell)
     except ParseFailed as exc:
         return {"failed": {"code": exc.code, "zh": exc.zh, "en": exc.en}}
     except MemoryError:
@@ -97,9 +115,9 @@ def _answer(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
         return {"bug": traceback.format_exc()[-2000:]}
 
 
-def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
+def _read(request: dict[str, Any], limits: ParseLimits, tell: _Teller) -> dict[str, Any]:
     if request["text"] is None:
-        parsed = parse(Path(request["path"]), name=request["name"], limits=limits)
+        parsed = parse(Path(request["path"]), name=request["name"], limits=limits, progress=tell)
     else:
         parsed = parse_text(request["text"], name=request["name"], title=request["title"])
     drafts = chunk(parsed, chunk_chars=request["chunk_chars"], overlap_chars=request["overlap_chars"])
@@ -111,9 +129,18 @@ def _read(request: dict[str, Any], limits: ParseLimits) -> dict[str, Any]:
         "mime_type": parsed.mime_type,
         "pages": parsed.pages,
         "chunks": [[x.start, x.end, x.page, x.heading_path, x.reference] for x in drafts],
-        "tokens": [index_tokens(x.text) if request["tokens"] else "" for x in drafts],
+        "tokens": _tokens(drafts, tell) if request["tokens"] else [""] * len(drafts),
         "headings": {heading: _heading_tokens(heading) for heading in headings},
     }
+
+
+def _tokens(drafts: Sequence[ChunkDraft], tell: _Teller) -> list[str]:
+    found: list[str] = []
+    for one in drafts:
+        found.append(index_tokens(one.text))
+        if len(found) % _TELL_CHUNKS == 0:
+            tell(len(found), len(drafts), "chunks")
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -116,6 +116,9 @@ class _Owner:
         with self._db.write() as connection:
             connection.execute(update(documents).where(documents.c.id == document_id, documents.c.status == "ready").values(**reason))
 
+    def put_off(self, document_id: str) -> None:
+        """Nothing is: this is the work that waits for all other."""
+
 
 def submit_rechunking(connection: Connection, runner: LeaseRunner, kb_id: str) -> str:
     """See that a knowledge base's documents are read anew; a job that has not begun will do. Returns the job's id."""

@@ -17,6 +17,7 @@ STARTING_OVER: dict[str, Any] = {
     "progress_done": 0,
     "progress_total": 0,
     "progress_unit": "",
+    "progress_rate": 0.0,
     "reason_code": None,
     "reason_zh": None,
     "reason_en": None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import get_args
 
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, JobRecord, JobStatus, Page
@@ -14,12 +15,15 @@ from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
 from qzbrain.knowledge.chunk_edits import ChunkEdits
 from qzbrain.knowledge.documents import Documents
+from qzbrain.knowledge.ingest import KINDS
 from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import documents
+from qzbrain.storage.tables import documents, jobs
+
+_AT_ONCE = 500
 
 
 class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
@@ -39,14 +43,15 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
             raise InvalidRequest(zh=f"status 只能是 {allowed} 之一。", en=f"status is one of {allowed}.", param="status")
         if after is not None and not after.isprintable():
             raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
-        return self._jobs.jobs(status, page_size(limit), after)
+        found = self._jobs.jobs(status, page_size(limit), after)
+        return replace(found, data=tuple(self._line.jobs(found.data)))
 
     def job(self, caller: Caller, job_id: str) -> JobRecord:
         """One job. Raises NotFound."""
         job = self._jobs.get(job_id if job_id.isprintable() else "")
         if not self._access.allows(caller, "read", job.kb_id):
             raise NotFound("job_not_found", zh="没有这个任务。", en="There is no such job.")
-        return job
+        return self._line.jobs([job])[0]
 
     def unfinished_jobs(self, caller: Caller, job_ids: Collection[str]) -> set[str]:
         """Those of these jobs that wait or run; for following many at once."""
@@ -59,9 +64,29 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
         self._access.require(caller, "write", job.kb_id)
         with self._db.write(durable=True) as connection:
             self._jobs.retry_within(connection, job.id)
-            if job.kind == "ingest":
+            if job.kind in KINDS:
                 connection.execute(update(documents).where(documents.c.id == job.subject).values(STARTING_OVER))
-        return self._jobs.get(job.id)
+        return self.job(caller, job.id)
+
+    def retry_documents(self, caller: Caller, kb: str, code: str | None = None) -> int:
+        """Read all failed documents of a knowledge base again, or those that failed for this reason; returns how many.
+
+        Their failed jobs give way to new ones. Raises NotFound, PermissionRefused.
+        """
+        ref = self._access.resolve(caller, [kb])[0]
+        self._access.require(caller, "write", ref.id)
+        failed = (documents.c.kb_id == ref.id) & (documents.c.status == "failed") & (documents.c.kind == "file")
+        if code is not None:
+            failed &= documents.c.reason_code == (code if code.isprintable() else "")
+        with self._db.write(durable=True) as connection:
+            ids = connection.execute(select(documents.c.id).where(failed).order_by(documents.c.id)).scalars().all()
+            for start in range(0, len(ids), _AT_ONCE):
+                some = ids[start : start + _AT_ONCE]
+                over = jobs.c.subject.in_(some) & jobs.c.kind.in_(KINDS) & jobs.c.status.in_(("failed", "cancelled"))
+                connection.execute(delete(jobs).where(over))
+                connection.execute(update(documents).where(documents.c.id.in_(some)).values(STARTING_OVER))
+            self._jobs.submit_many(connection, "ingest", ids, kb_id=ref.id)
+        return len(ids)
 
     def cancel_job(self, caller: Caller, job_id: str) -> JobRecord:
         """Stop a pending or running job; a document that it was reading is then `failed` as cancelled. Raises NotFound, Conflict, PermissionRefused."""
@@ -69,11 +94,11 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
         self._access.require(caller, "write", job.kb_id)
         with self._db.write(durable=True) as connection:
             self._jobs.cancel_within(connection, job.id)
-            if job.kind == "ingest":
+            if job.kind in KINDS:
                 fail_document(connection, job.subject, _cancelled())
             elif job.kind == "corpus":
                 fail_unread(connection, job.kb_id, _cancelled())
-        return self._jobs.get(job.id)
+        return self.job(caller, job.id)
 
 
 def _cancelled() -> BrainError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from threading import RLock
 from typing import Any
 
 import orjson
@@ -52,13 +53,14 @@ _CHUNKS = (
 
 
 class Feeder:
-    """One per process that writes indexes. Calls for one knowledge base must not overlap: the second raises Unavailable."""
+    """One per process that writes indexes; its threads take turns."""
 
     def __init__(self, database: Database, index: SearchIndex, vectors: VectorFeeder | None = None) -> None:
         """`vectors`: told of the documents that changed, so that the vector store forgets what is gone."""
         self._db = database
         self._index = index
         self._vectors = vectors
+        self._turn = RLock()
 
     def ready(self) -> None:
         """Raises IndexUnavailable when the index cannot be fed now."""
@@ -70,6 +72,10 @@ class Feeder:
         `tokens`: by document id, where the caller has them already; only a saving, above all of the tokeniser's dictionary in this process.
         A missing or unreadable index is rebuilt. Raises StorageFull, Unavailable; nothing is lost then: the rows stay.
         """
+        with self._turn:
+            return self._catch_up(kb_id, tokens)
+
+    def _catch_up(self, kb_id: str, tokens: Tokens | None) -> int:
         dropped = self._db.rows(_DROPPED, {"kb": kb_id})
         if dropped:
             self._index.drop(kb_id)
@@ -89,21 +95,23 @@ class Feeder:
 
     def ensure(self, kb_id: str, progress: Progress | None = None, tokens: Tokens | None = None) -> bool:
         """Rebuild the index when there is none that this program can read; True when it had to be. `tokens`: as for `catch_up`."""
-        if self._index.watermark(kb_id) >= 0:
-            return False
-        self.rebuild(kb_id, progress, tokens)
-        return True
+        with self._turn:
+            if self._index.watermark(kb_id) >= 0:
+                return False
+            self.rebuild(kb_id, progress, tokens)
+            return True
 
     def rebuild(self, kb_id: str, progress: Progress | None = None, tokens: Tokens | None = None) -> int:
         """Build the index anew from SQL beside the one in use, then swap; returns its chunks. `progress(done, total)` counts documents.
 
         Rows that come meanwhile have a higher seq than the watermark taken at the start, and are applied by the next `catch_up`.
         """
-        watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
-        self._forget_vectors(kb_id, [row.document_id for row in self._db.rows(_PENDING, {"kb": kb_id, "after": 0})])
-        ids = [row.id for row in self._db.rows(_DOCUMENTS, {"kb": kb_id})]
-        self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
-        return self._index.chunk_count(kb_id)
+        with self._turn:
+            watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
+            self._forget_vectors(kb_id, [row.document_id for row in self._db.rows(_PENDING, {"kb": kb_id, "after": 0})])
+            ids = [row.id for row in self._db.rows(_DOCUMENTS, {"kb": kb_id})]
+            self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
+            return self._index.chunk_count(kb_id)
 
     def rebuild_vectors(self, kb_id: str) -> None:
         """As `rebuild`, of the vectors; nothing to do where there are none."""

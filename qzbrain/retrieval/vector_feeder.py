@@ -6,6 +6,7 @@ Nothing of numpy is imported, and no store opened, for a knowledge base that has
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import RLock
 
 from sqlalchemy import bindparam, select
 
@@ -20,15 +21,20 @@ _DOCUMENTS = 200
 
 
 class VectorFeeder:
-    """One per process that writes the store. Raises what the store raises; nothing is lost then, SQL has it all."""
+    """One per process that writes the store; its threads take turns. Raises what the store raises; nothing is lost then, SQL has it all."""
 
     def __init__(self, database: Database, store: Callable[[], VectorIndex]) -> None:
         self._store = store
         self._rows = SpaceRows(database)
         self._spaces = database.prepared(_SPACES)
+        self._turn = RLock()
 
     def bring(self, space: Space) -> None:
         """Append what the store lacks of a space, or build it anew where there is no usable one. Vectors are of `space.width`."""
+        with self._turn:
+            self._bring(space)
+
+    def _bring(self, space: Space) -> None:
         store = self._store()
         upto = store.upto(space.id)
         if upto < 0:
@@ -44,15 +50,17 @@ class VectorFeeder:
 
     def rebuild(self, kb_id: str) -> None:
         """Build the store of every space of a knowledge base anew from SQL, beside the one in use."""
-        for _, space in self._rows.spaces(kb_id, "building", "active", "retired"):
-            self._store().rebuild(space.id, space.width, self._rows.stored(space, -1), upto=space.embedded_upto)
+        with self._turn:
+            for _, space in self._rows.spaces(kb_id, "building", "active", "retired"):
+                self._store().rebuild(space.id, space.width, self._rows.stored(space, -1), upto=space.embedded_upto)
 
     def forget(self, kb_id: str, document_ids: Sequence[str], *, of: Sequence[str] = ()) -> None:
         """These documents have changed or are gone: the store keeps of them what SQL has."""
-        for space_id in of or [row[0] for row in self._spaces(kb=kb_id)]:
-            for start in range(0, len(document_ids), _DOCUMENTS):
-                some = document_ids[start : start + _DOCUMENTS]
-                self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
+        with self._turn:
+            for space_id in of or [row[0] for row in self._spaces(kb=kb_id)]:
+                for start in range(0, len(document_ids), _DOCUMENTS):
+                    some = document_ids[start : start + _DOCUMENTS]
+                    self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
 
     def drop(self, kb_id: str) -> None:
         """The knowledge base is gone."""
@@ -61,7 +69,8 @@ class VectorFeeder:
 
     def drop_space(self, space_id: str) -> None:
         """Take a space out of the store, then its rows: killed in between it comes again."""
-        self._store().drop(space_id)
+        with self._turn:
+            self._store().drop(space_id)
         self._rows.remove(space_id)
 
 

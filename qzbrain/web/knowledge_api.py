@@ -146,6 +146,12 @@ def _documents(api: APIBlueprint, brain: Brain) -> None:
         found = brain.knowledge.documents(who, path.kb, query.status, query.limit, query.after)
         return reply(render.page(found, lambda one: render.document(one, who.lang)))
 
+    @api.post("/knowledge-bases/<kb>/documents/retry", responses={"202": replies.RetriedReply})
+    @validated
+    def retry_documents(path: schemas.KnowledgeBasePath, body: schemas.RetryBody) -> Response:
+        """Read all failed documents again, or those that failed with a code."""
+        return reply({"retried": brain.knowledge.retry_documents(caller(brain.access), path.kb, body.code)}, 202)
+
     @api.get("/documents/<document_id>", responses={"200": replies.DocumentReply})
     @validated
     def get_document(path: schemas.DocumentPath) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -78,7 +79,8 @@ def document(doc: Document, lang: Lang) -> Json:
         "title": doc.title,
         "status": doc.status,
         "stage": doc.stage,
-        "progress": {"done": doc.progress_done, "total": doc.progress_total, "unit": doc.progress_unit},
+        "progress": _progress(doc),
+        "waiting_for": _waiting_for(doc, lang),
         "reason": _reason(doc, lang),
         "pages": doc.pages,
         "chunks": doc.chunks,
@@ -217,7 +219,8 @@ def job(one: JobRecord, lang: Lang) -> Json:
         "subject": one.subject,
         "status": one.status,
         "stage": one.stage,
-        "progress": {"done": one.progress_done, "total": one.progress_total, "unit": one.progress_unit},
+        "progress": _progress(one),
+        "waiting_for": _waiting_for(one, lang),
         "attempts": one.attempts,
         "reason": _reason(one, lang),
         "result": one.result,
@@ -270,6 +273,22 @@ def _hit(rank: int, hit: Hit) -> Json:
 
 def _degraded(part: Degraded) -> Json:
     return {"part": part.part, "reason": part.reason}
+
+
+def _progress(one: Document | JobRecord) -> Json:
+    left, rate = one.progress_total - one.progress_done, one.progress_rate
+    return {
+        "done": one.progress_done,
+        "total": one.progress_total,
+        "unit": one.progress_unit,
+        "rate": round(rate, 2),
+        "eta_s": math.ceil(left / rate) if one.status == "running" and rate > 0 and left >= 0 else None,
+    }
+
+
+def _waiting_for(one: Document | JobRecord, lang: Lang) -> Json | None:
+    waits = one.waiting
+    return None if waits is None else {"code": waits.code, "message": waits.zh if lang == "zh" else waits.en, "position": waits.place}
 
 
 def _reason(failed: Document | JobRecord, lang: Lang) -> Json | None:

@@ -61,11 +61,21 @@ class Reason(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a job is."""
+    """How far a job is. `rate`: units a second; `eta_s`: seconds left at that rate, null while it is not known."""
 
     done: int
     total: int
     unit: str
+    rate: float
+    eta_s: int | None
+
+
+class Waiting(BaseModel):
+    """What something waits for, and its place in the line of its kind, from 1."""
+
+    code: str
+    message: str
+    position: int | None
 
 
 class AddedReply(BaseModel):
@@ -104,6 +114,7 @@ class DocumentReply(BaseModel):
     status: Literal["pending", "running", "ready", "failed"]
     stage: str
     progress: Progress
+    waiting_for: Waiting | None
     reason: Reason | None
     pages: int | None
     chunks: int
@@ -316,6 +327,7 @@ class JobReply(BaseModel):
     status: Literal["pending", "running", "done", "failed", "cancelled"]
     stage: str
     progress: Progress
+    waiting_for: Waiting | None
     attempts: int
     reason: Reason | None
     result: dict[str, Any] | None
@@ -398,6 +410,12 @@ class JobStarted(BaseModel):
     """Work that goes on in the background: `GET /api/jobs`."""
 
     job_id: str
+
+
+class RetriedReply(BaseModel):
+    """How many documents are read again."""
+
+    retried: int
 
 
 class OneEmbedding(BaseModel):

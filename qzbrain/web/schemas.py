@@ -136,6 +136,12 @@ class ImportQuery(Strict):
     replace: bool = Field(False, description="Put it in the place of the knowledge base of that name.")
 
 
+class RetryBody(Strict):
+    """Which failed documents to read again."""
+
+    code: str | None = Field(None, max_length=64, description="Only those that failed with this code.")
+
+
 class KnowledgeBaseUpdate(Strict):
     """What to change of a knowledge base."""
 

@@ -20,6 +20,7 @@ from qzbrain.storage.tables import chunks, jobs, outbox
 from qzbrain.worker import work_inline
 from tests.flows.worker_process import WorkerProcess, until
 
+HOSTILE = Path(__file__).parents[1] / "knowledge" / "hostile_child.py"
 LAWS = Path(__file__).parents[2] / "qzbrain" / "samples" / "laws"
 QUESTIONS = ("行政处罚的种类有哪些", "劳动合同应当具备哪些条款", "民法典第一千零四十二条", "谁可以申请行政复议", "食品安全标准由谁制定", "第7号规定由谁批准")
 
@@ -91,6 +92,27 @@ def test_a_job_is_taken_at_once_and_sigterm_ends_the_worker_in_time(brain: Brain
 def _ready(brain: Brain, caller: Caller, content: str) -> bool:
     added = brain.knowledge.add_file(caller, "x", "a.txt", io.BytesIO(content.encode()))
     return added.status == "ready"
+
+
+def test_a_worker_killed_in_the_middle_of_a_long_document_goes_on_with_it(
+    brain: Brain, caller: Caller, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HOSTILE.parents[2]))
+    code = (
+        "import sys, qzbrain.worker as w; from qzbrain.knowledge import ingest; ingest.PATIENCE_S = 2; "
+        f"w.Workplace.__init__.__defaults__ = ((sys.executable, {str(HOSTILE)!r}),); w.main()"
+    )
+    brain.knowledge.create(caller, name="x")
+    text = "STEPS 采购须经批准。\n\n" + "文件。" * 8000
+    long = brain.knowledge.add_file(caller, "x", "scan.pdf", io.BytesIO(text.encode()))
+    worker.start(code)
+    until(lambda: brain.knowledge.document(caller, str(long.id)).progress_unit == "pages", within_s=40, what="its progress is shown")
+    assert brain.jobs.get(str(long.job_id)).status == "running"
+    worker.kill()
+    worker.start(code)
+    until(lambda: brain.knowledge.document(caller, str(long.id)).status == "ready", within_s=60, what="it is ready")
+    assert brain.jobs.get(str(long.job_id)).status == "done"
+    assert brain.db.rows(select(jobs.c.lost).where(jobs.c.id == long.job_id))[0].lost == 1
 
 
 def test_one_worker_for_a_data_folder_and_the_next_takes_over(brain: Brain, caller: Caller, worker: WorkerProcess) -> None:

@@ -125,6 +125,21 @@ def test_a_batch_that_breaks_is_done_one_by_one(brain: Brain) -> None:
     assert [brain.jobs.get(x).status for x in ids] == ["done", "done", "pending", "done", "done"]
 
 
+def test_the_others_of_a_batch_stay_together_when_one_is_cancelled(brain: Brain) -> None:
+    ids = _submit(brain, 5)
+    sizes: list[int] = []
+
+    def handle(leases: Sequence[Lease]) -> None:
+        sizes.append(len(leases))
+        if len(sizes) == 1:
+            brain.jobs.cancel(ids[2])
+            leases[2].progress("parse", 1, 2, "pages")
+
+    _until_idle(brain.jobs, {"read": Kind(handle, batch=10)})
+    assert sizes == [5, 4]
+    assert [brain.jobs.get(x).status for x in ids] == ["done", "done", "cancelled", "done", "done"]
+
+
 def test_a_stop_gives_jobs_back_untouched(brain: Brain) -> None:
     ids = _submit(brain, 3)
     end = threading.Event()

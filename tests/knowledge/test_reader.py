@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qzbrain.errors import Cancelled, ParseFailed
-from qzbrain.knowledge.answers import ReadDocument, checked_answer
+from qzbrain.knowledge.answers import Reached, ReadDocument, checked_answer
 from qzbrain.knowledge.reader import Reader, ReadRequest
 from qzbrain.settings import Settings
 
@@ -54,6 +54,32 @@ _GOOD = {f"good{n}": f"第{n}号文件：采购须经批准。" for n in range(6
 def test_only_the_guilty_fails(read: Read, word: str, code: str) -> None:
     texts = {**dict(list(_GOOD.items())[:3]), "bad": word, **dict(list(_GOOD.items())[3:])}
     assert read(texts) == {**dict.fromkeys(texts, "ok"), "bad": code}
+
+
+@pytest.fixture
+def hasty(reader: Reader, make_settings: Callable[..., Settings]) -> Iterator[Reader]:
+    """A reader with shorter times than an installation may set."""
+    made = Reader(make_settings().model_copy(update={"parse_timeout_s": 4, "parse_total_timeout_s": 8}), _HOSTILE)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("word", "outcome", "steps"), [("STEPS", "ok", 5), ("FOREVER", "timeout", 5), ("TALK", "timeout", 1), ("LIAR", "timeout", 0)])
+def test_steps_forward_give_more_time_and_talk_does_not(hasty: Reader, tmp_path: Path, word: str, outcome: str, steps: int) -> None:
+    texts = {"a": "文件一。", "bad": f"{word} 采购须经批准。", "b": "文件二。"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    told: list[int] = []
+
+    def progress(request: ReadRequest, reached: Reached) -> None:
+        assert (request.document_id, reached.unit) == ("bad", "pages")
+        told.append(reached.done)
+
+    found = list(hasty.read([_request(tmp_path / name) for name in texts], beat=lambda _: None, progress=progress))
+    codes = {x.document_id: y.code if isinstance(y, ParseFailed) else "ok" for x, y in found}
+    assert codes == {"a": "ok", "bad": outcome, "b": "ok"}
+    assert told == sorted(set(told))
+    assert (len(told) >= steps) if steps > 1 else (len(told) == steps)
 
 
 def test_several_guilty_ones_in_a_row(read: Read) -> None:

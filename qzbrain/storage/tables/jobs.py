@@ -28,6 +28,8 @@ jobs = Table(
     Column("result", JSON),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),
+    Column("progress_rate", Float, nullable=False, default=0.0, server_default="0"),  # units a second
+    Index("ix_jobs_status_kind_id", "status", "kind", "id"),  # places in a line
     Index("ix_jobs_status_run_after", "status", "run_after"),
     Index("ix_jobs_subject", "subject"),
     Index("ix_jobs_kb_id", "kb_id"),

@@ -1,6 +1,6 @@
 """Knowledge bases, documents, their parsed text, their chunks."""
 
-from sqlalchemy import JSON, BigInteger, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 
 from qzbrain.storage.tables.base import ExactText, Id, LongText, Name, Time, metadata
 
@@ -31,7 +31,7 @@ documents = Table(
     Column("stage", String(16), nullable=False, default=""),  # parse | chunk | index | ''
     Column("progress_done", Integer, nullable=False, default=0),
     Column("progress_total", Integer, nullable=False, default=0),
-    Column("progress_unit", String(16), nullable=False, default=""),  # pages | chunks | ''
+    Column("progress_unit", String(16), nullable=False, default=""),  # pages | rows | chunks | ''
     Column("reason_code", String(64)),
     Column("reason_zh", LongText),
     Column("reason_en", LongText),
@@ -44,6 +44,7 @@ documents = Table(
     Column("stored", Integer, nullable=False, default=1),  # 1: the original is a file of the content store; 0: only its text is kept
     Column("created_at", Time, nullable=False),
     Column("ready_at", Time),
+    Column("progress_rate", Float, nullable=False, default=0.0, server_default="0"),  # units a second
     Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry: what a curated entry looks like to a search
     UniqueConstraint("kb_id", "identity"),
     Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows

@@ -1,7 +1,7 @@
 // The documents of one knowledge base: state with progress and reason, size, chunks, when; retry and delete.
-import { get, remove } from "../core/api.js";
+import { get, post, remove } from "../core/api.js";
 import { sendAgain } from "../core/documents.js";
-import { dateTime, number, size, useWords } from "../core/i18n.js";
+import { dateTime, duration, number, size, useWords } from "../core/i18n.js";
 import { loadKnowledgeBases } from "../core/lists.js";
 import { address, link } from "../core/router.js";
 import { useStore } from "../core/store.js";
@@ -21,8 +21,8 @@ const isOpen = (row) => row.status === "pending" || row.status === "running";
 /** A document's state in words, with its progress while it is read. */
 export function documentState(row, words) {
   if (row.status !== "running" || !row.progress?.total) return words(`state.${row.status}`);
-  const { done, total } = row.progress;
-  return `${words("state.running")} ${number(done)}/${number(total)}`;
+  const { done, total, eta_s: left } = row.progress;
+  return `${words("state.running")} ${number(done)}/${number(total)}${left > 0 ? ` · ${words("document.left", { time: duration(left) })}` : ""}`;
 }
 
 export function DocumentTable({ base }) {
@@ -51,9 +51,19 @@ export function DocumentTable({ base }) {
     }
     arrivals.update((n) => n + 1);
   }, []);
+  const retryAll = async () => {
+    try {
+      await post(`/api/knowledge-bases/${encodeURIComponent(base.id)}/documents/retry`, {});
+    } catch (error) {
+      notifyError(error);
+    }
+    arrivals.update((n) => n + 1);
+    loadKnowledgeBases();
+  };
   return html`<div class="filters" role="group" aria-label=${words("state.filter")}>
       ${STATES.map((key) => html`<button type="button" key=${key} class="filter" aria-pressed=${status === key} onClick=${() => setStatus(key)}>
         ${words(key ? `state.${key}` : "state.all")} <span class="count">${number(counts(base, key))}</span></button>`)}
+      ${status === "failed" && counts(base, "failed") > 0 && html`<button type="button" class="button" onClick=${retryAll}><${Icon} name="refresh" />${words("document.retryAll")}</button>`}
     </div>
     ${list.error && html`<${ErrorBox} error=${list.error} onRetry=${list.reload} />`}
     ${!list.rows && !list.error && html`<${Skeleton} lines=${6} />`}
@@ -61,7 +71,7 @@ export function DocumentTable({ base }) {
     ${list.rows?.length > 0 && html`<div class="table-scroll" tabindex="0" role="group" aria-label=${words("document.table")}><table class="documents">
       <thead><tr><th>${words("column.name")}</th><th>${words("column.state")}</th><th class="align-right">${words("column.size")}</th>
         <th class="align-right">${words("column.chunks")}</th><th>${words("column.changed")}</th><th><span class="hidden">${words("column.actions")}</span></th></tr></thead>
-      <tbody>${list.rows.map((row) => html`<${Row} key=${row.id} row=${row} signature=${JSON.stringify([row.status, row.progress, row.chunks])} onDelete=${setDoomed} onRetry=${retry} lang=${document.documentElement.lang} />`)}</tbody>
+      <tbody>${list.rows.map((row) => html`<${Row} key=${row.id} row=${row} signature=${JSON.stringify([row.status, row.progress, row.waiting_for, row.chunks])} onDelete=${setDoomed} onRetry=${retry} lang=${document.documentElement.lang} />`)}</tbody>
     </table></div>`}
     ${list.hasMore && html`<p><button type="button" class="button" onClick=${() => setCount(count + PAGE)}>${words("more")}</button></p>`}
     ${doomed && html`<${Confirm} title=${words("document.delete")} text=${words("document.deleteText", { name: doomed.name })} action=${words("delete")} onClose=${() => setDoomed(null)} onConfirm=${erase} />`}`;
@@ -129,6 +139,7 @@ const Row = memo(({ row, onDelete, onRetry }) => {
       ${row.title && !row.name.startsWith(row.title) && html`<small>${row.title}</small>`}</td>
     <td class="cell-state"><span class="state state-${row.status}">${documentState(row, words)}</span>
       ${row.status === "running" && row.progress?.total > 0 && html`<progress max=${row.progress.total} value=${row.progress.done} aria-label=${row.name}></progress>`}
+      ${row.waiting_for && !row.reason && html`<small>${row.waiting_for.message}</small>`}
       ${row.reason && html`<p class="reason"><${Icon} name="warning" />${row.reason.message}</p>`}</td>
     <td class="align-right">${size(row.size_bytes)}</td>
     <td class="align-right">${row.status === "ready" ? number(row.chunks) : "–"}</td>
