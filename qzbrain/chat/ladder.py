@@ -146,7 +146,7 @@ class Ladder:
         draft.confidence = max(draft.confidence or 0.0, hit.sources["entry"].score)
         draft.stands_on("entry", wording.BY_ENTRY, sure=hit.sources["entry"].score)
         yield SourcesFound(draft.citations)
-        yield draft.delta(f"{entry.answer}[1]")
+        yield draft.delta(f"{entry.answer}{_gap(entry.answer)}[1]")
 
     def _by_model(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Generator[StreamEvent, None, str | None]:
         """Its return value says why the model did not answer, None when it did."""
@@ -270,6 +270,12 @@ class Ladder:
         answer_tokens = turn.plan.options.get("max_tokens") or ANSWER_TOKENS
         taken = ANSWER_TOKENS // 2 + len(turn.plan.question) + sum(len(x.content) for x in _recent(turn.plan.history))
         return max(500, min(self._settings.context_chars, model.settings.context - int(answer_tokens) - taken))
+
+
+def _gap(markdown: str) -> str:
+    """What stands before a mark at the end: a table's last row, a closing fence, code and a rule would swallow it or be broken by it."""
+    last = markdown.rsplit("\n", 1)[-1]
+    return "\n\n" if "|" in last or last.startswith(("    ", "\t")) or last.strip()[:3] in ("```", "~~~", "---", "***", "___", "===") else ""
 
 
 def _in_own_words(question: str, found: Sequence[Passage], draft: Draft, why: str) -> Iterator[Delta]:

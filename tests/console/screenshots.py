@@ -76,7 +76,9 @@ def fill(server: Server) -> None:
     for question in ASKED_BEFORE:
         conversation = server.call("POST", "/api/conversations", {"title": question})["id"]
         answer = server.call("POST", f"/api/conversations/{conversation}/messages", {"content": question, "model": "extractive"})
-    server.call("POST", f"/api/conversations/{conversation}/messages/{answer['message_id']}/correct", {"answer": "向劳动行政部门投诉。", "knowledge_base": "laws"})
+    server.call(
+        "POST", f"/api/conversations/{conversation}/messages/{answer['message_id']}/correct", {"answer": "向劳动行政部门投诉。", "knowledge_base": "laws"}
+    )
 
 
 def open_page(browser: Browser, server: Server, path: str, *, theme: str = "light", lang: str = "zh-CN", size: tuple[int, int] = (1366, 768)) -> Page:

@@ -87,6 +87,13 @@ def test_an_entry_answers_once_it_is_approved(desk: Desk) -> None:
         assert "entry" in answer["rung_reason"]
 
 
+@pytest.mark.parametrize("end", ["| a | b |\n|---|---|\n| 1 | 2 |", "```\nls -l\n```", "    ls -l"])
+def test_the_mark_stands_below_what_would_swallow_it(desk: Desk, end: str) -> None:
+    answer = f"见下：\n\n{end}"
+    desk.add(question="年假可以休几天？", answer=answer, approve=True)
+    assert desk.ask("年假可以休几天？")["answer"] == f"{answer}\n\n[1]"
+
+
 def test_a_hit_says_that_it_is_an_entry(desk: Desk) -> None:
     desk.add(**LEAVE, approve=True)
     (hit,) = desk.search("年假可以休几天？")

@@ -2,7 +2,7 @@
 import { fromForm, LEVELS, toForm } from "../core/entries.js";
 import { useWords } from "../core/i18n.js";
 import { Markdown } from "../core/markdown.js";
-import { html, useEffect, useRef, useState } from "../core/ui.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/ui.js";
 import { Confirm, ErrorBox } from "./controls.js";
 
 const PREVIEW_AFTER_MS = 120;
@@ -96,7 +96,7 @@ export const EntryText = ({ text }) => html`<${Markdown} text=${text} cite=${non
 function useFormKeys(box, save, leave) {
   const latest = useRef(null);
   latest.current = { save, leave };
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = (event) => {
       const isHere = box.current.contains(event.target) || box.current.closest(".pane, main").contains(event.target) || event.target === document.body;
       if (event.isComposing || event.defaultPrevented || !isHere || document.querySelector("dialog[open]")) return;

@@ -4,7 +4,7 @@ import { calendarDay, dateTime, useWords } from "../core/i18n.js";
 import { baseTitle } from "../core/lists.js";
 import { address, go, link, route } from "../core/router.js";
 import { useStore } from "../core/store.js";
-import { html, memo, useEffect, useRef, useState } from "../core/ui.js";
+import { html, memo, useEffect, useLayoutEffect, useRef, useState } from "../core/ui.js";
 import { Confirm, ErrorBox, IconButton, Menu, Skeleton } from "./controls.js";
 import { ImportDialog } from "./entry_import.js";
 import { Icon } from "./icons.js";
@@ -130,7 +130,7 @@ const Row = memo(({ kb, row, onDelete }) => {
     <td class="cell-name"><a class="clamp" dir="auto" href=${target} title=${title.slice(0, 300)} onClick=${link(target)}>${title}</a></td>
     <td class="cell-state"><${EntryState} entry=${row} /></td>
     <td><span class="clamp cell-source" dir="auto">${row.source || "–"}</span></td>
-    <td>${validity(row, words)}</td>
+    <td class="cell-valid">${validity(row, words)}</td>
     <td>${row.version}</td>
     <td>${dateTime(row.updated_at)}</td>
     <td class="cell-actions"><${IconButton} icon="trash" label=${words("document.deleteOne", { name: title.slice(0, 60) })} onClick=${() => onDelete(row)} /></td>
@@ -152,7 +152,7 @@ export function validity(entry, words) {
 
 /** `n` makes a new one, `/` goes to the search, `e` edits the one that has the focus. */
 function useListKeys(kb, search, make) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = (event) => {
       const isWriting = event.target.closest?.("input, textarea, select");
       if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || isWriting || document.querySelector("dialog[open]")) return;

@@ -92,7 +92,7 @@ function Footer({ message }) {
   else if (cited.length && doubtful) parts.push(words("cited.doubtful", { n: cited.length, m: doubtful }));
   else if (cited.length) parts.push(words("cited.count", { n: cited.length }));
   if (!parts.length) return null;
-  const isPlain = message.rung === "model" && message.citations.length > 0; // its reason says nothing new
+  const isPlain = (message.rung === "model" && message.citations.length > 0) || message.rung === "entry"; // its reason says nothing new
   const why = [isPlain ? "" : message.rungReason, ...message.degraded.map((part) => part.reason)].filter(Boolean);
   return html`<p class="rung rung-${message.rung || "none"}"><${Icon} name=${doubtful || message.status === "stopped" ? "warning" : "check"} />
     <span>${parts.join(words("comma"))}${words("stop.mark")}${why.length > 0 && html`<span class="why">${[...new Set(why)].join(" ")}</span>`}</span></p>`;

@@ -4,7 +4,7 @@ import { dateTime, useWords } from "../core/i18n.js";
 import { baseTitle, knowledgeBases, loadKnowledgeBases } from "../core/lists.js";
 import { address, go, link, route } from "../core/router.js";
 import { useStore } from "../core/store.js";
-import { html, useEffect, useState } from "../core/ui.js";
+import { html, useEffect, useLayoutEffect, useState } from "../core/ui.js";
 import { ErrorBox, Skeleton } from "../parts/controls.js";
 import { Conflicts } from "../parts/entry_conflicts.js";
 import { EntryForm, EntryText } from "../parts/entry_form.js";
@@ -47,9 +47,9 @@ function NewEntry({ base }) {
     <${Focused}><${EntryForm} draftKey=${`new:${base.id}`} before=${EMPTY} save=${save} onLeave=${() => go(address.entries(base.name))} saveLabel=${words("save")} approveLabel=${words("entry.saveApprove")} /><//>`;
 }
 
-/** The form begins with its first field. */
+/** The form begins with its first field, before the next key comes: what is typed right after the shortcut belongs in there. */
 function Focused({ children }) {
-  useEffect(() => document.querySelector(".entry-form textarea")?.focus(), []);
+  useLayoutEffect(() => document.querySelector(".entry-form textarea")?.focus(), []);
   return children;
 }
 
@@ -134,7 +134,7 @@ function Questions({ title, rows }) {
 }
 
 function useEntryKeys(actions) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = (event) => {
       const isWriting = event.target.closest?.("input, textarea, select");
       if (!(event.key in actions) || event.isComposing || event.ctrlKey || event.metaKey || event.altKey || isWriting || document.querySelector("dialog[open], .menu-list")) return;
