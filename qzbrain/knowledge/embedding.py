@@ -19,7 +19,7 @@ from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.leases import GiveWay, Kind, Lease, LeaseRunner
 from qzbrain.knowledge.embedded_text import embedded_text
 from qzbrain.knowledge.reembedding import estimated_weights, judge
-from qzbrain.knowledge.semantics import submit_embedding, wrong_embedder
+from qzbrain.knowledge.semantics import mismatch, submit_embedding
 from qzbrain.models.base import Cancellation, Embedder, EmbeddingProfile
 from qzbrain.models.courtesy import Courtesy
 from qzbrain.retrieval.space_rows import SpaceRows
@@ -271,16 +271,6 @@ class _Fill:
 
     def _chunks(self) -> int:
         return int(self._db.rows(select(func.count()).select_from(chunks).where(chunks.c.kb_id == self._kb_id, chunks.c.disabled == 0))[0][0])
-
-
-def mismatch(space: Space, name: str, profile: EmbeddingProfile) -> Conflict | None:
-    """Why this embedder's vectors do not belong into the space; None when they do."""
-    from qzbrain.models.embedding_reply import same_embedder
-
-    same = space.embedder == name and space.width == profile.width and space.manifest.fingerprint
-    if same and same_embedder(space.manifest.fingerprint, profile.fingerprint):
-        return None
-    return wrong_embedder(space, name, profile.width)
 
 
 def not_better(figures: dict[str, Any]) -> Conflict:

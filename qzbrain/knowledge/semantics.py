@@ -14,6 +14,7 @@ from qzbrain.auth.access import KbRef
 from qzbrain.domain import utc_now
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
+from qzbrain.models.base import EmbeddingProfile
 from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.retrieval.spaces import Manifest, Space
 from qzbrain.settings import Settings
@@ -178,3 +179,13 @@ def _space(row: Row[Any]) -> Space:
 
 def _space_of(row: Row[Any]) -> Space:
     return Space("", row.kb_id, row.embedder, row.width, Manifest.of(row.manifest), 0)
+
+
+def mismatch(space: Space, name: str, profile: EmbeddingProfile) -> Conflict | None:
+    """Why this embedder's vectors do not belong into the space; None when they do."""
+    from qzbrain.models.embedding_reply import same_embedder
+
+    same = space.embedder == name and space.width == profile.width and space.manifest.fingerprint
+    if same and same_embedder(space.manifest.fingerprint, profile.fingerprint):
+        return None
+    return wrong_embedder(space, name, profile.width)

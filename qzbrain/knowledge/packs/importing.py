@@ -22,11 +22,10 @@ from sqlalchemy.exc import IntegrityError
 from qzbrain.auth.access import HIDDEN
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError, Conflict, EngineUnavailable
-from qzbrain.knowledge.embedding import mismatch
 from qzbrain.knowledge.packs.checking import Facts, Progress, check, rows, vector_pages
 from qzbrain.knowledge.packs.format import FILES, SECTIONS, VectorsPart
 from qzbrain.knowledge.packs.reading import Pack, bad_pack
-from qzbrain.knowledge.semantics import wrong_embedder
+from qzbrain.knowledge.semantics import mismatch, wrong_embedder
 from qzbrain.models.base import Embedder
 from qzbrain.retrieval.spaces import Manifest, Space
 from qzbrain.storage.database import Database
