@@ -22,6 +22,7 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from qzbrain.chat.service import ChatService
     from qzbrain.knowledge.embedding import Embedding
+    from qzbrain.knowledge.folders import Folders
     from qzbrain.knowledge.service import KnowledgeService
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
@@ -150,6 +151,13 @@ class Brain:
         from qzbrain.knowledge.service import KnowledgeService
 
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Watched folders."""
+        from qzbrain.knowledge.folders import Folders
+
+        return Folders(self.db, self.access, self.jobs, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

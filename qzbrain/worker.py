@@ -32,13 +32,15 @@ from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
+from qzbrain.knowledge.folder_scan import FolderScan
+from qzbrain.knowledge.folders import submit_scan
 from qzbrain.knowledge.ingest import LONG, Ingest
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import Settings, load_settings
-from qzbrain.storage.tables import knowledge_bases
+from qzbrain.storage.tables import knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -76,6 +78,7 @@ class Workplace:
             "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
             "index": purge.index_kind,
             "purge": purge.kind,
+            "scan": FolderScan(brain.db, lambda: brain.knowledge, brain.access.local_caller(), brain.jobs, brain.settings).kind,
         }
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
@@ -93,6 +96,7 @@ class Workplace:
         self._sweep()
         self._renew_indexes(stop)
         self._embed_missing()
+        self._watch()
         self._lane.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
@@ -127,6 +131,16 @@ class Workplace:
                 self._brain.embedding.submit_missing()
             except BrainError as exc:
                 log.warning("embedding_not_begun", code=exc.code)
+
+    def _watch(self) -> None:
+        """A job for each watched folder that has none: its last one failed, or was cancelled."""
+        try:
+            with self._brain.db.write() as connection:
+                active = select(watched_folders.c.id, watched_folders.c.kb_id).where(watched_folders.c.active == 1)
+                for row in connection.execute(active).all():
+                    submit_scan(connection, self._brain.jobs, row.kb_id, row.id, now=False)
+        except BrainError as exc:
+            log.warning("folders_not_watched", code=exc.code)
 
     def _sweep(self) -> None:
         try:

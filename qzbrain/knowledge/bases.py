@@ -13,10 +13,10 @@ from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, 
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
-from qzbrain.knowledge.removal import remove_documents, submit_purge
+from qzbrain.knowledge.removal import forget_folders, remove_documents, submit_purge
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import documents, jobs, knowledge_bases, outbox
+from qzbrain.storage.tables import documents, jobs, knowledge_bases, outbox, watched_folders
 
 CHUNK_CHARS = 250
 OVERLAP_CHARS = 50
@@ -112,6 +112,7 @@ class KnowledgeBases:
             remove_documents(connection, ref.id, connection.execute(select(documents.c.id).where(documents.c.kb_id == ref.id)).scalars().all())
             connection.execute(delete(jobs).where(jobs.c.kb_id == ref.id))
             connection.execute(delete(outbox).where(outbox.c.kb_id == ref.id))
+            forget_folders(connection, connection.execute(select(watched_folders.c.id).where(watched_folders.c.kb_id == ref.id)).scalars().all())
             connection.execute(insert(outbox).values(kb_id=ref.id, op="drop", document_id=""))
             connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == ref.id))
             submit_purge(connection, self._jobs, ref.id)

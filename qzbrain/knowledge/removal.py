@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox, vectors
+from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox, vectors, watched_files, watched_folders
 
 
 def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
@@ -29,6 +29,12 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+
+
+def forget_folders(connection: Connection, folder_ids: Sequence[str]) -> None:
+    """Delete watched folders and what is known of their files; documents stay."""
+    connection.execute(delete(watched_files).where(watched_files.c.folder_id.in_(folder_ids)))
+    connection.execute(delete(watched_folders).where(watched_folders.c.id.in_(folder_ids)))
 
 
 def used_files(database: Database) -> set[str]:
