@@ -235,6 +235,7 @@ CREATE TABLE watched_folders (
     path_key VARCHAR(64) NOT NULL,
     active INTEGER NOT NULL,
     every_s INTEGER NOT NULL,
+    options LONGTEXT,
     last_scan_at VARCHAR(32),
     result LONGTEXT,
     created_at VARCHAR(32) NOT NULL,
@@ -250,6 +251,8 @@ CREATE TABLE watched_files (
     changed_ns BIGINT NOT NULL,
     sha256 VARCHAR(64) NOT NULL,
     document_id VARCHAR(32) NOT NULL,
+    owned INTEGER NOT NULL,
+    replaces VARCHAR(32) NOT NULL,
     CONSTRAINT pk_watched_files PRIMARY KEY (folder_id, path_key)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
 

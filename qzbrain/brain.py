@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.entries.regressions import Regressions
     from qzbrain.knowledge.entries.service import Entries
     from qzbrain.knowledge.entries.shadow import Shadows
+    from qzbrain.knowledge.folders import Folders
     from qzbrain.knowledge.packs.service import PackService
     from qzbrain.knowledge.preview import Previews
     from qzbrain.knowledge.service import KnowledgeService
@@ -221,6 +222,13 @@ class Brain:
         from qzbrain.graph.service import GraphService
 
         return GraphService(self.graph)
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Watched folders."""
+        from qzbrain.knowledge.folders import Folders
+
+        return Folders(self.db, self.access, self.jobs, self.settings)
 
     @cached_property
     def retriever(self) -> Retriever:

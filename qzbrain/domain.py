@@ -146,6 +146,21 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedFolder:
+    """A folder that a knowledge base follows. `result`: of the last scan: counts, `errors`, `away`."""
+
+    id: str
+    path: str
+    active: bool
+    every_s: int
+    recursive: bool
+    exclude: tuple[str, ...]
+    last_scan_at: str | None
+    result: dict[str, Any] | None
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddedDocument:
     """What an upload gives back once it is durable. `id` is None for a corpus or an archive, which is no document: follow `job_id`.
 

@@ -35,6 +35,8 @@ from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
+from qzbrain.knowledge.folder_scan import FolderScan
+from qzbrain.knowledge.folders import submit_scan
 from qzbrain.knowledge.ingest import LONG, Ingest
 from qzbrain.knowledge.packs.configured import bring_in
 from qzbrain.knowledge.packs.work import PackWork
@@ -44,7 +46,7 @@ from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.settings import Settings, load_settings
-from qzbrain.storage.tables import knowledge_bases
+from qzbrain.storage.tables import knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -97,6 +99,7 @@ class Workplace:
             "purge": purge.kind,
             "export": packs.export_kind,
             "import": packs.import_kind,
+            "scan": FolderScan(brain.db, lambda: brain.knowledge, brain.access.local_caller(), brain.jobs, brain.settings).kind,
         }
         self.kinds[graph_importing.KIND] = graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind
         if brain.embedding is not None:
@@ -116,6 +119,7 @@ class Workplace:
         self._renew_indexes(stop)
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
+        self._watch()
         self._lane.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
@@ -160,6 +164,16 @@ class Workplace:
                 self._brain.embedding.submit_missing()
             except BrainError as exc:
                 log.warning("embedding_not_begun", code=exc.code)
+
+    def _watch(self) -> None:
+        """A job for each watched folder that has none: its last one failed, or was cancelled."""
+        try:
+            with self._brain.db.write() as connection:
+                active = select(watched_folders.c.id, watched_folders.c.kb_id).where(watched_folders.c.active == 1)
+                for row in connection.execute(active).all():
+                    submit_scan(connection, self._brain.jobs, row.kb_id, row.id, now=False)
+        except BrainError as exc:
+            log.warning("folders_not_watched", code=exc.code)
 
     def _sweep(self) -> None:
         try:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, inserting, knowledge, models, system
+from qzbrain.cli import asking, configuration, database, evaluating, inserting, knowledge, models, system, watching
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+watching.register(knowledge.app)
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(models.app, name="model")
 app.add_typer(configuration.app, name="config")

@@ -14,10 +14,10 @@ from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
 from qzbrain.knowledge.rechunking import submit_rechunking
-from qzbrain.knowledge.removal import forget_entries, remove_documents, submit_purge
+from qzbrain.knowledge.removal import forget_entries, forget_folders, remove_documents, submit_purge
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_versions, jobs, knowledge_bases, outbox
+from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_versions, jobs, knowledge_bases, outbox, watched_folders
 
 CHUNK_CHARS = 250
 OVERLAP_CHARS = 50
@@ -183,6 +183,7 @@ def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
     with database.write(durable=True) as connection:
         remove_documents(connection, kb_id, connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id)).scalars().all())
         connection.execute(delete(jobs).where(jobs.c.kb_id == kb_id))
+        forget_folders(connection, connection.execute(select(watched_folders.c.id).where(watched_folders.c.kb_id == kb_id)).scalars().all())
         for table in (*OF_A_GRAPH, graph_versions):
             connection.execute(delete(table).where(table.c.kb_id == kb_id))
         forget_entries(connection, connection.execute(select(entries.c.id).where(entries.c.kb_id == kb_id)).scalars().all())

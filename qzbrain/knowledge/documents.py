@@ -30,7 +30,7 @@ from qzbrain.knowledge.waiting import WaitingLine
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import ByteSource, FileStore
-from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox
+from qzbrain.storage.tables import chunks, document_texts, documents, jobs, knowledge_bases, outbox, watched_files
 
 _HEAD_BYTES = 1 << 16
 _SHOWN = tuple(name for name in Document.__dataclass_fields__ if name in documents.c)
@@ -71,10 +71,11 @@ class Documents:
         """Keep one file and have it read. Raises NotFound, PayloadTooLarge, StorageFull; see `add_files`."""
         return self.add_files(caller, kb, [(name, stream)])[0]
 
-    def add_files(self, caller: Caller, kb: str, files: Iterable[tuple[str, BinaryIO]]) -> list[AddedDocument]:
+    def add_files(self, caller: Caller, kb: str, files: Iterable[tuple[str, BinaryIO]], *, from_folder: bool = False) -> list[AddedDocument]:
         """Keep files and have them read, in their order; all rows are made in one transaction, or none is.
 
-        A corpus or an archive (see `corpus`, `archives`) gives an `AddedDocument` without id. Raises NotFound, PayloadTooLarge, StorageFull.
+        A corpus or an archive (see `corpus`, `archives`) gives an `AddedDocument` without id. `from_folder`: a watched folder brings them; what
+        others bring stays when its file in a folder goes. Raises NotFound, PayloadTooLarge, StorageFull.
         """
         ref = self._writable(caller, kb)
         given: list[tuple[str, BinaryIO]] = []
@@ -84,7 +85,10 @@ class Documents:
             given.append((name, stream))
         while True:
             try:
-                return self.register(ref.id, kept, lang=caller.lang, kb_name=ref.name)
+                added = self.register(ref.id, kept, lang=caller.lang, kb_name=ref.name)
+                if not from_folder:
+                    self._keep_without_folder([one.id for one in added if one.id and one.duplicate])
+                return added
             except _Vanished as gone:
                 name, stream = given[gone.position]
                 if not stream.seekable():
@@ -218,6 +222,11 @@ class Documents:
         if not rows or not self._access.allows(caller, "read", rows[0].kb_id):
             raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
         return rows[0]
+
+    def _keep_without_folder(self, document_ids: Sequence[str]) -> None:
+        if document_ids:
+            with self._db.write(durable=True) as connection:
+                connection.execute(update(watched_files).where(watched_files.c.document_id.in_(document_ids)).values(owned=0))
 
     def _take(self, connection: Connection, kb_id: str, one: Kept) -> AddedDocument:
         there = connection.execute(_same.where(documents.c.kb_id == kb_id, documents.c.identity == one.identity)).first()

@@ -22,6 +22,8 @@ from qzbrain.storage.tables import (
     outbox,
     regression_questions,
     vectors,
+    watched_files,
+    watched_folders,
 )
 
 
@@ -49,6 +51,12 @@ def forget_entries(connection: Connection, entry_ids: Sequence[str]) -> None:
     """Delete entries with their versions and regression questions; their documents are the caller's to remove."""
     for table, column in ((regression_questions, "entry_id"), (entry_versions, "entry_id"), (entries, "id")):
         connection.execute(delete(table).where(table.c[column].in_(entry_ids)))
+
+
+def forget_folders(connection: Connection, folder_ids: Sequence[str]) -> None:
+    """Delete watched folders and what is known of their files; documents stay."""
+    connection.execute(delete(watched_files).where(watched_files.c.folder_id.in_(folder_ids)))
+    connection.execute(delete(watched_folders).where(watched_folders.c.id.in_(folder_ids)))
 
 
 def used_files(database: Database) -> set[str]:

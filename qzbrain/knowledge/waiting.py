@@ -54,6 +54,8 @@ class WaitingLine:
 
 
 def _waiting(one: Document | JobRecord, place: int | None, *, worker: bool) -> Waiting:
+    if worker and isinstance(one, JobRecord) and one.kind == "scan" and one.reason_code is None:
+        return Waiting("next_time", "等待下一次扫描。", "It waits for the next time to look.", None)
     if not worker:
         return Waiting("no_worker", "后台处理进程没有运行；启动后会继续。", "The worker is not running; this goes on when it is.", place)
     if one.reason_code is not None:

@@ -43,6 +43,7 @@ def routes(brain: Brain) -> APIBlueprint:
     _knowledge_bases(api, brain)
     _uploads(api, brain)
     _documents(api, brain)
+    _folders(api, brain)
     _search(api, brain)
     return api
 
@@ -184,6 +185,29 @@ def _documents(api: APIBlueprint, brain: Brain) -> None:
         """The original bytes, as a download."""
         where, name, _mime = brain.knowledge.file(caller(brain.access), path.document_id)
         return download(where, name)
+
+
+def _folders(api: APIBlueprint, brain: Brain) -> None:
+    @api.post("/knowledge-bases/<kb>/folders", responses={"201": replies.FolderReply, "403": replies.ErrorReply})
+    @validated
+    def watch_folder(path: schemas.KnowledgeBasePath, body: schemas.WatchBody) -> Response:
+        """Watch a folder of the server: what is added, changed or removed there is so here."""
+        who = caller(brain.access)
+        return reply(render.folder(brain.folders.watch(who, path.kb, **body.model_dump()), who.lang), 201)
+
+    @api.get("/knowledge-bases/<kb>/folders", responses={"200": replies.FolderList})
+    @validated
+    def list_folders(path: schemas.KnowledgeBasePath) -> Response:
+        """Watched folders with the result of their last scan."""
+        who = caller(brain.access)
+        return reply({"data": [render.folder(one, who.lang) for one in brain.folders.watched(who, path.kb)]})
+
+    @api.delete("/knowledge-bases/<kb>/folders/<folder_id>", responses={"204": None})
+    @validated
+    def unwatch_folder(path: schemas.FolderPath) -> Response:
+        """No longer watch a folder; its documents stay."""
+        brain.folders.unwatch(caller(brain.access), path.kb, path.folder_id)
+        return no_content()
 
 
 def _search(api: APIBlueprint, brain: Brain) -> None:

@@ -21,6 +21,7 @@ from qzbrain.domain import (
     KnowledgeBase,
     Page,
     SearchResult,
+    WatchedFolder,
 )
 from qzbrain.errors import Lang
 from qzbrain.knowledge.edits import compared
@@ -273,6 +274,25 @@ def _hit(rank: int, hit: Hit) -> Json:
 
 def _degraded(part: Degraded) -> Json:
     return {"part": part.part, "reason": part.reason}
+
+
+def folder(one: WatchedFolder, lang: Lang) -> Json:
+    """A watched folder with what its last scan found."""
+    result = one.result
+    if result is not None:
+        counts = ("added", "changed", "removed", "unchanged", "skipped", "waiting", "away", "error_count")
+        result = {name: result[name] for name in counts} | {"errors": [{"path": x["path"], "message": x[lang]} for x in result["errors"]]}
+    return {
+        "id": one.id,
+        "path": one.path,
+        "active": one.active,
+        "every_s": one.every_s,
+        "recursive": one.recursive,
+        "exclude": list(one.exclude),
+        "last_scan_at": one.last_scan_at,
+        "result": result,
+        "created_at": one.created_at,
+    }
 
 
 def _progress(one: Document | JobRecord) -> Json:

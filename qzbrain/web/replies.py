@@ -412,6 +412,47 @@ class JobStarted(BaseModel):
     job_id: str
 
 
+class ScanError(BaseModel):
+    """A file that was not taken in, and why."""
+
+    path: str
+    message: str
+
+
+class ScanReply(BaseModel):
+    """The last look at a folder. `waiting`: files still being written; `away`: the folder could not be read, and nothing was removed."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    skipped: int
+    waiting: int
+    away: bool
+    error_count: int
+    errors: list[ScanError]
+
+
+class FolderReply(BaseModel):
+    """A watched folder."""
+
+    id: str
+    path: str
+    active: bool
+    every_s: int
+    recursive: bool
+    exclude: list[str]
+    last_scan_at: str | None
+    result: ScanReply | None
+    created_at: str
+
+
+class FolderList(BaseModel):
+    """The watched folders of a knowledge base."""
+
+    data: list[FolderReply]
+
+
 class RetriedReply(BaseModel):
     """How many documents are read again."""
 

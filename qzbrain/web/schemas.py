@@ -142,6 +142,21 @@ class RetryBody(Strict):
     code: str | None = Field(None, max_length=64, description="Only those that failed with this code.")
 
 
+class WatchBody(Strict):
+    """A folder of the server to watch."""
+
+    path: str = Field(max_length=4000, description="The folder; inside one of WATCH_ROOTS.")
+    every_s: int = Field(60, description="Seconds from one look to the next.")
+    recursive: bool = Field(False, description="The folders inside too.")
+    exclude: Names = Field(default_factory=list, description="Patterns of names or paths to leave out, such as `*.log`.")
+
+
+class FolderPath(KnowledgeBasePath):
+    """`{kb}` and `{folder_id}`."""
+
+    folder_id: str
+
+
 class KnowledgeBaseUpdate(Strict):
     """What to change of a knowledge base."""
 

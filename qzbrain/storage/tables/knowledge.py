@@ -104,6 +104,7 @@ watched_folders = Table(
     Column("path_key", String(64), nullable=False),  # SHA-256 of the path
     Column("active", Integer, nullable=False, default=1),
     Column("every_s", Integer, nullable=False),
+    Column("options", JSON),  # recursive, exclude
     Column("last_scan_at", Time),
     Column("result", JSON),  # of the last scan: counts, errors
     Column("created_at", Time, nullable=False),
@@ -120,5 +121,7 @@ watched_files = Table(
     Column("changed_ns", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("document_id", Id, nullable=False, default=""),
+    Column("owned", Integer, nullable=False, default=1),  # 0: the document was there without the folder, and stays when the file goes
+    Column("replaces", Id, nullable=False, default=""),  # the document of the former content, until this one is ready
     Index("ix_watched_files_document_id", "document_id"),
 )

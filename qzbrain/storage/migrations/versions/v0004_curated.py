@@ -57,6 +57,7 @@ def _folders() -> None:
         sa.Column("path_key", sa.String(length=64), nullable=False),
         sa.Column("active", sa.Integer(), nullable=False),
         sa.Column("every_s", sa.Integer(), nullable=False),
+        sa.Column("options", JSON, nullable=True),
         sa.Column("last_scan_at", TIME, nullable=True),
         sa.Column("result", JSON, nullable=True),
         sa.Column("created_at", TIME, nullable=False),
@@ -73,6 +74,8 @@ def _folders() -> None:
         sa.Column("changed_ns", BYTES, nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("document_id", ID, nullable=False),
+        sa.Column("owned", sa.Integer(), nullable=False),
+        sa.Column("replaces", ID, nullable=False),
         sa.PrimaryKeyConstraint("folder_id", "path_key", name=op.f("pk_watched_files")),
         **TABLE,
     )
