@@ -154,6 +154,11 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
     parse_timeout_s: int = Field(120, ge=5, le=3600, description="Longest time that reading one document may take.")
     parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
+    ocr: Literal["auto", "off"] = Field(
+        "auto", description="Whether scanned pages and images are read by OCR: `auto`, when it is installed (`./run.sh --with-ocr`), or `off`."
+    )
+    ocr_page_timeout_s: int = Field(60, ge=5, le=3600, description="Longest time that recognising the text of one page may take.")
+    ocr_threads: int = Field(0, ge=0, le=64, description="Threads that OCR uses; 0: as many as there are cores, at most four. It gives way to answers.")
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering
