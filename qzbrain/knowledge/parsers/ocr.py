@@ -25,6 +25,8 @@ _START_TIMEOUT_S = 60.0
 _MOST_FAILURES = 3
 _MOST_THREADS = 4
 _LONGEST_ANSWER = 1 << 24
+_ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_TOP_PAD_": str(1 << 26)}
+"""Memory is kept from one picture to the next: giving it back each time costs a tenth of the time (and saves 300 MB; 2026-11)."""
 
 
 class PictureUnreadable(Exception):
@@ -124,7 +126,7 @@ class Ocr:
 def _start(threads: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [str(_ENVIRONMENT / "bin" / "python"), "-I", "-B", str(Path(__file__).with_name("ocr_child.py")), str(threads)],
-        env={"PATH": os.defpath, "OMP_NUM_THREADS": "1"},
+        env={"PATH": os.defpath, "OMP_NUM_THREADS": "1", **_ALLOCATION},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
