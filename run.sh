@@ -3,20 +3,30 @@
 #
 #   ./run.sh                start (address and data folder: QZBRAIN_PORT, QZBRAIN_DATA; all settings: docs/settings.md)
 #   ./run.sh --setup-only   only make the environment
+#   ./run.sh --with-ocr     install OCR for scans and images, too (alone or with --setup-only; once is enough)
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
 
-case "${1:-}" in
-    "" | --setup-only) ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$ROOT/run.sh"; exit 0 ;;
-    *) printf 'qzbrain: 不认识的参数 %s · unknown argument %s\n用法 · usage: ./run.sh [--setup-only]\n' "$1" "$1" >&2; exit 2 ;;
-esac
+SETUP_ONLY='' WITH_OCR=''
+for argument in "$@"; do
+    case "$argument" in
+        --setup-only) SETUP_ONLY=again ;;
+        --with-ocr) WITH_OCR=install ;;
+        -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$ROOT/run.sh"; exit 0 ;;
+        *)
+            printf 'qzbrain: 不认识的参数 %s · unknown argument %s\n用法 · usage: ./run.sh [--setup-only] [--with-ocr]\n' "$argument" "$argument" >&2
+            exit 2
+            ;;
+    esac
+done
 
 ensure_environment "$ROOT/.venv" "$ROOT/requirements.txt"
-if [ "${1:-}" = --setup-only ]; then
-    ensure_embedder again || true
+ensure_embedder $SETUP_ONLY || true
+ocr=0
+ensure_ocr $WITH_OCR || ocr=1
+if [ -n "$SETUP_ONLY" ]; then
+    [ -z "$WITH_OCR" ] || exit "$ocr"
     exit 0
 fi
-ensure_embedder || true
 exec "$ROOT/.venv/bin/python" "$ROOT/main.py"

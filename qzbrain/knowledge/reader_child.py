@@ -36,10 +36,10 @@ _LONGEST_REQUEST = 1 << 31
 
 
 def main() -> None:
-    """Serve until standard input ends. Arguments: the parent's process id, memory in MiB, longest text in characters."""
-    parent, memory_mb, max_text_chars = (int(x) for x in sys.argv[1:4])
+    """Serve until standard input ends. Arguments: the parent's process id, memory in MiB, longest text, seconds for a page of OCR, its threads."""
+    parent, memory_mb, max_text_chars, ocr_page_timeout_s, ocr_threads = (int(x) for x in sys.argv[1:6])
     _confine(parent, memory_mb)
-    limits = ParseLimits(max_text_chars=max_text_chars)
+    limits = ParseLimits(max_text_chars=max_text_chars, ocr_page_timeout_s=ocr_page_timeout_s, ocr_threads=ocr_threads)
     requests = frames.FrameReader(sys.stdin.fileno(), longest=_LONGEST_REQUEST)
     answers = _Answers(sys.stdout.fileno())
     answers.add({"ready": True}, now=True)

@@ -29,6 +29,10 @@ class ParseLimits:
     max_unzipped_bytes: int = 400 * 1024 * 1024
     max_zip_members: int = 10_000
     max_zip_ratio: int = 300
+    ocr_page_timeout_s: float = 60.0
+    """0: no OCR."""
+    ocr_threads: int = 0
+    """0: as many as there are cores, at most four."""
 
 
 Progress = Callable[[int, int, str], None]

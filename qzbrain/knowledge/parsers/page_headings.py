@@ -38,7 +38,7 @@ def heading_marks(pages: Sequence[Page]) -> Marks:
     sizes: Counter[float] = Counter()
     for page in pages:
         for line in page.lines:
-            if line.inset < 0:
+            if line.inset < 0 and line.size:
                 sizes[round(line.size * 2) / 2] += len(line.text)
     if not sizes:
         return Marks({})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
@@ -47,6 +47,16 @@ class Rule:
     at: float
     start: float
     end: float
+
+
+@dataclass(slots=True)
+class Drawn:
+    """What a page has besides text: lines without gaps, and the share of the page that pictures cover, 0 to 1."""
+
+    across: list[Rule] = field(default_factory=list)
+    upright: list[Rule] = field(default_factory=list)
+    pictures: float = 0.0
+    objects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +215,8 @@ def _lines(runs: Sequence[Run]) -> Iterator[PageLine]:
         rows += [[inset] for inset in insets]
     shape = _Shape([row for row in rows if row[0].inset < 0])
     before: PageLine | None = None
-    for row in rows:
+    rights = [max(run.right for run in row) for row in rows]
+    for index, row in enumerate(rows):
         left, right, bottom, top = row[0].left, max(x.right for x in row), min(x.bottom for x in row), max(x.top for x in row)
         if row[0].inset >= 0:
             yield PageLine("", True, False, left, right, bottom, top, 0.0, row[0].inset)
@@ -214,7 +225,8 @@ def _lines(runs: Sequence[Run]) -> Iterator[PageLine]:
         text = text_of(row)
         size = max(row, key=lambda run: len(run.text)).size
         slack = 1.6 if is_wide(text[-1]) else 4.0
-        full = right > shape.right - slack * size
+        near = max(rights[max(index - 2, 0) : index + 3])  # notes under a text may be wider than it
+        full = right > min(shape.right, near) - slack * size and right - left > _FILLS * (shape.right - shape.left)
         before = PageLine(text, shape.begins(before, text, left, (bottom + top) / 2, size), full, left, right, bottom, top, size)
         yield before
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers.base import ParseLimits, TextBuilder, clean_title
 from qzbrain.knowledge.parsers.headers import Header, header_of
 from qzbrain.knowledge.parsers.page_headings import Marks, heading_marks
-from qzbrain.knowledge.parsers.page_layout import PageLine, is_wide, joined
-from qzbrain.knowledge.parsers.page_tables import PageTable
+from qzbrain.knowledge.parsers.page_layout import Drawn, PageLine, Run, is_wide, joined, reading_order
+from qzbrain.knowledge.parsers.page_tables import PageTable, tables
 from qzbrain.knowledge.parsers.tables import Style, add_table, covered
+
+if TYPE_CHECKING:
+    from qzbrain.knowledge.parsers.ocr import Recognised
 
 _PAGE_NUMBER = re.compile(
     r"[-—–·~\s]*(?:第\s*)?(?:\d{1,4}|[ivxlIVXL]{1,6})(?:\s*页)?(?:\s*[/／,，|]?\s*(?:共\s*)?\d{1,4}(?:\s*页)?)?[-—–·~\s]*"
@@ -32,6 +36,8 @@ _EDGE_LINES = 3
 _EDGE_SHARE = 0.13
 """Running heads and page numbers stand within this share of the page's height from its edges."""
 _REPEATS_FROM_PAGES = 3
+_PART = re.compile(r"第\s?[零〇一二三四五六七八九十百\d]{1,5}\s?[编章篇部]\s*\S.*")
+_PAGE_MARK = re.compile(r"^\s*[-—·]*\s*\d{1,4}\s*[-—·]*\s+|\s*[-—·]*\s*\d{1,4}\s*[-—·]*$")
 _CONTENTS_LINE = re.compile(r"(?:[.·．…]\s?){4,}\s*\d{1,4}$")
 
 
@@ -43,6 +49,26 @@ class Page:
     tables: list[PageTable] = field(default_factory=list)
     bottom: float = 0.0
     top: float = 0.0
+    unread: bool = False
+
+
+def laid_out(found: list[Run], lies: Drawn, bottom: float, top: float) -> Page:
+    """The page on which these runs and rules lie."""
+    shown, rest = tables(lies.across, lies.upright, found)
+    insets = [Run("", *table.box, 0.0, index) for index, table in enumerate(shown)]
+    return Page(reading_order([*rest, *insets]), shown, bottom, top)
+
+
+def recognised_page(found: Recognised) -> Page:
+    """The page of what OCR found. Its lines have no size, for no heading can be told by it."""
+    page = laid_out(found.runs, Drawn(), 0.0, found.height)
+    page.lines = [replace(line, size=0.0) for line in page.lines]
+    return page
+
+
+def unread_page() -> Page:
+    """A page that could not be read; its place in the text says so."""
+    return Page(unread=True)
 
 
 def document_of_pages(pages: Sequence[Page], limits: ParseLimits, *, mime_type: str, stem: str, title: str = "", marks: Marks | None = None) -> ParsedDocument:
@@ -54,6 +80,8 @@ def document_of_pages(pages: Sequence[Page], limits: ParseLimits, *, mime_type: 
     found = heading_marks(pages)
     writer = _Writer(TextBuilder(limits), marks if marks and marks.levels else found)
     for number, page in enumerate(pages, 1):
+        if page.unread:
+            writer.note(number, f"（第 {number} 页未能识别出文字 · No text could be recognised on page {number}）")
         for line in page.lines:
             writer.write(number, page, line)
     writer.flush()
@@ -69,6 +97,7 @@ def _drop_running_heads(pages: Sequence[Page]) -> None:
         lines = [*both[0], *both[1]]
         seen.update({_place(page, line) for line in lines} | {_shape(line) for line in lines} | {"=" + line.text for line in lines})
     need = max(_REPEATS_FROM_PAGES, 0.5 * len(pages))
+    heads_of: list[set[int]] = []
     for page, both in zip(pages, edges, strict=True):
         dropped: set[int] = set()
         for lines in both:
@@ -80,8 +109,15 @@ def _drop_running_heads(pages: Sequence[Page]) -> None:
             if lines and not heads and (_is_page_number(page, lines[0], seen, need) or seen["=" + lines[0].text] >= need):
                 heads = 1
             dropped.update(map(id, lines[:heads]))
-        if dropped:
-            page.lines = [line for line in page.lines if id(line) not in dropped]
+        heads_of.append(dropped)
+    named = "".join(_shape(line) for page, dropped in zip(pages, heads_of, strict=True) for line in page.lines if id(line) not in dropped)
+    for page, dropped in zip(pages, heads_of, strict=True):
+        for line in [line for line in page.lines if id(line) in dropped]:
+            part = _PART.search(_PAGE_MARK.sub("", line.text))
+            if part and _squeezed(part[0]) not in named:  # the name of a chapter that stands nowhere else is kept once
+                named += _squeezed(part[0])
+                dropped.discard(id(line))
+        page.lines = [line for line in page.lines if id(line) not in dropped]
 
 
 def _comes_back(page: Page, line: PageLine, seen: Counter[str | tuple[str, int]], need: float) -> bool:
@@ -98,7 +134,7 @@ def _stands_clear(page: Page, line: PageLine) -> bool:
         room = [line.bottom - x.top for x in page.lines if x.bottom < line.bottom - 1]
     else:
         room = [x.bottom - line.top for x in page.lines if x.top > line.top + 1]
-    return min(room, default=line.size) > 0.7 * line.size
+    return min(room, default=99.0) > 0.6 * (line.top - line.bottom)
 
 
 def _edge_lines(page: Page, *, top: bool) -> list[PageLine]:
@@ -114,7 +150,11 @@ def _near_edge(page: Page, line: PageLine) -> bool:
 
 
 def _shape(line: PageLine) -> str:
-    return re.sub(r"\d+", "#", "".join(line.text.split()))
+    return _squeezed(line.text)
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\d+", "#", "".join(text.split()))
 
 
 def _place(page: Page, line: PageLine) -> tuple[str, int]:
@@ -142,6 +182,11 @@ class _Writer:
             self.flush()
         self._heading = level
         self._parts.append((number, line))
+
+    def note(self, number: int, text: str) -> None:
+        """Say something of a page in its place."""
+        self.flush()
+        self.builder.add(text, page=number, gap=1)
 
     def flush(self) -> None:
         """End the paragraph. Its part on each page is a block of its own, so that what is cited from it has the right page."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ctypes import byref, c_float
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qzbrain.knowledge.parsers.page_layout import Box, Rule
+from qzbrain.knowledge.parsers.page_layout import Box, Drawn, Rule
 from qzbrain.knowledge.parsers.pdf_text import turned_box
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ _DEEPEST = 3
 
 Matrix = tuple[float, float, float, float, float, float]
 _AS_IT_IS: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-
-
-@dataclass(slots=True)
-class Drawn:
-    """What a page has besides text. `across` and `upright`: lines without gaps; `pictures`: share of the page, 0 to 1."""
-
-    across: list[Rule] = field(default_factory=list)
-    upright: list[Rule] = field(default_factory=list)
-    pictures: float = 0.0
-    objects: int = 0
 
 
 def drawn(page: PdfPage, turn: int) -> Drawn:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from qzbrain.errors import ParseFailed
 
+_GET_OCR_ZH = "请在服务器上运行 ./run.sh --setup-only --with-ocr 安装（设置 OCR 不能为 off），然后重试。"
+_GET_OCR_EN = "Run ./run.sh --setup-only --with-ocr on the server to install it (the setting OCR must not be off), then try again."
+
 
 def empty() -> ParseFailed:
     """No text at all in the file."""
@@ -69,11 +72,38 @@ def bomb() -> ParseFailed:
 
 
 def no_text() -> ParseFailed:
-    """Pages without a text layer."""
+    """Pages without legible text, and no OCR here."""
     return ParseFailed(
         "no_text",
-        zh="这个 PDF 没有文字层（可能是扫描件）。请先用 OCR 软件转换成可检索的 PDF 或文本后再上传。",
-        en="This PDF has no text layer (it may be a scan). Run it through OCR software to get a searchable PDF or plain text, then upload that.",
+        zh=f"这个 PDF 没有可用的文字层（可能是扫描件），需要文字识别（OCR）。{_GET_OCR_ZH}",
+        en=f"This PDF has no usable text layer (it may be a scan); reading it takes OCR. {_GET_OCR_EN}",
+    )
+
+
+def no_text_by_ocr() -> ParseFailed:
+    """OCR found next to nothing either."""
+    return ParseFailed(
+        "no_text",
+        zh="这个 PDF 没有可用的文字层，文字识别（OCR）也没有读出文字。请确认页面不是空白、图像清晰，重新扫描后再上传。",
+        en="This PDF has no usable text layer, and OCR found no text in it. Check that its pages are not blank or blurred, scan them anew and upload that.",
+    )
+
+
+def image_without_ocr() -> ParseFailed:
+    """An image, and no OCR here."""
+    return ParseFailed(
+        "unsupported",
+        zh=f"读取图片需要文字识别（OCR）。{_GET_OCR_ZH}",
+        en=f"Reading an image takes OCR. {_GET_OCR_EN}",
+    )
+
+
+def no_text_in_image() -> ParseFailed:
+    """OCR found nothing in an image."""
+    return ParseFailed(
+        "no_text",
+        zh="这张图片中没有识别出文字。请确认图片清晰、包含文字后再上传。",
+        en="No text was found in this image. Check that it is sharp and holds text, then upload it again.",
     )
 
 

@@ -19,7 +19,7 @@ from qzbrain.knowledge.structure import is_part_name, regulation_title
 
 _PARSERS: dict[Format, str] = {
     "text": "plain", "markdown": "plain", "html": "html", "csv": "sheet", "pdf": "pdf", "docx": "word", "workbook": "workbook", "pptx": "slides",
-    "legacy": "libreoffice", "epub": "epub", "mail": "mail", "objects": "objects",
+    "legacy": "libreoffice", "epub": "epub", "mail": "mail", "objects": "objects", "image": "image",
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

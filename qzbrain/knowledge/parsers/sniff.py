@@ -16,14 +16,12 @@ from qzbrain.knowledge.parsers.legacy import OLE, legacy, ole_kind, opendocument
 from qzbrain.knowledge.parsers.objects import looks_like_objects
 from qzbrain.knowledge.parsers.sheet import table_shape
 
-Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy", "epub", "mail", "objects"]
+Format = Literal["text", "markdown", "html", "csv", "pdf", "docx", "workbook", "pptx", "legacy", "epub", "mail", "objects", "image"]
 
 _SAVE_AS_ZH, _SAVE_AS_EN = "请另存为 docx、PDF、Markdown 或纯文本后上传。", "Save it as docx, PDF, Markdown or plain text and upload that."
-_OCR_ZH, _OCR_EN = "请先用 OCR 软件转成文字后上传。", "Run it through OCR software and upload the text."
 _UNPACK_ZH, _UNPACK_EN = "请解压后分别上传其中的文件。", "Unpack it and upload the files inside."
 
 _REFUSED = {
-    "image": ("图片文件", "An image", _OCR_ZH, _OCR_EN),
     "archive": ("压缩包", "An archive", _UNPACK_ZH, _UNPACK_EN),
     "media": ("音频或视频文件", "Audio or video", "请上传其文字稿。", "Upload a transcript instead."),
     "program": ("程序或数据库文件", "A program or database file", "请上传文档。", "Upload a document instead."),
@@ -32,7 +30,6 @@ _REFUSED = {
     "msg": ("Outlook 邮件（.msg）", "An Outlook message (.msg)", "请另存为 eml 后上传。", "Save it as eml and upload that."),
 }
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "image"), (b"\xff\xd8\xff", "image"), (b"GIF87a", "image"), (b"GIF89a", "image"), (b"II*\0", "image"), (b"MM\0*", "image"),
     (b"\x1f\x8b\x08", "archive"), (b"7z\xbc\xaf\x27\x1c", "archive"), (b"Rar!\x1a\x07", "archive"), (b"BZh", "archive"), (b"\xfd7zXZ\0", "archive"),
     (b"\x28\xb5\x2f\xfd", "archive"), (b"OggS\0", "media"), (b"fLaC\0", "media"), (b"\x1aE\xdf\xa3", "media"), (b"\xff\xfb", "media"),
     (b"\x7fELF", "program"), (b"SQLite format 3\0", "program"), (b"\xca\xfe\xba\xbe", "program"),
@@ -46,6 +43,7 @@ _LETTER_USUAL = re.compile(rb"^(?:From|To|Subject|Date|Cc|Sender|Reply-To):", re
 _LETTER_HEAD_BYTES = 1 << 16
 _LONGEST_CHAR = 4
 """Bytes of a character, in any encoding."""
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _HTML_START = re.compile(r"\s*(?:<\?xml[^>]*>\s*|<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _HTML_TAGS = re.compile(r"</(?:p|div|td|h[1-6]|li|span|body)>", re.IGNORECASE)
 _MARKDOWN_HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t\u3000]+\S", re.MULTILINE)
@@ -67,6 +65,8 @@ def detect(source: Source, limits: ParseLimits) -> Format:
         return _ole_format(data, source)
     if legacy(data):
         return "legacy"
+    if _is_image(data):
+        return "image"
     _refuse_binary(data)
     if _is_letter(data, trusted=_extension(source) in ("eml", "mht", "mhtml")):
         return "mail"
@@ -103,16 +103,19 @@ def _zip_format(data: bytes, source: Source, limits: ParseLimits) -> Format | No
     raise _refuse("archive")
 
 
+def _is_image(data: bytes) -> bool:
+    webp, bitmap = data.startswith(b"RIFF") and data[8:12] == b"WEBP", data.startswith(b"BM") and data[6:10] == b"\0\0\0\0"
+    return data.startswith(_IMAGES) or webp or bitmap
+
+
 def _refuse_binary(data: bytes) -> None:
     for signature, kind in _SIGNATURES:
         if data.startswith(signature):
             raise _refuse(kind)
     if data[4:8] == b"ftyp" or (data.startswith(b"ID3") and b"\0" in data[:16]):
         raise _refuse("media")
-    if data.startswith(b"RIFF") and data[8:12] in (b"WEBP", b"WAVE", b"AVI "):
-        raise _refuse("image" if data[8:12] == b"WEBP" else "media")
-    if data.startswith(b"BM") and data[6:10] == b"\0\0\0\0":
-        raise _refuse("image")
+    if data.startswith(b"RIFF") and data[8:12] in (b"WAVE", b"AVI "):
+        raise _refuse("media")
     if data.startswith(b"MZ") and b"\0\0" in data[:64]:
         raise _refuse("program")
     if data[257:262] == b"ustar":

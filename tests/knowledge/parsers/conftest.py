@@ -17,12 +17,12 @@ Read = Callable[..., ParsedDocument]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Parse bytes under a name."""
+    """Parse bytes under a name, without OCR unless `limits` say otherwise."""
 
     def run(data: bytes, name: str, limits: ParseLimits | None = None) -> ParsedDocument:
         path = tmp_path / "stored"
         path.write_bytes(data)
-        return parse(path, name=name, limits=limits or ParseLimits())
+        return parse(path, name=name, limits=limits or ParseLimits(ocr_page_timeout_s=0))
 
     return run
 

@@ -30,7 +30,7 @@ FIGURES = [
 ]
 
 
-LIMITS = ParseLimits()
+LIMITS = ParseLimits(ocr_page_timeout_s=0)
 
 
 def read(data: bytes, limits: ParseLimits = LIMITS) -> ParsedDocument:
@@ -218,7 +218,7 @@ def test_files_that_are_no_good_are_refused_with_their_reason() -> None:
             read(data)
         assert refused.value.code == code
     with pytest.raises(ParseFailed, match="pages"):
-        read(pdf_bytes([["一"]] * 3), ParseLimits(max_pages=2))
+        read(pdf_bytes([["一"]] * 3), ParseLimits(max_pages=2, ocr_page_timeout_s=0))
 
 
 @pytest.mark.parametrize("damage", [
@@ -250,5 +250,5 @@ def test_pages_whose_letters_mean_nothing_are_left_out(text: str) -> None:
 
 def test_progress_is_told_page_by_page() -> None:
     told: list[tuple[int, int, str]] = []
-    parse(Source(pdf_bytes([["一页的文字"]] * 4), "a.pdf", lambda *x: told.append(x)), ParseLimits())
+    parse(Source(pdf_bytes([["一页的文字"]] * 4), "a.pdf", lambda *x: told.append(x)), LIMITS)
     assert told == [(1, 4, "pages"), (2, 4, "pages"), (3, 4, "pages"), (4, 4, "pages")]
