@@ -77,10 +77,14 @@ def article_key(label: str) -> str:
 
 
 def article_label(key: str) -> str:
-    """`120-1` -> `第一百二十条之一`; ValueError when `key` is no article key."""
+    """`120-1` -> `第一百二十条之一`, beyond 9999 in digits; ValueError when `key` is no article key."""
     number, _, inserted = key.partition("-")
-    label = f"第{chinese_numeral(int(number))}条"
-    return f"{label}之{chinese_numeral(int(inserted))}" if inserted else label
+    label = f"第{_written(int(number))}条"
+    return f"{label}之{_written(int(inserted))}" if inserted else label
+
+
+def _written(value: int) -> str:
+    return chinese_numeral(value) if value <= 9999 else str(value)
 
 
 def article_mentions(text: str) -> list[ArticleMention]:

@@ -35,7 +35,7 @@ def test_article_key(label: str, key: str) -> None:
 
 
 def test_article_label() -> None:
-    assert [article_label(key) for key in ("12", "120-1", "1042")] == ["第十二条", "第一百二十条之一", "第一千零四十二条"]
+    assert [article_label(key) for key in ("12", "120-1", "1042", "10000")] == ["第十二条", "第一百二十条之一", "第一千零四十二条", "第10000条"]
     with pytest.raises(ValueError):
         article_label("twelve")
 
