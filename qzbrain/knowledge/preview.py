@@ -5,7 +5,6 @@ The document is read again in a child process of its own, as at an upload: a hos
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import threading
@@ -24,7 +23,7 @@ from qzbrain.knowledge.bases import check_sizes
 from qzbrain.knowledge.edit_rows import edits_of
 from qzbrain.knowledge.edits import Piece, drafts, original, reapplied
 from qzbrain.knowledge.ingest import TO_READ, request_of
-from qzbrain.knowledge.reader import CHILD, ReadRequest
+from qzbrain.knowledge.reader import ReadRequest, child_command
 from qzbrain.settings import ROOT, Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -84,7 +83,7 @@ class Previews:
 def _read_in_child(settings: Settings, request: ReadRequest) -> ReadDocument:
     """What a reading child of its own says. In a process of greenlets the others go on meanwhile. Raises ParseFailed."""
     longest = min(settings.max_text_chars, _LONGEST_CHARS)
-    command = [*CHILD, str(os.getpid()), str(settings.parse_memory_mb), str(longest)]
+    command = child_command(settings, max_text_chars=longest)
     try:
         done = subprocess.run(command, input=request.frame(), capture_output=True, cwd=ROOT, timeout=min(_LONGEST_S, settings.parse_timeout_s), check=False)
     except subprocess.TimeoutExpired as exc:

@@ -314,14 +314,19 @@ class _Clock:
         return None
 
 
+def child_command(settings: Settings, program: Sequence[str] = CHILD, *, max_text_chars: int | None = None) -> list[str]:
+    """What starts a child that reads documents, bounded by the settings; with a lower bound for texts when one is given."""
+    ocr_page_timeout_s = 0 if settings.ocr == "off" else settings.ocr_page_timeout_s
+    bounds = [settings.parse_memory_mb, max_text_chars or settings.max_text_chars, ocr_page_timeout_s, settings.ocr_threads]
+    return [*program, *(str(x) for x in (os.getpid(), *bounds))]
+
+
 class _Child:
     """The process and its pipes; a thread takes its answers, so that it never waits for us while we write to the index."""
 
     def __init__(self, settings: Settings, program: Sequence[str]) -> None:
-        ocr_page_timeout_s = 0 if settings.ocr == "off" else settings.ocr_page_timeout_s
-        arguments = [os.getpid(), settings.parse_memory_mb, settings.max_text_chars, ocr_page_timeout_s, settings.ocr_threads]
         self._process = subprocess.Popen(
-            [*program, *(str(x) for x in arguments)],
+            child_command(settings, program),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
