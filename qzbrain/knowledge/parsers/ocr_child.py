@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 _PR_SET_PDEATHSIG = 1
@@ -25,7 +26,9 @@ _MOST_PIXELS = 100_000_000
 _LONGEST_SIDE = 1900
 _LEAST_SCORE = 0.5
 _LIMIT_SIDE = 1280
-"""Shorter side at which text is looked for: 99.3% of the characters of a page were read (2026-11); at the default, 81.7%."""
+"""Side at which text is looked for: 99.3% of the characters of a page were read (2026-11); at the default, 81.7%. The shorter side of a small picture,
+the longer of a page: there its lines are found as well, in half the time (.996 and .995 of the characters of four pages; 2026-11)."""
+_PAGE_SIDE = 1600
 _TALL = 1.5
 _TALL_SHARE = 0.6
 _LEAST_LINES = 2
@@ -76,8 +79,36 @@ def _engine(threads: int) -> Any:
 
     onnxruntime.SessionOptions = patient
     from rapidocr import RapidOCR
+    from rapidocr.ch_ppocr_rec import TextRecOutput
 
-    return RapidOCR(
+    pool = ThreadPoolExecutor(threads)
+
+    class LineByLine(RapidOCR):  # type: ignore[misc, unused-ignore]
+        """Recognises lines on their own, several at a time on a thread each.
+
+        In batches the shorter are filled up to the longest; and two threads within a model are half again as fast as one, not twice (2026-11).
+        """
+
+        def lines(self, picture: Any) -> Any:
+            """What stands in a picture."""
+            kind = "max" if max(picture.shape[:2]) >= _PAGE_SIDE else "min"
+            self.cfg.Det.limit_type = kind  # read when the detector is loaded, with the first picture
+            if self.text_det is not None:
+                self.text_det.limit_type = kind
+            return self(picture)
+
+        def recognize_txt(self, img: list[Any]) -> Any:
+            self.cfg.EngineConfig.onnxruntime.intra_op_num_threads = 1  # read when the model is loaded, which is now; the detector has its own by now
+            lines = list(pool.map(lambda line: super(LineByLine, self).recognize_txt([line]), img))
+            return TextRecOutput(
+                imgs=img,
+                txts=tuple(line.txts[0] for line in lines),
+                scores=[line.scores[0] for line in lines],
+                word_results=tuple(line.word_results[0] for line in lines),
+                elapse=0.0,
+            )
+
+    return LineByLine(
         params={
             "Global.log_level": "error",
             "Global.max_side_len": _LONGEST_SIDE,
@@ -118,7 +149,7 @@ class _Seen:
         self.score = self.worth = 0.0
         self.on_its_side = False
         self.boxes = 0
-        result = engine(picture)
+        result = engine.lines(picture)
         if result is None or result.txts is None:
             return
         tall = 0
