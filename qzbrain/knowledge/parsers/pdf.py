@@ -7,11 +7,14 @@ left out, and a document of nothing else is refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from qzbrain.domain import ParsedDocument
 from qzbrain.knowledge.parsers import ocr, refusals
 from qzbrain.knowledge.parsers.base import ParseLimits, Source, clean_title
+from qzbrain.knowledge.parsers.beside import in_order
 from qzbrain.knowledge.parsers.legible import legible
 from qzbrain.knowledge.parsers.page_layout import Drawn
 from qzbrain.knowledge.parsers.pages import Page, document_of_pages, laid_out, recognised_page, unread_page
@@ -68,11 +71,11 @@ class _Pages:
             raise refusals.too_many_pages(count, self._limits.max_pages)
         pages: list[Page] = []
         failed = chars = 0
-        with ocr.Ocr(self._limits) as reader:
-            for index in range(count):
-                page = self._page(index, reader)
-                failed += page is None
-                pages.append(page or Page())
+        with ocr.Ocr(self._limits) as reader, closing(in_order(self._by_text_layer, count)) as found:
+            for index, (page, for_ocr) in enumerate(found):
+                read = self._by_ocr(index, page or Page(), reader) if for_ocr else page
+                failed += read is None
+                pages.append(read or Page())
                 chars += sum(len(line.text) for line in pages[-1].lines)
                 if chars > self._limits.max_text_chars:
                     raise refusals.too_large(self._limits.max_text_chars)
@@ -81,22 +84,43 @@ class _Pages:
             raise refusals.broken("PDF")
         return pages
 
-    def _page(self, index: int, reader: ocr.Ocr) -> Page | None:
+    def _by_text_layer(self, index: int) -> tuple[Page | None, bool]:
+        """The page (None when it cannot be read), and whether OCR should look at it."""
+        from pypdfium2 import PdfiumError
+
+        with self._loaded(index) as page:
+            if page is None:
+                return None, False
+            try:
+                read, pictures, of_use = _by_text_layer(page)
+            except (PdfiumError, ValueError, OSError, UnicodeError):
+                return None, False
+        return read, self._with_ocr and (not of_use or (pictures > _PICTURE_PAGE and _words(read) < _FEW_OVER_PICTURE))
+
+    def _by_ocr(self, index: int, read: Page, reader: ocr.Ocr) -> Page | None:
+        from pypdfium2 import PdfiumError
+
+        with self._loaded(index) as page:
+            if page is None:
+                return None
+            try:
+                return _by_ocr(page, read, reader)
+            except (PdfiumError, ValueError, OSError, UnicodeError):
+                return None
+
+    @contextmanager
+    def _loaded(self, index: int) -> Iterator[PdfPage | None]:
         from pypdfium2 import PdfiumError
 
         try:
             page = self._document[index]
         except (PdfiumError, ValueError, OSError):
-            return None
+            yield None
+            return
         try:
-            read, pictures, of_use = _by_text_layer(page)
-            if self._with_ocr and (not of_use or (pictures > _PICTURE_PAGE and _words(read) < _FEW_OVER_PICTURE)):
-                return _by_ocr(page, read, reader)
-        except (PdfiumError, ValueError, OSError, UnicodeError):
-            return None
+            yield page
         finally:
             page.close()
-        return read
 
 
 def _by_text_layer(page: PdfPage) -> tuple[Page, float, bool]:
