@@ -48,7 +48,6 @@ class LexicalHit:
     """A chunk found: raw `score` (higher is better), and `confidence` = idf-weighted query-term coverage in 0..1."""
 
     chunk_id: int
-    document_id: str
     score: float
     confidence: float
 

@@ -37,6 +37,7 @@ _CANDIDATES = (
     .where(chunks.c.kb_id == bindparam("kb"), chunks.c.reference == bindparam("key"))
     .order_by(chunks.c.document_id, chunks.c.ordinal)
 )
+_DOCUMENT_OF = select(chunks.c.document_id).where(chunks.c.id == bindparam("chunk"))
 _STATE = "中华人民共和国"
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|[《》〈〉<>\"'“”\s]")
 _NAME_BEFORE = re.compile(r"([\u4e00-\u9fff]{3,24})[》〉\"”\s]*(?:第[^条]{1,6}[编章节])?[的\s,、]*$")
@@ -69,6 +70,7 @@ class References:
 
     def __init__(self, database: Database, index: SearchIndex) -> None:
         self._chunks_of_key = database.prepared(_CANDIDATES)
+        self._document_of_chunk = database.prepared(_DOCUMENT_OF)
         self._index = index
 
     def find(self, question: str, scope: ReadScope) -> list[ReferenceHit]:
@@ -109,11 +111,17 @@ class References:
         for kb_id in dict.fromkeys(a.kb_id for a in having):
             inside = {a.document_id: a for a in having if a.kb_id == kb_id}
             for hit in self._best_inside(kb_id, rest, list(inside)):
-                if best is None or (hit.confidence, hit.score) > best[:2]:
-                    best = hit.confidence, hit.score, inside[hit.document_id]
+                of_hit = inside.get(self._document_of(hit.chunk_id))
+                if of_hit is not None and (best is None or (hit.confidence, hit.score) > best[:2]):
+                    best = hit.confidence, hit.score, of_hit
         if len(having) == 1:
             return [(having[0], best[0] if best else NAMED)]
         return [(best[2], best[0])] if best is not None and best[0] >= CLEAR else []
+
+    def _document_of(self, chunk_id: int) -> str:
+        """'' for a chunk that has just been deleted."""
+        rows = self._document_of_chunk(chunk=chunk_id)
+        return str(rows[0][0]) if rows else ""
 
     def _best_inside(self, kb_id: str, text: str, document_ids: Sequence[str]) -> list[LexicalHit]:
         """[] also while the index is away: then only an article that one document alone has is clear."""

@@ -74,14 +74,15 @@ def asked(brain: RunningBrain, model: str, **more: Any) -> tuple[int, Any]:
 
 def test_the_first_question_starts_the_engine(brain: RunningBrain) -> None:
     began = time.monotonic()
-    stream = opened(brain, {**LONG, "model": "four@none", "max_tokens": 200, "stream_options": {"include_usage": True}})
+    stream = opened(brain, {**LONG, "model": "four@none", "max_tokens": 2000, "stream_options": {"include_usage": True}})
     first = stream.recv(65536)
     assert first.startswith(b"HTTP/1.1 200") and time.monotonic() - began < UP_S
     events = events_of(first + read_all(stream))
     ends = [choice["finish_reason"] for event in events[:-1] for choice in event["choices"] if choice["finish_reason"]]
     texts = [choice["delta"].get("content") for event in events[:-1] for choice in event["choices"]]
-    assert ends == ["length"] and events[-1] == "[DONE]" and len([text for text in texts if text]) > 10
-    assert [event["usage"]["completion_tokens"] for event in events[:-1] if event.get("usage")] == [200]
+    assert (ends, events[-1]) == (["length"], "[DONE]")
+    assert len([text for text in texts if text]) > 3, "tokens that arrive together leave together, but not all of them"
+    assert [event["usage"]["completion_tokens"] for event in events[:-1] if event.get("usage")] == [2000]
 
 
 def test_eight_on_four_slots_are_all_whole(brain: RunningBrain) -> None:

@@ -19,7 +19,7 @@ def among(cosines: dict[int, float]) -> Callable[[Sequence[int]], dict[int, floa
 
 
 def words(*scores: float, first: int = 1) -> list[LexicalHit]:
-    return [LexicalHit(first + n, "d", score, 0.5) for n, score in enumerate(scores)]
+    return [LexicalHit(first + n, score, 0.5) for n, score in enumerate(scores)]
 
 
 def order(lexical: list[LexicalHit], dense: list[DenseHit], weight: float, vectors: bool = True) -> list[int]:
@@ -69,7 +69,7 @@ def test_the_first_of_some_are_the_first_of_all(most: int) -> None:
     """And no more is asked of the store than may count among them."""
     for seed in range(50):
         random = Random(seed)
-        lexical = [LexicalHit(one, "d", score, 0.5) for one, score in enumerate(sorted((random.random() for _ in range(30)), reverse=True))]
+        lexical = [LexicalHit(one, score, 0.5) for one, score in enumerate(sorted((random.random() for _ in range(30)), reverse=True))]
         near = random.sample(range(60), 30)
         dense = [DenseHit(one, "d", cosine) for one, cosine in zip(near, sorted((random.random() for _ in range(30)), reverse=True), strict=True)]
         held = {one: random.random() for one in range(30) if random.random() < 0.8}

@@ -80,9 +80,9 @@ class Searching:
             bm25, chunk_id = hit["sort"][0] * scale, hit["sort"][1]
             if max(bm25, held) < self._least_score:
                 continue
-            (document,), (length,) = hit["fields"][DOCUMENT], hit["fields"][LENGTH]
+            (length,) = hit["fields"][LENGTH]
             coverage = min(1.0, held / mass)
-            found.append(LexicalHit(chunk_id, document, final_score(bm25, coverage, length), asked.confidence(coverage)))
+            found.append(LexicalHit(chunk_id, final_score(bm25, coverage, length), asked.confidence(coverage)))
         return sorted(found, key=lambda one: (-one.score, one.chunk_id))[:top_k]
 
 
@@ -101,7 +101,7 @@ def _ranking(weights: Mapping[str, float], document_ids: Sequence[str] | None, s
         "query": query,
         "sort": [{"_score": "desc"}, {CHUNK: "asc"}],
         "stored_fields": "_none_",
-        "docvalue_fields": [DOCUMENT, LENGTH],
+        "docvalue_fields": [LENGTH],
         "track_total_hits": False,
     }
 

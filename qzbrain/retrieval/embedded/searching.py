@@ -84,10 +84,7 @@ class OpenIndex:
         covered = self._coverage(asked.telling, ids)
         scores = [final_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
         best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-        return [
-            LexicalHit(ids[n], str(self._searcher.doc(addresses[n]).get_first(DOCUMENT)), scores[n], asked.confidence(covered.get(ids[n], 0.0)))
-            for n in best
-        ]
+        return [LexicalHit(ids[n], scores[n], asked.confidence(covered.get(ids[n], 0.0))) for n in best]
 
     def _best(self, query: Any, limit: int) -> list[tuple[float, Any]]:
         """(score, address) of the best. tantivy lets go of the interpreter meanwhile: under gevent other requests go on, on another core."""
