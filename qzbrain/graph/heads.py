@@ -26,12 +26,13 @@ _PRIME = 2_147_483_647
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The heads with ids above `after` and up to `upto`: by id, how many facts each has, and its mark."""
+    """The heads with ids above `after` and up to `upto`: by id, how many facts each has, and its mark. `entities`: all that there are."""
 
     after: int
     upto: int
     marks: Mapping[int, str]
     facts: Mapping[int, int]
+    entities: int
 
 
 class Heads:
@@ -56,10 +57,10 @@ class Heads:
             query = select(graph_entities.c.id).where(_of(graph_entities, kb_id), graph_entities.c.id > after)
             ids = [row.id for row in self._db.rows(query.order_by(graph_entities.c.id).limit(PAGE))]
             upto = ids[-1] if len(ids) == PAGE else LAST
-            yield self._page(kb_id, after, upto)
+            yield self._page(kb_id, after, upto, len(ids))
             after = upto
 
-    def _page(self, kb_id: str, after: int, upto: int) -> Page:
+    def _page(self, kb_id: str, after: int, upto: int, entities: int) -> Page:
         """The sum of a number for each fact stands for the facts: ids are never used twice, so another sum means other facts."""
         said = (graph_triples.c.id * 7919 + graph_triples.c.relation_id * 104_729 + graph_triples.c.tail_id * 15_485_863) % _PRIME
         query = _said(select(graph_triples.c.head_id, func.count().label("facts"), func.sum(said).label("sum")), kb_id)
@@ -71,7 +72,7 @@ class Heads:
             names[entity] = zlib.crc32(alias.encode("utf-8", "replace"), names.get(entity, 0))
         rows = self._db.rows(query)
         marks = {row.head_id: f"{row.facts}.{int(row.sum)}.{names.get(row.head_id, 0)}" for row in rows}
-        return Page(after, upto, marks, {row.head_id: row.facts for row in rows})
+        return Page(after, upto, marks, {row.head_id: row.facts for row in rows}, entities)
 
     def read(self, kb_id: str, ids: Sequence[int]) -> list[Head]:
         """These heads with their facts, by id; one that says nothing any more is left out. At most MOST_FACTS each, read at once: mind their sum."""

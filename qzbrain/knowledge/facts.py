@@ -72,7 +72,8 @@ class _Telling:
         version, total, seen = self._heads.version(self._kb_id), self._heads.count(self._kb_id), 0
         for page in self._heads.pages(self._kb_id):
             self._page(page, seen, total)
-            seen += len(page.marks)
+            seen += page.entities
+        self._lease.progress(STAGE, total, total, "entities")
         self._index()
         result = {"told": self._told, "removed": self._removed}
         with self._db.write() as connection:
@@ -88,7 +89,7 @@ class _Telling:
             self._step(seen, total)
             self._remove(gone[start : start + AT_ONCE])
         for some in _batches(changed, page):
-            self._step(seen + sum(one < some[0] for one in page.marks), total)
+            self._step(seen + page.entities * changed.index(some[0]) // len(changed), total)
             hub = len(some) == 1 and page.facts[some[0]] > MOST_FACTS
             heads = self._heads.read_hub(self._kb_id, some[0], page.facts[some[0]]) if hub else self._heads.read(self._kb_id, some)
             self._write(heads, page, {one: marks[one].document_id for one in some if one in marks})
@@ -122,7 +123,7 @@ class _Telling:
             if connection.execute(select(knowledge_bases.c.id).where(knowledge_bases.c.id == self._kb_id, VISIBLE)).first() is None:
                 return
             query = select(documents.c.id, documents.c.sha256).where(documents.c.id.in_(list(before.values())))
-            known = dict(connection.execute(query).tuples().all())
+            known = {row.id: row.sha256 for row in connection.execute(query)}
             rows = [_row(self._kb_id, head, text, before.get(head.id, "")) for head, text in texts.values()]
             fresh = [row for row in rows if known.get(row["id"]) != row["sha256"]]
             self._store(connection, fresh, known, {row["identity"]: texts[int(row["identity"].partition(":")[2])] for row in fresh})
