@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, exists, func, select
+from sqlalchemy import Column, ColumnElement, Select, exists, func, select
 
 from qzbrain.graph.telling import MOST_NAMED, Head
 from qzbrain.storage.database import Database
@@ -54,7 +54,7 @@ class Heads:
         """All heads, in the order of their ids; the last page reaches up to LAST."""
         after = 0
         while after < LAST:
-            query = select(graph_entities.c.id).where(_of(graph_entities, kb_id), graph_entities.c.id > after)
+            query = select(graph_entities.c.id).where(_is(graph_entities.c.kb_id, kb_id), graph_entities.c.id > after)
             ids = [row.id for row in self._db.rows(query.order_by(graph_entities.c.id).limit(PAGE))]
             upto = ids[-1] if len(ids) == PAGE else LAST
             yield self._page(kb_id, after, upto, len(ids))
@@ -66,7 +66,7 @@ class Heads:
         query = _said(select(graph_triples.c.head_id, func.count().label("facts"), func.sum(said).label("sum")), kb_id)
         query = query.where(graph_triples.c.head_id > after, graph_triples.c.head_id <= upto).group_by(graph_triples.c.head_id)
         names: dict[int, int] = {}
-        aliases = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(_of(graph_aliases, kb_id), graph_aliases.c.document_id == "")
+        aliases = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(_is(graph_aliases.c.kb_id, kb_id), _is(graph_aliases.c.document_id, ""))
         aliases = aliases.where(graph_aliases.c.entity_id > after, graph_aliases.c.entity_id <= upto)
         for entity, alias in self._db.rows(aliases.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
             names[entity] = zlib.crc32(alias.encode("utf-8", "replace"), names.get(entity, 0))
@@ -105,7 +105,7 @@ class Heads:
         return found
 
     def _aliases(self, ids: Sequence[int]) -> dict[int, list[str]]:
-        query = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids), graph_aliases.c.document_id == "")
+        query = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids), _is(graph_aliases.c.document_id, ""))
         found: dict[int, list[str]] = {}
         for entity, alias in self._db.rows(query.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
             if alias not in found.setdefault(entity, []) and len(found[entity]) < MOST_NAMED:
@@ -115,10 +115,10 @@ class Heads:
 
 def _said(query: Select[Any], kb_id: str) -> Select[Any]:
     """Of the triples that are said outside of all documents."""
-    outside = exists().where(graph_mentions.c.triple_id == graph_triples.c.id, graph_mentions.c.document_id == "")
-    return query.where(_of(graph_triples, kb_id), outside)
+    outside = exists().where(graph_mentions.c.triple_id == graph_triples.c.id, _is(graph_mentions.c.document_id, ""))
+    return query.where(_is(graph_triples.c.kb_id, kb_id), outside)
 
 
-def _of(table: Table, kb_id: str) -> ColumnElement[bool]:
-    """Rows of a knowledge base, said so that no database takes its index for a way to a page of ids: it would read the whole graph for each."""
-    return func.coalesce(table.c.kb_id, "") == kb_id
+def _is(column: Column[Any], value: str) -> ColumnElement[bool]:
+    """Said so that no database takes the column's index for the way to a page of ids, or to one triple: it would read the whole graph for each."""
+    return func.coalesce(column, "") == value

@@ -302,7 +302,7 @@ def test_a_killed_worker_goes_on_where_it_was(make_settings: Callable[..., Setti
         worker.wait(30)
     _work(brain)
     assert count(brain, graph_told) == count(brain, documents) == brain.index.chunk_count(facts_shelf(kb.id)) == 3000
-    assert [hit.document for hit in kb.hits("实体1234的编号")][0] == "知识图谱：实体1234"
+    assert kb.hits("实体1234的编号")[0].document == "知识图谱：实体1234"
     assert count(brain, outbox) == 0
     brain.close()
 
