@@ -136,7 +136,8 @@ def graph(entities: int, triples: int, seed: int) -> list[tuple[str, str, str]]:
     chance = random.Random(seed)
     signs = "安宝北本昌长成城川春大德东丰福富高光广国海合和河恒红洪鸿湖华怀黄辉惠吉佳嘉家建江金津京晶景敬静九俊凯康科兰乐理力立利丽良林"
     names = list({"".join(chance.choices(signs, k=chance.choice((3, 4, 5)))) for _ in range(entities * 2)})[:entities]
-    labels = [f"{a}{b}" for a in ("主要", "所属", "首次", "原始", "官方", "相关") for b in ("行业", "地点", "时间", "作者", "产品", "人物", "机构", "语言", "编号", "类型")]
+    kinds = ("行业", "地点", "时间", "作者", "产品", "人物", "机构", "语言", "编号", "类型")
+    labels = [f"{a}{b}" for a in ("主要", "所属", "首次", "原始", "官方", "相关") for b in kinds]
     heads = chance.choices(names, weights=[1 / (n + 20) ** 0.7 for n in range(len(names))], k=triples)
     tails = chance.choices(names, weights=[1 / (n + 5) for n in range(len(names))], k=triples)
     return list(dict.fromkeys((head, chance.choice(labels), tail) for head, tail in zip(heads, tails, strict=True)))
@@ -154,7 +155,8 @@ def cost(entities: int, triples: int) -> dict[str, Any]:
         _hits(brain, kb_id, "劳动合同", 10)
         before = [_timed(brain, kb_id, made[n * 997 % len(made)]) for n in range(200)]
         here = str(Path(__file__).resolve().parent)
-        worker = subprocess.Popen([sys.executable, "-c", _WORK, folder], cwd=here, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join([here, str(Path(here).parent)])})
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([here, str(Path(here).parent)])}
+        worker = subprocess.Popen([sys.executable, "-c", _WORK, folder], cwd=here, stdout=subprocess.PIPE, env=env)
         during = []
         while worker.poll() is None:
             during.append(_timed(brain, kb_id, made[len(during) * 997 % len(made)]))
@@ -163,7 +165,8 @@ def cost(entities: int, triples: int) -> dict[str, Any]:
         after = [_timed(brain, kb_id, made[n * 997 % len(made)]) for n in range(200)]
         brain.graph.add(kb_id, [Fact(made[0][0], "新关系", "新的值", Place("import"))])
         one = tell(brain)
-        found = [any(hit.kind == "facts" and tail in hit.text for hit in _hits(brain, kb_id, f"{head}的{label}是什么", 5)) for head, label, tail in made[::1601]]
+        asked = [(tail, _hits(brain, kb_id, f"{head}的{label}是什么", 5)) for head, label, tail in made[::1601]]
+        found = [any(hit.kind == "facts" and tail in hit.text for hit in hits) for tail, hits in asked]
         figures = {
             "triples": len(made), "heads": len({one[0] for one in made}), "chunks": brain.index.chunk_count(facts_shelf(kb_id)), **told,
             "question_ms": {"before": _p(before), "during": _p(during), "after": _p(after)}, "asked_during": len(during),

@@ -68,8 +68,8 @@ class Heads:
         names: dict[int, int] = {}
         aliases = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(_is(graph_aliases.c.kb_id, kb_id), _is(graph_aliases.c.document_id, ""))
         aliases = aliases.where(graph_aliases.c.entity_id > after, graph_aliases.c.entity_id <= upto)
-        for entity, alias in self._db.rows(aliases.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
-            names[entity] = zlib.crc32(alias.encode("utf-8", "replace"), names.get(entity, 0))
+        for row in self._db.rows(aliases.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
+            names[row.entity_id] = zlib.crc32(row.alias.encode("utf-8", "replace"), names.get(row.entity_id, 0))
         rows = self._db.rows(query)
         marks = {row.head_id: f"{row.facts}.{int(row.sum)}.{names.get(row.head_id, 0)}" for row in rows}
         return Page(after, upto, marks, {row.head_id: row.facts for row in rows}, entities)
@@ -100,16 +100,17 @@ class Heads:
             graph_triples.c.head_id.in_(ids), graph_relations.c.id == graph_triples.c.relation_id, tails.c.id == graph_triples.c.tail_id
         )
         found: dict[int, list[tuple[str, str]]] = {}
-        for head, relation, tail in self._db.rows(query.order_by(graph_triples.c.id).limit(most)):
-            found.setdefault(head, []).append((relation, tail))
+        for row in self._db.rows(query.order_by(graph_triples.c.id).limit(most)):
+            found.setdefault(row.head_id, []).append((row.relation, row.tail))
         return found
 
     def _aliases(self, ids: Sequence[int]) -> dict[int, list[str]]:
         query = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids), _is(graph_aliases.c.document_id, ""))
         found: dict[int, list[str]] = {}
-        for entity, alias in self._db.rows(query.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
-            if alias not in found.setdefault(entity, []) and len(found[entity]) < MOST_NAMED:
-                found[entity].append(alias)
+        for row in self._db.rows(query.order_by(graph_aliases.c.entity_id, graph_aliases.c.alias_key)):
+            names = found.setdefault(row.entity_id, [])
+            if row.alias not in names and len(names) < MOST_NAMED:
+                names.append(row.alias)
         return found
 
 

@@ -73,10 +73,10 @@ def _naming(head: Head, name: str, *, chinese: bool) -> Iterator[str]:
     aliases = [_plain(one) for one in head.aliases[:MOST_NAMED]]
     if chinese:
         some = [*([f"类型：{_plain(head.type)}"] if head.type else []), *([f"又称：{'、'.join(aliases)}"] if aliases else [])]
-        yield from [f"{name}，{'；'.join(some)}。"] if some else []
+        yield from [_ended(f"{name}，{'；'.join(some)}", chinese=True)] if some else []
     else:
         some = [*([f"type: {_plain(head.type)}"] if head.type else []), *([f"also known as {', '.join(aliases)}"] if aliases else [])]
-        yield from [f"{name}, {'; '.join(some)}."] if some else []
+        yield from [_ended(f"{name}, {'; '.join(some)}", chinese=False)] if some else []
 
 
 def _grouped(head: Head) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ from qzbrain.domain import utc_now
 from qzbrain.graph.heads import MOST_FACTS, Heads, Page
 from qzbrain.graph.telling import MOST_NAMED, Head, Told, told
 from qzbrain.jobs.leases import Kind, Lease
-from qzbrain.knowledge.facts_due import KIND, STAGE
+from qzbrain.knowledge.facts_due import STAGE
 from qzbrain.knowledge.records import new_row
 from qzbrain.models.courtesy import Courtesy
 from qzbrain.retrieval.feeder import Feeder
@@ -128,7 +128,8 @@ class _Telling:
             fresh = [row for row in rows if known.get(row["id"]) != row["sha256"]]
             self._store(connection, fresh, known, {row["identity"]: texts[int(row["identity"].partition(":")[2])] for row in fresh})
             connection.execute(delete(graph_told).where(graph_told.c.entity_id.in_(list(texts))))
-            marks = [{"entity_id": head, "kb_id": self._kb_id, "document_id": row["id"], "mark": page.marks[head]} for head, row in zip(texts, rows, strict=True)]
+            pairs = zip(texts, rows, strict=True)
+            marks = [{"entity_id": head, "kb_id": self._kb_id, "document_id": row["id"], "mark": page.marks[head]} for head, row in pairs]
             if marks:
                 connection.execute(insert(graph_told), marks)
         self._told += len(fresh)

@@ -19,7 +19,8 @@ def test_a_head_is_told_by_relation() -> None:
 
 
 def test_english_is_told_in_english() -> None:
-    assert told(Head(1, "Acme", "company", ("Acme Inc.",), (("CEO", "Ann"), ("CEO", "Bob")))).text == "Acme, type: company; also known as Acme Inc..\n\nAcme, CEO: Ann; Bob."
+    text = told(Head(1, "Acme", "company", ("Acme Inc.",), (("CEO", "Ann"), ("CEO", "Bob")))).text
+    assert text == "Acme, type: company; also known as Acme Inc.\n\nAcme, CEO: Ann; Bob."
 
 
 def test_a_long_list_goes_on_in_lines_that_name_the_entity() -> None:

@@ -1,7 +1,7 @@
 """The search backend on Elasticsearch or OpenSearch: keeps the promises of `retrieval.base.SearchIndex`.
 
-One index for each shelf of a knowledge base, those of facts under the name that KGINSERT_INDEX gives, so that no statistics mix. SQL is the truth: whatever is lost here is built again, and what a killed writer
-sent half is sent again by the next one, with the same result.
+One index for each shelf of a knowledge base, those of facts under the name that KGINSERT_INDEX gives, so that no statistics mix. SQL is the
+truth: whatever is lost here is built again, and what a killed writer sent half is sent again by the next one, with the same result.
 """
 
 from __future__ import annotations
