@@ -406,3 +406,17 @@ CREATE TABLE graph_merges (
 CREATE INDEX ix_graph_merges_kb_id ON graph_merges (kb_id);
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
+
+ALTER TABLE graph_versions ADD COLUMN told INTEGER NOT NULL DEFAULT '0';
+
+CREATE TABLE graph_told (
+    entity_id BIGINT NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    mark VARCHAR(64) NOT NULL,
+    CONSTRAINT pk_graph_told PRIMARY KEY (entity_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_told_kb_id_entity_id ON graph_told (kb_id, entity_id);
+
+UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';

@@ -217,10 +217,15 @@ class Settings(BaseSettings):
         "qizhi_brain_es_retriever", pattern=_INDEX_NAME, description="What the names of the search server's indexes begin with; one for each knowledge base."
     )
     kginsert_index: str = Field(
-        "qizhi_brain_kg_insert", description="Recognised, not used: inserted knowledge is in the index of its knowledge base (docs/entries.md)."
+        "qizhi_brain_kg_insert",
+        pattern=_INDEX_NAME,
+        description="What the names of the search server's indexes of facts begin with; one for each knowledge base that has a graph (docs/graph_index.md).",
+    )
+    kginsert_facts: bool = Field(
+        True, description="Tell the facts of knowledge graphs as texts and search them beside the documents (docs/graph_index.md). Off: neither."
     )
     qizhibrain_index_test: str = Field("qizhi_brain_es_retriever_test", pattern=_INDEX_NAME, description="As QIZHIBRAIN_INDEX, under QZBRAIN_ENV=test.")
-    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", description="As KGINSERT_INDEX, under QZBRAIN_ENV=test.")
+    kginsert_index_test: str = Field("qizhi_brain_kg_insert_test", pattern=_INDEX_NAME, description="As KGINSERT_INDEX, under QZBRAIN_ENV=test.")
     qizhibrain_es_score: float = Field(
         1.0,
         ge=0,
@@ -316,6 +321,11 @@ class Settings(BaseSettings):
     def es_index(self) -> str:
         """What the names of the indexes on the search server begin with; another one under QZBRAIN_ENV=test."""
         return self.qizhibrain_index_test if self.qzbrain_env == "test" else self.qizhibrain_index
+
+    @property
+    def es_facts_index(self) -> str:
+        """As `es_index`, of the indexes of facts."""
+        return self.kginsert_index_test if self.qzbrain_env == "test" else self.kginsert_index
 
     @property
     def url(self) -> str:

@@ -32,9 +32,12 @@ from qzbrain.graph import importing as graph_importing
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
+from qzbrain.knowledge import facts_due
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
+from qzbrain.knowledge.facts import FactsJob
+from qzbrain.knowledge.facts_due import FactsDue
 from qzbrain.knowledge.folder_scan import FolderScan
 from qzbrain.knowledge.folders import submit_scan
 from qzbrain.knowledge.ingest import LONG, Ingest
@@ -45,6 +48,7 @@ from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
+from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.tables import knowledge_bases, watched_folders
 
@@ -101,6 +105,8 @@ class Workplace:
             "import": packs.import_kind,
             "scan": FolderScan(brain.db, lambda: brain.knowledge, brain.access.local_caller(), brain.jobs, brain.settings).kind,
         }
+        self._facts_due = FactsDue(brain.db, brain.jobs) if brain.settings.kginsert_facts else None
+        self.kinds[facts_due.KIND] = FactsJob(brain.db, self._feeder, brain.courtesy).kind
         self.kinds[graph_importing.KIND] = graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
@@ -127,6 +133,7 @@ class Workplace:
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
         self._sweep_entries()
+        self._look_at_graphs()
         if idle is not None and not self._lane.busy:
             idle(since_s)
 
@@ -142,6 +149,14 @@ class Workplace:
         else:
             if changed:
                 log.info("entries_swept", changed=changed)
+
+    def _look_at_graphs(self) -> None:
+        """What has changed in a graph is told as text."""
+        if self._facts_due is not None:
+            try:
+                self._facts_due.look()
+            except BrainError as exc:
+                log.warning("graphs_not_looked_at", code=exc.code)
 
     def close(self) -> None:
         """End the reading children, and the lane of long documents."""
@@ -193,8 +208,9 @@ class Workplace:
 
         for (kb_id,) in self._brain.db.rows(select(knowledge_bases.c.id)):
             try:
-                if self._brain.feeder.ensure(kb_id, progress):
-                    log.info("index_renewed", kb_id=kb_id)
+                for shelf in shelves(kb_id):
+                    if (shelf == kb_id or self._brain.db.rows(documents_on(shelf).limit(1))) and self._brain.feeder.ensure(shelf, progress):
+                        log.info("index_renewed", kb_id=shelf)
             except Stopping:
                 return
             except BrainError as exc:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qzbrain.chat.context import Passage, is_article
-from qzbrain.models.extractive import MOST_SENTENCES, Selected, Source, select
+from qzbrain.models.extractive import BESIDE_RECORD, MOST_SENTENCES, Selected, Source, select
+from qzbrain.retrieval.shelves import FACTS
 from qzbrain.text.records import is_pair, records
 from qzbrain.text.sentences import sentences
 
@@ -41,6 +42,8 @@ def extracts(question: str, passages: Sequence[Passage]) -> list[Extract]:
     if named:
         return [Extract(i, 0, len(passages[i].text)) for i in named[:MOST_SENTENCES]]
     chosen = select(question, [Source(x.text, x.weight) for x in passages])
+    if chosen and passages[chosen[0].passage].hit.kind == FACTS:  # each line says one fact, and as with rows of a table the others are other facts
+        chosen = [one for one in chosen if one.score >= BESIDE_RECORD * chosen[0].score]
     wants_list = _ASKS_LIST.search(question) is not None
     shown: list[Extract] = []
     for one in chosen:

@@ -130,10 +130,10 @@ class Lease:
         if self._runner.beat_is_due():
             self._runner.extend(self.job.id, {}, lambda _connection: None)
 
-    def give_way(self) -> None:
-        """Raises GiveWay when a job of a kind that goes before this one's is due."""
-        if self._runner.others_due(self.job.kind):
-            raise GiveWay
+    def give_way(self, *beside: str, after_s: float = 0.0) -> None:
+        """Raises GiveWay when a job is due whose kind is neither this one's nor named in `beside`."""
+        if self._runner.others_due(self.job.kind, *beside):
+            raise GiveWay(after_s)
 
     def progress(self, stage: str, done: int, total: int, unit: str, result: Mapping[str, Any] | None = None) -> None:
         """Show where the work stands, at most twice a second but each new stage at once; `result`: what can be said of it so far.
@@ -261,9 +261,9 @@ class LeaseRunner(JobRows):
         """Ids of the jobs that could be claimed now, oldest first."""
         return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
 
-    def others_due(self, kind: str) -> bool:
+    def others_due(self, *kinds: str) -> bool:
         """Whether a job of another kind could be claimed now by this runner."""
-        return self._any_due(self._known - {kind})
+        return self._any_due(self._known.difference(kinds))
 
     def _any_due(self, kinds: frozenset[str]) -> bool:
         """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""

@@ -14,13 +14,15 @@ from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.names import checked_kb_name, checked_text
 from qzbrain.knowledge.rechunking import submit_rechunking
-from qzbrain.knowledge.removal import forget_entries, forget_folders, remove_documents, submit_purge
+from qzbrain.knowledge.removal import forget_entries, forget_facts, forget_folders, remove_documents, submit_purge
 from qzbrain.knowledge.semantics import Semantics
+from qzbrain.retrieval.shelves import FACTS, shelves
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_versions, jobs, knowledge_bases, outbox, watched_folders
+from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_told, graph_versions, jobs, knowledge_bases, outbox, watched_folders
 
 CHUNK_CHARS = 250
 OVERLAP_CHARS = 50
+_FACTS_AT_ONCE = 1000
 WithoutEvidence = Literal["refuse", "model"]
 _LONGEST_TITLE, _LONGEST_DESCRIPTION = 255, 10_000
 _counted = (
@@ -176,19 +178,24 @@ def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
     while True:
         with database.write() as connection:
             connection.execute(delete(jobs).where(jobs.c.kb_id == kb_id, jobs.c.kind != "purge"))
-            ids = connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id).limit(200)).scalars().all()
+            ids = connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id, documents.c.kind != FACTS).limit(200)).scalars().all()
             remove_documents(connection, kb_id, ids)
-        if not ids:
+            facts = forget_facts(connection, kb_id, most=_FACTS_AT_ONCE)
+        if not ids and not facts:
             break
     with database.write(durable=True) as connection:
+        while forget_facts(connection, kb_id, most=_FACTS_AT_ONCE):
+            pass
         remove_documents(connection, kb_id, connection.execute(select(documents.c.id).where(documents.c.kb_id == kb_id)).scalars().all())
         connection.execute(delete(jobs).where(jobs.c.kb_id == kb_id))
         forget_folders(connection, connection.execute(select(watched_folders.c.id).where(watched_folders.c.kb_id == kb_id)).scalars().all())
-        for table in (*OF_A_GRAPH, graph_versions):
+        told = connection.execute(select(graph_told.c.entity_id).where(graph_told.c.kb_id == kb_id).limit(1)).first() is not None
+        for table in (*OF_A_GRAPH, graph_told, graph_versions):
             connection.execute(delete(table).where(table.c.kb_id == kb_id))
         forget_entries(connection, connection.execute(select(entries.c.id).where(entries.c.kb_id == kb_id)).scalars().all())
-        connection.execute(delete(outbox).where(outbox.c.kb_id == kb_id))
-        connection.execute(insert(outbox).values(kb_id=kb_id, op="drop", document_id=""))
+        for shelf in shelves(kb_id) if told else (kb_id,):
+            connection.execute(delete(outbox).where(outbox.c.kb_id == shelf))
+            connection.execute(insert(outbox).values(kb_id=shelf, op="drop", document_id=""))
         connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == kb_id))
         submit_purge(connection, runner, kb_id)
 

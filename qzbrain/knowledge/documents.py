@@ -27,6 +27,7 @@ from qzbrain.knowledge.names import LONGEST_NAME, checked_text, display_name
 from qzbrain.knowledge.records import STARTING_OVER, new_row
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_purge
 from qzbrain.knowledge.waiting import WaitingLine
+from qzbrain.retrieval.shelves import FACTS
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import ByteSource, FileStore
@@ -199,6 +200,12 @@ class Documents:
         """Remove a document; searches no longer find it when this returns, its traces on the disk follow as a job. Raises NotFound."""
         row = self._row(caller, document_id)
         self._access.require(caller, "write", row.kb_id)
+        if row.kind == FACTS:
+            raise Conflict(
+                "document_is_facts",
+                zh="这是由知识图谱生成的文本，不能作为文档删除；图谱改变后会自动更新。",
+                en="This text is made from the knowledge graph; it cannot be deleted as a document. It follows the graph when that changes.",
+            )
         if row.kind == "entry":
             raise Conflict(
                 "document_is_entry",

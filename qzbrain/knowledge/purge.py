@@ -16,9 +16,10 @@ from qzbrain.knowledge.removal import forget_file, used_files
 from qzbrain.knowledge.scrub import cited_documents, scrubbed
 from qzbrain.retrieval.base import SearchIndex
 from qzbrain.retrieval.feeder import Feeder
+from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import documents, knowledge_bases, messages
+from qzbrain.storage.tables import documents, knowledge_bases, messages, outbox
 
 _MESSAGES = 500
 
@@ -54,21 +55,31 @@ class Purge:
         """
         for lease in leases:
             if self._exists(lease.job.kb_id):
-                if lease.job.payload.get("only") == "missing":
-                    self._feeder().ensure(lease.job.kb_id, _shown(lease))
-                elif lease.job.payload.get("only") == "changes":
-                    self._feeder().catch_up(lease.job.kb_id)
-                else:
-                    self._rebuild(lease)
+                for shelf in self._used(lease.job.kb_id):
+                    if lease.job.payload.get("only") == "missing":
+                        self._feeder().ensure(shelf, _shown(lease))
+                    elif lease.job.payload.get("only") == "changes":
+                        self._feeder().catch_up(shelf)
+                    else:
+                        self._feeder().rebuild(shelf, _shown(lease))
+                if "only" not in lease.job.payload:
                     self._feeder().rebuild_vectors(lease.job.kb_id)
 
     def _purge_index(self, lease: Lease) -> None:
-        self._feeder().catch_up(lease.job.kb_id)
-        if self._exists(lease.job.kb_id) and self._index().deleted_share(lease.job.kb_id) > 0:
-            self._rebuild(lease)
+        exists = self._exists(lease.job.kb_id)
+        for shelf in self._used(lease.job.kb_id) if exists else self._left(lease.job.kb_id):
+            self._feeder().catch_up(shelf)
+            if exists and self._index().deleted_share(shelf) > 0:
+                self._feeder().rebuild(shelf, _shown(lease))
 
-    def _rebuild(self, lease: Lease) -> None:
-        self._feeder().rebuild(lease.job.kb_id, _shown(lease))
+    def _left(self, kb_id: str) -> list[str]:
+        """What of a knowledge base that is gone the indexes have not been told yet."""
+        rows = self._db.rows(select(outbox.c.kb_id).where(outbox.c.kb_id.in_(shelves(kb_id))).distinct())
+        return sorted({kb_id, *(row.kb_id for row in rows)})
+
+    def _used(self, kb_id: str) -> list[str]:
+        """Its shelf of texts; that of facts where there is, or was, something on it."""
+        return [kb_id, *(shelf for shelf in shelves(kb_id)[1:] if self._db.rows(documents_on(shelf).limit(1)) or self._index().watermark(shelf) >= 0)]
 
     def _exists(self, kb_id: str) -> bool:
         return bool(self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)))

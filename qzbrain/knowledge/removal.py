@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.edit_rows import set_aside
+from qzbrain.retrieval.shelves import FACTS
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import (
@@ -45,6 +46,16 @@ def forget_content(connection: Connection, document_ids: Sequence[str], *, texts
     if texts:
         set_aside(connection, document_ids)
         connection.execute(delete(document_texts).where(document_texts.c.document_id.in_(document_ids)))
+
+
+def forget_facts(connection: Connection, kb_id: str, *, most: int) -> int:
+    """Delete documents of facts with all that belongs to them, at most so many; returns how many. What a dropped shelf held need not be told to its index."""
+    query = select(documents.c.id).where(documents.c.kb_id == kb_id, documents.c.kind == FACTS).limit(most)
+    ids = connection.execute(query).scalars().all()
+    if ids:
+        for table, column in ((chunks, chunks.c.document_id), (document_texts, document_texts.c.document_id), (documents, documents.c.id)):
+            connection.execute(delete(table).where(column.in_(ids)))
+    return len(ids)
 
 
 def forget_entries(connection: Connection, entry_ids: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Row, bindparam, delete, func, select
 
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.retrieval.shelves import FACTS, documents_on
 from qzbrain.retrieval.vector_feeder import VectorFeeder
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, outbox
@@ -43,9 +44,8 @@ _PENDING = (
 _LAST = select(func.max(outbox.c.seq)).where(outbox.c.kb_id == bindparam("kb"))
 _DROPPED = select(outbox.c.seq).where(outbox.c.kb_id == bindparam("kb"), outbox.c.op == "drop").order_by(outbox.c.seq.desc()).limit(1)
 _APPLIED = delete(outbox).where(outbox.c.kb_id == bindparam("kb"), outbox.c.seq <= bindparam("last"))
-_DOCUMENTS = select(documents.c.id).where(documents.c.kb_id == bindparam("kb")).order_by(documents.c.id)
 _CHUNKS = (
-    select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title)
+    select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title, documents.c.kind)
     .join(documents, documents.c.id == chunks.c.document_id)
     .where(chunks.c.document_id.in_(bindparam("ids", expanding=True)), chunks.c.disabled == 0)
     .order_by(chunks.c.document_id, chunks.c.ordinal)
@@ -53,7 +53,7 @@ _CHUNKS = (
 
 
 class Feeder:
-    """One per process that writes indexes; its threads take turns."""
+    """One per process that writes indexes; its threads take turns. `kb_id` is the key of a shelf: see `shelves`."""
 
     def __init__(self, database: Database, index: SearchIndex, vectors: VectorFeeder | None = None) -> None:
         """`vectors`: told of the documents that changed, so that the vector store forgets what is gone."""
@@ -109,7 +109,7 @@ class Feeder:
         with self._turn:
             watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
             self._forget_vectors(kb_id, [row.document_id for row in self._db.rows(_PENDING, {"kb": kb_id, "after": 0})])
-            ids = [row.id for row in self._db.rows(_DOCUMENTS, {"kb": kb_id})]
+            ids = [row.id for row in self._db.rows(documents_on(kb_id))]
             self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
             return self._index.chunk_count(kb_id)
 
@@ -153,7 +153,8 @@ def _indexed(rows: Sequence[Row[Any]], tokens: DocumentTokens) -> list[IndexedCh
     found: list[IndexedChunk] = []
     for row, one in zip(rows, given, strict=True):
         if (context := contexts.get(row.heading_path)) is None:
-            context = contexts[row.heading_path] = _context([row.title, *orjson.loads(row.heading_path)], tokens.headings)
+            title = [] if row.kind == FACTS else [row.title]  # what stands before each entity's name in the title of its facts would be found by itself
+            context = contexts[row.heading_path] = _context([*title, *orjson.loads(row.heading_path)], tokens.headings)
         found.append(IndexedChunk(row.id, row.document_id, row.text, context[0], one, context[1]))
     return found
 

@@ -22,13 +22,14 @@ SCORE_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class FusedHit:
-    """A chunk that one side or both found: `score` 0..1; ranks from 1, None where the side did not find it."""
+    """A chunk that one side or both found: `score` 0..1; ranks from 1, None where the side did not find it. `of_facts`: on the shelf of facts."""
 
     chunk_id: int
     score: float
     confidence: float
     lexical: tuple[int, float] | None
     semantic: tuple[int, float] | None
+    of_facts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

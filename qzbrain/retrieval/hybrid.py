@@ -23,6 +23,7 @@ from qzbrain.models.base import Reranker
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
 from qzbrain.retrieval.entry_hits import EntryHits
+from qzbrain.retrieval.facts import Facts, beside_texts
 from qzbrain.retrieval.fusion import DEPTH, Certainty, FusedHit, fused
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
@@ -45,11 +46,11 @@ _IDS = [f"id{n}" for n in range(BLOCK)]
 
 _ROWS = (
     select(
-        chunks.c.id, chunks.c.document_id, chunks.c.kb_id, chunks.c.ordinal, chunks.c.text, chunks.c.start, chunks.c.end, chunks.c.page,
+        chunks.c.id, chunks.c.document_id, documents.c.kb_id, chunks.c.ordinal, chunks.c.text, chunks.c.start, chunks.c.end, chunks.c.page,
         chunks.c.heading_path, documents.c.external_id, documents.c.name, documents.c.title, knowledge_bases.c.name.label("knowledge_base"), documents.c.kind,
     )
     .join(documents, documents.c.id == chunks.c.document_id)
-    .join(knowledge_bases, knowledge_bases.c.id == chunks.c.kb_id)
+    .join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
     .where(chunks.c.id.in_([bindparam(name) for name in _IDS]), chunks.c.disabled == 0)
 )  # fmt: skip
 _HAS_CHUNKS = select(chunks.c.id).where(chunks.c.kb_id == bindparam("kb")).limit(1)
@@ -107,6 +108,7 @@ class Retriever:
         self._any_chunk = database.prepared(_HAS_CHUNKS)
         self._index = index
         self._dense, self._reranker = dense, reranker
+        self._facts = Facts(database, index, report_missing) if settings.kginsert_facts else None
         self._rerank_timeout_s = settings.rerank_timeout_s
         self._references = References(database, index)
         self.entries = EntryHits(database)
@@ -132,7 +134,7 @@ class Retriever:
         if reranked:
             hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
-        answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None}
+        answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None and not c.seen.of_facts}
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
@@ -151,7 +153,9 @@ class Retriever:
         exhausted = True
         for kb_id in scope.kb_ids:
             hits, over = self._of_base(kb_id, query, scope, wanted, away, meaning, refers=bool(named))
-            exhausted = exhausted and over
+            facts = self._told(kb_id, query, scope, wanted, away)
+            hits = beside_texts(hits, facts)
+            exhausted = exhausted and over and len(facts) < wanted
             found += _scaled(kb_id, hits, alone=len(scope.kb_ids) == 1)
         found.sort(key=lambda one: (-one[0], one[2].chunk_id))
         ranked = {hit.chunk_id: _Candidate(hit.chunk_id, kb_id, score, hit.confidence, hit) for score, kb_id, hit in found}
@@ -189,6 +193,16 @@ class Retriever:
             return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near
         found = beside(lambda: dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids))
         return self._by_words(kb_id, query, scope, depth, away), found()
+
+    def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
+        """What is found of the facts of its graph. They have no vectors: what they mean the graph itself knows."""
+        if self._facts is None or query.mode == "semantic" or kb_id in away:
+            return []
+        try:
+            return self._facts.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
+        except IndexUnavailable as exc:
+            away[kb_id] = exc
+            return []
 
     def _by_words(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
         if kb_id in away:

@@ -260,6 +260,7 @@ def _hit(rank: int, hit: Hit) -> Json:
         "external_id": hit.external_id,
         "document": hit.document,
         "title": hit.title,
+        "kind": hit.kind,
         "knowledge_base": hit.knowledge_base,
         "heading_path": hit.heading_path,
         "text": hit.text,

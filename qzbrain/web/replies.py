@@ -216,6 +216,7 @@ class HitReply(BaseModel):
     external_id: str | None
     document: str
     title: str
+    kind: Literal["file", "entry", "facts"]
     knowledge_base: str
     heading_path: list[str]
     text: str

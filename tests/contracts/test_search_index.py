@@ -11,6 +11,7 @@ import pytest
 
 from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.retrieval.shelves import facts_shelf
 from qzbrain.settings import Settings
 from tests.servers.search_server import SearchServer
 
@@ -189,6 +190,21 @@ class TestSearchIndex:
         before = index.search("kb", "行政处罚 罚款", top_k=9)
         index.rebuild("other", [put(f"n{n}", "行政处罚 罚款 罚款", first=5000 + n) for n in range(200)], watermark=1)
         assert index.search("kb", "行政处罚 罚款", top_k=9) == before
+
+    def test_the_two_shelves_of_a_knowledge_base_are_apart(self, index: SearchIndex) -> None:
+        shelf = facts_shelf("kb")
+        before = index.search("kb", "行政处罚 罚款", top_k=9)
+        assert (index.watermark(shelf), index.search(shelf, "罚款", top_k=5)) == (-1, [])
+        index.rebuild(shelf, [put(f"n{n}", "行政处罚的罚款：若干。", first=7000 + n) for n in range(200)], watermark=1)
+        index.apply(shelf, [put("n0", "行政处罚的警告：若干。", first=9000), DeleteDocument("n1")], watermark=2)
+        assert index.search("kb", "行政处罚 罚款", top_k=9) == before
+        assert (index.watermark(shelf), index.chunk_count(shelf), index.search(shelf, "警告", top_k=5)[0].chunk_id) == (2, 199, 9000)
+        index.drop(shelf)
+        assert (index.watermark(shelf), index.search("kb", "行政处罚 罚款", top_k=9)) == (-1, before)
+        index.rebuild(shelf, [], watermark=1)
+        index.drop("kb")
+        assert index.watermark(shelf) == 1
+        index.drop(shelf)
 
     def test_other_processes_see_a_commit_at_once(self, index: SearchIndex, make: Make) -> None:
         other = make()

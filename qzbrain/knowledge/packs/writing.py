@@ -18,6 +18,7 @@ from qzbrain import __version__
 from qzbrain.domain import utc_now
 from qzbrain.errors import Conflict, NotFound, StorageFull
 from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, MAJOR, MANIFEST, MINOR, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
+from qzbrain.retrieval.shelves import FACTS
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import (
@@ -131,7 +132,8 @@ def _write(connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes],
 
 
 def _finished(kb_id: str) -> Any:
-    return (documents.c.kb_id == kb_id) & documents.c.status.in_(("ready", "failed"))
+    """Facts are left out: they are made from the graph."""
+    return (documents.c.kb_id == kb_id) & documents.c.status.in_(("ready", "failed")) & (documents.c.kind != FACTS)
 
 
 def _manifest(connection: Connection, kb_id: str, choice: Choice) -> tuple[PackManifest, str, int]:
@@ -140,7 +142,7 @@ def _manifest(connection: Connection, kb_id: str, choice: Choice) -> tuple[PackM
     if row is None:
         raise NotFound("knowledge_base_not_found", zh="该知识库已被删除。", en="The knowledge base is gone.")
     counts = {name: int(connection.execute(_counting(kb_id, name)).scalar_one()) if name != "graph" else 0 for name in SECTIONS}
-    every = connection.execute(select(func.count()).select_from(documents).where(documents.c.kb_id == kb_id)).scalar_one()
+    every = connection.execute(select(func.count()).select_from(documents).where(documents.c.kb_id == kb_id, documents.c.kind != FACTS)).scalar_one()
     space, part = None, None
     if choice.vectors:
         query = select(vector_spaces).where(vector_spaces.c.kb_id == kb_id, vector_spaces.c.status == "active", vector_spaces.c.reason_code.is_(None))

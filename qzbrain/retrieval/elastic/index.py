@@ -1,7 +1,7 @@
 """The search backend on Elasticsearch or OpenSearch: keeps the promises of `retrieval.base.SearchIndex`.
 
-One index per knowledge base, so that no statistics mix. SQL is the truth: whatever is lost here is built again, and what a killed writer
-sent half is sent again by the next one, with the same result.
+One index for each shelf of a knowledge base, those of facts under the name that KGINSERT_INDEX gives, so that no statistics mix. SQL is the
+truth: whatever is lost here is built again, and what a killed writer sent half is sent again by the next one, with the same result.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from qzbrain.retrieval.elastic.mapping import SCHEMA_HASH, index_body, source
 from qzbrain.retrieval.elastic.searching import Searching
 from qzbrain.retrieval.elastic.swapping import through_a_swap
 from qzbrain.retrieval.elastic.writing import States
+from qzbrain.retrieval.shelves import holds_facts
 from qzbrain.settings import Settings
 
 log = logs.get(__name__)
@@ -34,7 +35,8 @@ class ElasticIndex:
     def __init__(self, settings: Settings) -> None:
         self.server = Server(settings)
         self._states = States(self.server, settings.es_index)
-        self._keeping = Keeping(self.server, self._states, settings.es_index, SCHEMA_HASH)
+        self._texts = Keeping(self.server, self._states, settings.es_index, SCHEMA_HASH)
+        self._facts = Keeping(self.server, self._states, settings.es_facts_index, SCHEMA_HASH)
         self._searching = Searching(self.server, settings.qizhibrain_es_score)
 
     # -- writing
@@ -52,20 +54,20 @@ class ElasticIndex:
                 )
             if watermark <= max(current.watermark, writing.watermark_of(current.name)):
                 return
-            self._keeping.refresh(generations.alias)  # what a writer that was killed has sent is seen, and not sent again
+            self._kept(kb_id).refresh(generations.alias)  # what a writer that was killed has sent is seen, and not sent again
             bulk = Bulk(self.server, generations.alias, watermark, writing.still_mine)
             self._write(bulk, generations.alias, changes)
             bulk.flush()
-            self._keeping.refresh(generations.alias)
+            self._kept(kb_id).refresh(generations.alias)
             writing.finish(current.name, watermark)
 
     def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
         """See `SearchIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
-        self._keeping.rebuild(kb_id, index_body(watermark), watermark, lambda bulk: self._write(bulk, None, changes))
+        self._kept(kb_id).rebuild(kb_id, index_body(watermark), watermark, lambda bulk: self._write(bulk, None, changes))
 
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""
-        self._keeping.drop(kb_id)
+        self._kept(kb_id).drop(kb_id)
 
     # -- reading
 
@@ -75,7 +77,7 @@ class ElasticIndex:
 
     def watermark(self, kb_id: str) -> int:
         """See `SearchIndex.watermark`. Raises IndexUnavailable."""
-        return self._keeping.watermark(kb_id)
+        return self._kept(kb_id).watermark(kb_id)
 
     def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
         """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
@@ -86,7 +88,7 @@ class ElasticIndex:
 
     def chunk_count(self, kb_id: str) -> int:
         """See `SearchIndex.chunk_count`. Raises IndexUnavailable."""
-        return self._keeping.count(kb_id)
+        return self._kept(kb_id).count(kb_id)
 
     def deleted_share(self, kb_id: str) -> float:
         """See `SearchIndex.deleted_share`. The server merges deleted chunks away by itself, a little at a time."""
@@ -105,7 +107,11 @@ class ElasticIndex:
     # -- steps
 
     def _generations(self, kb_id: str) -> Generations:
-        return self._keeping.generations(kb_id)
+        return self._kept(kb_id).generations(kb_id)
+
+    def _kept(self, key: str) -> Keeping:
+        """Where the indexes of this shelf are."""
+        return self._facts if holds_facts(key) else self._texts
 
     def _write(self, bulk: Bulk, present: str | None, changes: Iterable[IndexChange]) -> None:
         """Send the changes in order. `present`: the index that holds what was applied before, None when there is nothing yet.

@@ -14,6 +14,7 @@ graph_versions = Table(
     metadata,
     Column("kb_id", Id, primary_key=True),
     Column("version", Integer, nullable=False, default=0),  # grows with every change: who holds the graph in memory reads it anew
+    Column("told", Integer, nullable=False, default=0, server_default="0"),  # the version whose facts are there as texts, see `graph_told`
 )
 
 graph_entities = Table(
@@ -99,6 +100,16 @@ graph_merges = Table(
     Column("created_at", Time, nullable=False),
     Column("undone_at", Time),
     Index("ix_graph_merges_kb_id", "kb_id"),
+)
+
+graph_told = Table(
+    "graph_told",
+    metadata,
+    Column("entity_id", Number, primary_key=True, autoincrement=False),  # a head whose facts are told as a text
+    Column("kb_id", Id, nullable=False),
+    Column("document_id", Id, nullable=False),  # of the kind `facts`
+    Column("mark", String(64), nullable=False),  # of what was told: another one means that its facts have changed
+    Index("ix_graph_told_kb_id_entity_id", "kb_id", "entity_id"),
 )
 
 OF_A_GRAPH = (graph_mentions, graph_triples, graph_aliases, graph_entities, graph_relations, graph_merges)

@@ -45,7 +45,7 @@ documents = Table(
     Column("created_at", Time, nullable=False),
     Column("ready_at", Time),
     Column("progress_rate", Float, nullable=False, default=0.0, server_default="0"),  # units a second
-    Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry: what a curated entry looks like to a search
+    Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry, facts: what a search finds of an entry, of a graph
     UniqueConstraint("kb_id", "identity"),
     Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
@@ -63,7 +63,7 @@ chunks = Table(
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("document_id", Id, ForeignKey("documents.id"), nullable=False),
-    Column("kb_id", Id, nullable=False),
+    Column("kb_id", Id, nullable=False),  # of facts the knowledge base's second shelf: retrieval/shelves.py
     Column("ordinal", Integer, nullable=False),
     Column("text", LongText, nullable=False),
     Column("start", Integer, nullable=False),
