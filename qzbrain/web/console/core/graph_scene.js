@@ -4,6 +4,8 @@ export const KINDS = 8;
 const SHAPES = ["circle", "square", "diamond", "triangle", "hexagon"];
 const NAME_CHARS = 14;
 const MANY_LINKS = 600;
+const FEW_NODES = 150;
+const CELL = { width: 64, height: 32 };
 const names = new Map();
 
 export const shapeOf = (kind) => (kind < 0 ? "circle" : SHAPES[kind % SHAPES.length]);
@@ -76,7 +78,7 @@ export function draw(context, scene) {
   }
   const labelled = drawLinks(context, scene, at);
   drawNodes(context, scene, at);
-  const taken = new Grid();
+  const taken = new Taken();
   drawNames(context, scene, at, taken);
   drawRelations(context, scene, labelled, taken);
 }
@@ -180,21 +182,26 @@ function drawNodes(context, scene, at) {
   if (scene.selected) ring(scene.selected, colours.accent, 2.5, 5);
 }
 
-/** Which parts of the canvas have writing on them, in cells. */
-class Grid {
-  cells = new Set();
+/** Rectangles of the canvas that are taken, found by the cells that they touch. */
+class Taken {
+  cells = new Map();
 
-  /** Take a rectangle; false when any of it is taken. */
-  take(x, y, width, height, isForced) {
-    const keys = [];
-    for (let column = Math.floor(x / 24); column <= Math.floor((x + width) / 24); column += 1) {
-      for (let row = Math.floor(y / 12); row <= Math.floor((y + height) / 12); row += 1) {
-        const key = column * 10_000 + row;
-        if (this.cells.has(key) && !isForced) return false;
-        keys.push(key);
-      }
+  *near(left, top, right, bottom) {
+    for (let column = Math.floor(left / CELL.width); column <= Math.floor(right / CELL.width); column += 1) {
+      for (let row = Math.floor(top / CELL.height); row <= Math.floor(bottom / CELL.height); row += 1) yield column * 10_000 + row;
     }
-    for (const key of keys) this.cells.add(key);
+  }
+
+  /** Take a rectangle, unless any of it is taken. */
+  take(left, top, width, height, isForced = false) {
+    const [right, bottom] = [left + width, top + height];
+    const keys = [...this.near(left, top, right, bottom)];
+    const hits = ([l, t, r, b]) => left < r && l < right && top < b && t < bottom;
+    if (!isForced && keys.some((key) => this.cells.get(key)?.some(hits))) return false;
+    for (const key of keys) {
+      if (this.cells.has(key)) this.cells.get(key).push([left, top, right, bottom]);
+      else this.cells.set(key, [[left, top, right, bottom]]);
+    }
     return true;
   }
 }
@@ -219,14 +226,22 @@ function drawNames(context, scene, at, taken) {
   context.strokeStyle = colours.paper;
   context.fillStyle = colours.ink;
   let written = 0;
+  if (scene.nodes.length <= FEW_NODES) { // names keep off nodes where there are few; where there are many, nothing could be read at all
+    for (const node of scene.nodes) {
+      const [place, r] = [at.get(node.id), drawnRadius(node, view)];
+      if (place) taken.take(place.x - r, place.y - r, 2 * r, 2 * r, true);
+    }
+  }
   for (const node of scene.byWeight) {
     const isForced = always.has(node.id);
     if (written >= most && !isForced) continue;
     const place = at.get(node.id);
     if (!place || !inside(place, size, 8)) continue;
     const text = node.id === scene.hovered || node.id === scene.selected ? short(node.name, 40) : short(node.name);
-    const [width, y] = [widthOf(context, text), place.y + drawnRadius(node, view) + 4];
-    if (!taken.take(place.x - width / 2, y, width, 13, isForced)) continue;
+    const [width, r] = [widthOf(context, text), drawnRadius(node, view)];
+    const fits = (top) => taken.take(place.x - width / 2, top, width, 13, isForced);
+    const y = [place.y + r + 4, place.y - r - 16].find(fits);
+    if (y === undefined) continue;
     written += 1;
     context.strokeText(text, place.x, y);
     context.fillText(text, place.x, y);

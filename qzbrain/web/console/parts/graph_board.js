@@ -107,7 +107,7 @@ export function GraphBoard({ base, state, overview, version, move, onMerge }) {
     </div>
     <aside class="graph-side" aria-label=${words(state.entity ? "graph.entity" : "graph.overview")}>
       ${state.entity ? html`<${EntityPane} kb=${kb} id=${state.entity} version=${version} kindOf=${kindOf} acts=${acts} key=${state.entity}
-          isOpen=${state.open.includes(state.entity)} isPinned=${Boolean(pinned?.has(state.entity))} isShown=${!isTable && shown.nodes.some((one) => one.id === state.entity)} />`
+          isOpen=${state.open.includes(state.entity)} isPinned=${Boolean(pinned?.has(state.entity))} isShown=${shown.nodes.some((one) => one.id === state.entity)} isPinnable=${!isTable} />`
         : html`<${Overview} overview=${overview} kindOf=${kindOf} onSelect=${(id) => move({ entity: id, open: [...state.open, id] })} />`}
     </aside></div>`;
 }

@@ -30,8 +30,8 @@ function useEntity(kb, id, version) {
   return [state.entity, state.triples, state.error, more, () => setAttempt(attempt + 1)];
 }
 
-/** `acts`: `{select, open, close, pin, hide, from, to, merge}`; `isOpen`, `isPinned`, `isShown`: how it stands in the picture. */
-export function EntityPane({ kb, id, version, kindOf, acts, isOpen, isPinned, isShown }) {
+/** `acts`: `{select, open, close, pin, hide, from, to, merge}`; `isOpen`, `isPinned`, `isShown`, `isPinnable`: how it stands in the picture. */
+export function EntityPane({ kb, id, version, kindOf, acts, isOpen, isPinned, isShown, isPinnable }) {
   const words = useWords();
   const [entity, triples, error, more, reload] = useEntity(kb, id, version);
   const groups = useMemo(() => (entity ? grouped(entity, triples) : []), [entity, triples]);
@@ -46,7 +46,7 @@ export function EntityPane({ kb, id, version, kindOf, acts, isOpen, isPinned, is
     ${entity.aliases.length > 0 && html`<p class="path" dir="auto">${words("graph.aliases", { names: entity.aliases.join(words("graph.comma")) })}</p>`}
     <div class="entity-tools">
       <button type="button" class="button small ${isOpen ? "" : "primary"}" onClick=${isOpen ? acts.close : acts.open}>${words(isOpen ? "graph.collapse" : "graph.expand")}</button>
-      <button type="button" class="button small" aria-pressed=${isPinned} disabled=${!isShown} onClick=${acts.pin}>${words(isPinned ? "graph.unpin" : "graph.pin")}</button>
+      <button type="button" class="button small" aria-pressed=${isPinned} disabled=${!isShown || !isPinnable} onClick=${acts.pin}>${words(isPinned ? "graph.unpin" : "graph.pin")}</button>
       <button type="button" class="button small" disabled=${!isShown} onClick=${acts.hide}>${words("graph.hide")}</button>
       <button type="button" class="button small" onClick=${acts.from}>${words("graph.wayFrom")}</button>
       <button type="button" class="button small" onClick=${acts.to}>${words("graph.wayTo")}</button>

@@ -1,5 +1,6 @@
 // The picture as a table: the same triples, for whoever reads rather than looks.
 import { number, useWords } from "../core/i18n.js";
+import { address, link } from "../core/router.js";
 import { html, useMemo, useState } from "../core/ui.js";
 import { KindSign } from "./graph_legend.js";
 
@@ -14,12 +15,15 @@ export function TripleTable({ links, kindOf, selected, onSelect }) {
   return html`<div class="graph-table table-scroll" tabindex="0" role="region" aria-label=${words("graph.tableLabel", { n: number(rows.length) })}><table class="documents">
     <caption class="hidden">${words("graph.tableLabel", { n: number(rows.length) })}</caption>
     <thead><tr>${["graph.head", "graph.relation", "graph.tail", "graph.source"].map((key) => html`<th key=${key} scope="col">${words(key)}</th>`)}</tr></thead>
-    <tbody>${rows.slice(0, count).map((one) => html`<tr key=${one.id}>${end(one.head)}<td dir="auto">${one.relation}</td>${end(one.tail)}<td class="cell-source" dir="auto">${sourceName(one, words)}</td></tr>`)}</tbody>
+    <tbody>${rows.slice(0, count).map((one) => html`<tr key=${one.id}>${end(one.head)}<td dir="auto">${one.relation}</td>${end(one.tail)}<td class="cell-source" dir="auto"><${SourceName} triple=${one} /></td></tr>`)}</tbody>
   </table>${rows.length > count && html`<p class="more"><button type="button" class="button" onClick=${() => setCount(count + PAGE)}>${words("graph.nMore", { n: number(rows.length - count) })}</button></p>`}</div>`;
 }
 
-const sourceName = (triple, words) => {
+function SourceName({ triple }) {
+  const words = useWords();
   const [first] = triple.sources;
-  if (!first) return "";
-  return first.document_id ? words("graph.fromDocument") : first.source || words("graph.imported");
-};
+  if (!first) return null;
+  if (!first.document_id) return first.source || words("graph.imported");
+  const target = address.document(first.document_id, first.start, first.end);
+  return html`<a href=${target} title=${first.quote.slice(0, 200)} onClick=${link(target)}>${words("graph.openSource")}</a>`;
+}
