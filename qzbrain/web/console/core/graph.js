@@ -23,21 +23,21 @@ export const undoMerge = (kb, id) => post(`${root(kb)}/merge/${encodeURIComponen
 export const exportAddress = (kb, format) => `${root(kb)}/export?format=${format}`;
 export const importTriples = (kb, file, dryRun, onProgress) => sendFile(`${root(kb)}/import?dry_run=${Number(dryRun)}`, file, onProgress);
 
-const rows = (body) => (Array.isArray(body) ? body : body.data);
-
-/** Rows of a route that this brain may not have: null then. */
+/** What a route says that this brain may not have: null then. */
 async function optional(path) {
   try {
-    return rows(await get(path));
+    return await get(path);
   } catch (error) {
     if (error.status === 404 || error.status === 405) return null;
     throw error;
   }
 }
 
+/** Merges that nobody has decided yet: `{data, total}`. */
 export const getSuggestions = (kb) => optional(`${root(kb)}/suggestions?status=open`);
 export const decideSuggestion = (kb, id, verdict) => post(`${root(kb)}/suggestions/${encodeURIComponent(id)}/${verdict}`);
-export const getRelations = (kb) => optional(`${root(kb)}/relations`);
+/** A part of the relations, those of most triples first: `{data, has_more, next}`. */
+export const getRelations = (kb, { limit = 200, after = "" } = {}) => optional(`${root(kb)}/relations?${query({ limit, after })}`);
 export const setCues = (kb, id, cues) => patch(`${root(kb)}/relations/${encodeURIComponent(id)}`, { cues });
 
 /** What an address of the page says: `entity` is looked at, the neighbours of `open` are shown, `from` and `to` are joined by a way. */

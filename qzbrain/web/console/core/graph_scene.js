@@ -5,6 +5,7 @@ const SHAPES = ["circle", "square", "diamond", "triangle", "hexagon"];
 const NAME_CHARS = 14;
 const MANY_LINKS = 600;
 const FEW_NODES = 150;
+const CLOSE = 0.5; // pixels a unit from which on a large picture is read rather than seen
 const CELL = { width: 64, height: 32 };
 const names = new Map();
 
@@ -63,7 +64,7 @@ export function fitting(places, size) {
 }
 
 /** The size of a node on the screen: it grows less than the distance between nodes, so that neither looks lost. */
-export const drawnRadius = (node, view) => Math.max(2, radius(node.degree) * Math.min(1.4, Math.max(0.35, Math.sqrt(view.scale))));
+export const drawnRadius = (node, view) => Math.max(2, radius(node.degree) * Math.min(1.4, Math.max(0.2, view.scale ** 0.7)));
 
 /** `scene`: `{nodes, links, places, kindOf, view, size, colours, ratio, selected, hovered, pinned, opened, onWay: {nodes, links}, isMoving}`. */
 export function draw(context, scene) {
@@ -217,7 +218,7 @@ function widthOf(context, text) {
 function drawNames(context, scene, at, taken) {
   const { colours, size, view } = scene;
   const always = new Set([scene.hovered, scene.selected, ...scene.onWay.nodes]);
-  const most = scene.nodes.length > MANY_LINKS ? 90 : 220;
+  const most = scene.nodes.length <= MANY_LINKS ? 220 : view.scale < CLOSE ? 40 : 120;
   context.font = `12px ${colours.font}`;
   context.textAlign = "center";
   context.textBaseline = "top";
@@ -239,12 +240,13 @@ function drawNames(context, scene, at, taken) {
     if (!place || !inside(place, size, 8)) continue;
     const text = node.id === scene.hovered || node.id === scene.selected ? short(node.name, 40) : short(node.name);
     const [width, r] = [widthOf(context, text), drawnRadius(node, view)];
-    const fits = (top) => taken.take(place.x - width / 2, top, width, 13, isForced);
-    const y = [place.y + r + 4, place.y - r - 16].find(fits);
-    if (y === undefined) continue;
+    const aside = r + 5 + width / 2;
+    const spots = [[0, r + 4], [0, -r - 16], [aside, -6], [-aside, -6]].map(([dx, dy]) => [place.x + dx, place.y + dy]);
+    const spot = spots.find(([x, y]) => taken.take(x - width / 2, y, width, 13, isForced));
+    if (!spot) continue;
     written += 1;
-    context.strokeText(text, place.x, y);
-    context.fillText(text, place.x, y);
+    context.strokeText(text, ...spot);
+    context.fillText(text, ...spot);
   }
 }
 

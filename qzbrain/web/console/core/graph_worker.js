@@ -23,7 +23,7 @@ function make({ xy, fixed, links, alpha }) {
   simulation = d3.forceSimulation(nodes).stop()
     .force("charge", d3.forceManyBody().strength(isLarge ? -60 : -220).theta(isLarge ? 1.1 : 0.9).distanceMax(isLarge ? 500 : 900))
     .force("link", d3.forceLink(joined).distance(isLarge ? 40 : 90).iterations(1))
-    .force("x", d3.forceX(0).strength(isLarge ? 0.04 : 0.03)).force("y", d3.forceY(0).strength(isLarge ? 0.05 : 0.045))
+    .force("x", d3.forceX(0).strength(0.03)).force("y", d3.forceY(0).strength(isLarge ? 0.06 : 0.045))
     .alpha(alpha).alphaDecay(isLarge ? 0.035 : 0.028);
   if (!isLarge) simulation.force("collide", d3.forceCollide(16));
 }

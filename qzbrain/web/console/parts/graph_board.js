@@ -98,10 +98,10 @@ export function GraphBoard({ base, state, overview, version, move, onMerge }) {
       ${(state.from || state.to) && html`<${Way} kb=${kb} from=${state.from} to=${state.to} way=${way} version=${version} onChange=${move} onSelect=${select} />`}
       ${around.error && html`<${ErrorBox} error=${around.error} onRetry=${around.retry} />`}
       ${isTable ? html`<${TripleTable} links=${shown.links} kindOf=${kindOf} selected=${state.entity} onSelect=${select} />`
-        : html`<div class="graph-frame"><${GraphPicture} name=${kb} nodes=${shown.nodes} links=${shown.links} kindOf=${kindOf} selected=${state.entity} onWay=${onWay} isBusy=${around.isBusy}
+        : html`<div class="graph-frame ${isBare ? "graph-bare" : ""}"><${GraphPicture} name=${kb} nodes=${shown.nodes} links=${shown.links} kindOf=${kindOf} selected=${state.entity} onWay=${onWay} isBusy=${around.isBusy}
             onPick=${pick} onHide=${hide} onPinned=${() => redraw((n) => n + 1)} stageRef=${stage} />
           ${isBare && html`<p class="graph-hint">${words("graph.start")}</p>`}
-          ${around.cut.length > 0 && html`<p class="graph-cut">${words("graph.cut", { n: number(state.limit) })}</p>`}</div>`}
+          ${around.cut.length > 0 && html`<p class="graph-cut">${words(state.limit < LIMITS.at(-1) ? "graph.cut" : "graph.cutAtMost", { n: number(state.limit) })}</p>`}</div>`}
       <${Legend} types=${found.types} relations=${found.relations} kindOf=${kindOf} offTypes=${off.types} offRelations=${off.relations}
         onToggle=${(what, name) => setOff({ ...off, [what]: toggled(off[what], name) })} />
     </div>

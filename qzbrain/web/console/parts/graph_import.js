@@ -59,7 +59,7 @@ export function ImportTriples({ kb, first, onDone, onClose }) {
     ${isTaken ? html`<${Told} result=${take.row.result} text="graph.importDid" />` : plan && html`<${Told} result=${plan} text="graph.importWould" />`}
     <div class="dialog-actions">
       <button type="button" class="button ${isTaken ? "primary" : ""}" onClick=${onClose}>${words(isTaken || jobs.take ? "close" : "cancel")}</button>
-      ${!jobs.take && html`<button type="button" class="button primary" disabled=${!count || isBusy} onClick=${() => send(false)}>${words("graph.importTake", { n: number(count) })}</button>`}
+      ${!jobs.take && html`<button type="button" class="button primary" disabled=${!count || isBusy} onClick=${() => send(false)}>${count ? words("graph.importTake", { n: number(count) }) : words("graph.import")}</button>`}
     </div>
   <//>`;
 }

@@ -15,6 +15,7 @@ export function KindSign({ kind }) {
 /** `types` and `relations`: `[[name, count]…]`; `off…`: Sets of those left out; `onToggle(what, name)`. */
 export function Legend({ types, relations, kindOf, offTypes, offRelations, onToggle }) {
   const words = useWords();
+  if (!types.length) return null;
   return html`<div class="legend">
     <${Switches} title=${words("graph.types")} rows=${types} off=${offTypes} name=${(type) => type || words("graph.untyped")} sign=${(type) => html`<${KindSign} kind=${kindOf(type)} />`}
       onToggle=${(name) => onToggle("types", name)} />

@@ -31,21 +31,22 @@ export function MergeDialog({ kb, keep, onDone, onClose }) {
       <small class="path">${words("graph.triples", { n: number(one.degree) })}</small><${IconButton} icon="close" label=${words("graph.mergeWithout", { name: one.name })} onClick=${() => setChosen(chosen.filter((other) => other !== one))} /></li>`)}</ul>`}
     ${error && html`<${ErrorBox} error=${error} />`}
     <div class="dialog-actions"><button type="button" class="button" onClick=${onClose}>${words("cancel")}</button>
-      <button type="button" class="button danger" disabled=${!chosen.length || isBusy} onClick=${merge}>${words("graph.mergeGo", { n: number(chosen.length) })}</button></div>
+      <button type="button" class="button danger" disabled=${!chosen.length || isBusy} onClick=${merge}>${chosen.length ? words("graph.mergeGo", { n: number(chosen.length) }) : words("graph.accept")}</button></div>
   <//>`;
 }
 
-/** Suggested merges that nobody has decided yet. `onDone` after each that was accepted. */
+/** Suggested merges that nobody has decided yet. `onDone({id, text})` after each that was accepted. */
 export function Suggestions({ kb, onDone, onSelect, onClose }) {
   const words = useWords();
   const [state, setState] = useState({});
-  const load = () => getSuggestions(kb).then((rows) => setState({ rows: rows || [] }), (error) => setState({ error }));
+  const load = () => getSuggestions(kb).then((found) => setState({ rows: found?.data || [] }), (error) => setState({ error }));
   useEffect(() => void load(), [kb]);
   const decide = async (row, verdict) => {
     try {
-      await decideSuggestion(kb, row.id, verdict);
+      const { merge_id: id } = await decideSuggestion(kb, row.id, verdict);
       setState((now) => ({ rows: now.rows.filter((other) => other.id !== row.id) }));
-      if (verdict === "accept") onDone();
+      const names = row.merge.map((one) => one.name).join(words("graph.comma"));
+      if (verdict === "accept") onDone({ id, text: words("graph.merged", { names: names.slice(0, 120), name: row.keep.name.slice(0, 60) }) });
     } catch (error) {
       notifyError(error);
     }

@@ -45,17 +45,19 @@ function useOutline(kb, version) {
   return [state, () => { setState({}); setAttempt(attempt + 1); }];
 }
 
-/** Which of the pages behind the menu this brain has: their routes are asked once. */
+/** Which of the lists behind the menu this brain has, as the menu calls them; those whose routes are not there are left out. */
 function useExtras(kb, version, isEmpty) {
-  const [extras, setExtras] = useState({ suggestions: null, relations: null });
+  const words = useWords();
+  const [extras, setExtras] = useState({});
   useEffect(() => {
     if (isEmpty) return undefined;
     let isCurrent = true;
-    const asked = [["suggestions", getSuggestions], ["relations", getRelations]];
-    for (const [name, ask] of asked) ask(kb).then((rows) => isCurrent && setExtras((now) => ({ ...now, [name]: rows && rows.length })), () => {});
+    const note = (name) => (found) => isCurrent && found && setExtras((now) => ({ ...now, [name]: found }));
+    getSuggestions(kb).then(note("suggestions"), () => {});
+    getRelations(kb, { limit: 1 }).then(note("relations"), () => {});
     return () => (isCurrent = false);
   }, [kb, version, isEmpty]);
-  return extras;
+  return Object.entries(extras).map(([key, found]) => ({ key, label: words(`graphMore.${key}`, { n: number(found.total ?? 0) }) }));
 }
 
 function BaseGraph({ base, bases }) {
@@ -99,7 +101,7 @@ function BaseGraph({ base, bases }) {
     ${stats && !isEmpty && html`<${GraphBoard} base=${base} state=${state} overview=${overview} version=${version} move=${move} onMerge=${(keep) => setDialog({ name: "merge", keep })} />`}
     ${dialog?.name === "import" && html`<${ImportTriples} kb=${base.name} first=${dialog.file} onDone=${changed} onClose=${close} />`}
     ${dialog?.name === "merge" && html`<${MergeDialog} kb=${base.name} keep=${dialog.keep} onClose=${close} onDone=${(merged) => { close(); setUndoable(merged); changed(); }} />`}
-    ${dialog?.name === "suggestions" && html`<${Suggestions} kb=${base.name} onDone=${changed} onSelect=${select} onClose=${close} />`}
+    ${dialog?.name === "suggestions" && html`<${Suggestions} kb=${base.name} onDone=${(merged) => { setUndoable(merged); changed(); }} onSelect=${select} onClose=${close} />`}
     ${dialog?.name === "relations" && html`<${Relations} kb=${base.name} onClose=${close} />`}`;
 }
 
@@ -107,7 +109,6 @@ function Head({ base, bases, stats, extras, onAsk, onPick }) {
   const words = useWords();
   const items = bases.map((row) => ({ key: row.name, label: baseTitle(row), note: row.title ? row.name : undefined, checked: row.id === base.id }));
   const formats = FORMATS.map((key) => ({ key, label: words(`graphFormat.${key}`) }));
-  const more = ["suggestions", "relations"].filter((name) => extras[name] !== null).map((key) => ({ key, label: words(`graphMore.${key}`, { n: number(extras[key]) }) }));
   const save = (format) => Object.assign(document.createElement("a"), { href: exportAddress(base.name, format), download: `${base.name}-graph.${format === "cypher-csv" ? "csv" : format}` }).click();
   return html`<header class="graph-head">
     <div class="graph-title"><h2><${Menu} label=${words("graph.base", { name: baseTitle(base) })} items=${items} align="start" className="base-menu" onPick=${(name) => go(address.graph(name))}>
@@ -117,7 +118,7 @@ function Head({ base, bases, stats, extras, onAsk, onPick }) {
     <div class="page-tools">
       <button type="button" class="button" onClick=${() => onAsk("import")}><${Icon} name="upload" />${words("graph.import")}</button>
       ${stats?.entities > 0 && html`<${Menu} label=${words("graph.export")} items=${formats} onPick=${save} className="button-menu"><${Icon} name="download" />${words("graph.export")}<//>`}
-      ${more.length > 0 && html`<${Menu} label=${words("graph.more")} items=${more} onPick=${onAsk} className="button-menu"><span aria-hidden="true">⋯</span><//>`}
+      ${extras.length > 0 && html`<${Menu} label=${words("graph.more")} items=${extras} onPick=${onAsk} className="button-menu"><span aria-hidden="true">⋯</span><//>`}
     </div>
   </header>`;
 }
