@@ -1,7 +1,8 @@
 """How smooth the Graph page is at 2,000 nodes, in Chromium without a graphics card: python -m bench.console_graph [--nodes 2400] [--seconds 4]
 
-A brain of its own with a made-up graph whose degrees are unequal as real ones are. The neighbourhoods of some entities, together nearly all of it, are shown; then frames are
-timed while the layout runs, while the picture is dragged, and while it is zoomed; and every task of the page that took over 50 ms is told.
+A brain of its own with a made-up graph whose degrees are unequal as real ones are. The neighbourhoods of some entities, together nearly all of
+it, are shown; then frames are timed while the layout runs, while the picture is dragged, and while it is zoomed; and every task of the page
+that took over 50 ms is told.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 
 WATCH = """() => {
   window.frames_ms = []; window.long_ms = [];
-  new PerformanceObserver((list) => list.getEntries().forEach((one) => long_ms.push([one.startTime, one.duration]))).observe({ type: "longtask", buffered: true });
+  new PerformanceObserver((list) =>
+    list.getEntries().forEach((one) => long_ms.push([one.startTime, one.duration]))).observe({ type: "longtask", buffered: true });
   let last = performance.now();
   const look = (now) => { frames_ms.push([now, now - last]); last = now; requestAnimationFrame(look); };
   requestAnimationFrame(look);
