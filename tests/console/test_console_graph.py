@@ -345,6 +345,15 @@ def test_it_fits_its_width(graph: Server, open_page, size: tuple[int, int], zoom
         assert overflow(page) <= 0, query
 
 
+def test_narrow_what_was_picked_is_one_tap_away(graph: Server, open_page) -> None:
+    page = look(graph, open_page, size=(375, 740))
+    picture(page, nodes=20)
+    heading = page.get_by_role("complementary", name="实体").get_by_role("heading", name=FIRM)
+    expect(heading).not_to_be_in_viewport()
+    page.locator(".graph-down").click()
+    expect(heading).to_be_in_viewport()
+
+
 def test_a_hostile_name_stays_text(graph: Server, open_page) -> None:
     name = "<img src=x onerror=window.hit=1>" + "长" * 150
     graph.make_base("hostile", "名称", {})

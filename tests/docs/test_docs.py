@@ -21,7 +21,8 @@ from tests.running import ROOT, RunningBrain
 
 READMES = ("README.md", "README.zh-CN.md")
 PAGES = {
-    "/", "/console/{path}", "/conversations/{path}", "/documents/{path}", "/graph", "/graph/{path}", "/knowledge", "/knowledge/{path}", "/models", "/docs/style.css",
+    "/", "/console/{path}", "/conversations/{path}", "/documents/{path}", "/graph", "/graph/{path}", "/knowledge", "/knowledge/{path}", "/models",
+    "/docs/style.css",
 }  # fmt: skip
 """Of the console and of /docs: not for programs."""
 

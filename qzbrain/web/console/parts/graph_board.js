@@ -63,7 +63,7 @@ export function GraphBoard({ base, state, overview, version, move, onMerge }) {
   const [hidden, setHidden] = useState(new Set());
   const [off, setOff] = useState({ types: new Set(), relations: new Set() });
   const [, redraw] = useState(0);
-  const stage = useRef(null);
+  const [stage, side] = [useRef(null), useRef(null)];
   const kb = base.name;
   const around = useTriples(kb, state, version);
   const way = useWay(kb, state.from, state.to, version);
@@ -101,11 +101,13 @@ export function GraphBoard({ base, state, overview, version, move, onMerge }) {
         : html`<div class="graph-frame ${isBare ? "graph-bare" : ""}"><${GraphPicture} name=${kb} nodes=${shown.nodes} links=${shown.links} kindOf=${kindOf} selected=${state.entity} onWay=${onWay} isBusy=${around.isBusy}
             onPick=${pick} onHide=${hide} onPinned=${() => redraw((n) => n + 1)} stageRef=${stage} />
           ${isBare && html`<p class="graph-hint">${words("graph.start")}</p>`}
+          ${picture.nodes.has(state.entity) && html`<button type="button" class="button small graph-down" onClick=${() => side.current.scrollIntoView({ block: "start" })}>
+            <span class="entity-name" dir="auto">${picture.nodes.get(state.entity).name}</span><${Icon} name="chevron" /></button>`}
           ${around.cut.length > 0 && html`<p class="graph-cut">${words(state.limit < LIMITS.at(-1) ? "graph.cut" : "graph.cutAtMost", { n: number(state.limit) })}</p>`}</div>`}
       <${Legend} types=${found.types} relations=${found.relations} kindOf=${kindOf} offTypes=${off.types} offRelations=${off.relations}
         onToggle=${(what, name) => setOff({ ...off, [what]: toggled(off[what], name) })} />
     </div>
-    <aside class="graph-side" aria-label=${words(state.entity ? "graph.entity" : "graph.overview")}>
+    <aside class="graph-side" ref=${side} aria-label=${words(state.entity ? "graph.entity" : "graph.overview")}>
       ${state.entity ? html`<${EntityPane} kb=${kb} id=${state.entity} version=${version} kindOf=${kindOf} acts=${acts} key=${state.entity}
           isOpen=${state.open.includes(state.entity)} isPinned=${Boolean(pinned?.has(state.entity))} isShown=${shown.nodes.some((one) => one.id === state.entity)} isPinnable=${!isTable} />`
         : html`<${Overview} overview=${overview} kindOf=${kindOf} onSelect=${(id) => move({ entity: id, open: [...state.open, id] })} />`}
