@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qzbrain.errors import InvalidRequest, NotFound
@@ -14,6 +14,7 @@ from qzbrain.graph.base import Entity, GraphStore, Triple
 from qzbrain.graph.merging import entity_not_found
 
 if TYPE_CHECKING:
+    from qzbrain.graph.overview import Overview
     from qzbrain.graph.qa import Answerer
     from qzbrain.graph.view import GraphView
     from qzbrain.graph.walks import Step
@@ -49,6 +50,15 @@ class Processed:
     context: str
     took_ms: float
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelationCount:
+    """How many triples of a relation an entity has; `forward`: as their head."""
+
+    relation: str
+    forward: bool
+    triples: int
 
 
 class GraphService:
@@ -102,8 +112,54 @@ class GraphService:
         found = path(view, _number(view, start), _number(view, goal), max_hops=max_hops)
         return None if found is None else self._told(kb_id, view, found)
 
+    def entity(self, kb_id: str, entity_id: int) -> Entity:
+        """One entity; for one without a type the typed one that it must be. Raises NotFound."""
+        found = self._store.entity(kb_id, entity_id)
+        if found is None:
+            raise entity_not_found(entity_id)
+        return self._typed(kb_id, self._answerer(kb_id).view, found)
+
+    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+        """As `GraphStore.search`, each thing once."""
+        found = self._store.search(kb_id, text, limit=limit)
+        if not found:
+            return []
+        view = self._answerer(kb_id).view
+        return list({one.id: one for one in (self._typed(kb_id, view, entity) for entity in found)}.values())
+
+    def relations_of(self, kb_id: str, entity_id: int) -> list[RelationCount]:
+        """How many triples an entity has of each relation and direction, most first; `forward`: it is their head. Raises NotFound."""
+        view = self._answerer(kb_id).view
+        found = [RelationCount(view.relation_names[kind], forward, count) for kind, forward, count in view.relations_of(_number(view, entity_id))]
+        return sorted(found, key=lambda one: (-one.triples, one.relation, not one.forward))
+
+    def overview(self, kb_id: str, *, limit: int) -> Overview:
+        """What there is: types and relations with their counts, most first, and the entities that most triples name."""
+        from qzbrain.graph.overview import overview
+
+        return overview(self._answerer(kb_id).view, limit=limit)
+
     def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step]) -> list[Triple]:
-        return self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps])
+        return self._with_types(kb_id, view, self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps]))
+
+    def _with_types(self, kb_id: str, view: GraphView, triples: Sequence[Triple]) -> list[Triple]:
+        """The triples, an end without a type given as the typed entity that it must be: else one thing would be shown as two."""
+        if not view.same:
+            return list(triples)
+        known = {end.id: end for triple in triples for end in (triple.head, triple.tail)}
+        typed = {one: self._typed(kb_id, view, entity) for one, entity in known.items()}
+        return [replace(one, head=typed[one.head.id], tail=typed[one.tail.id]) for one in triples]
+
+    def _typed(self, kb_id: str, view: GraphView, entity: Entity) -> Entity:
+        """The entity that this one is for answers, with all its triples counted."""
+        import numpy as np
+
+        at = int(np.searchsorted(view.ids, entity.id))
+        if at >= len(view.ids) or int(view.ids[at]) != entity.id:
+            return entity  # newer than this view
+        one = view.same.get(at, at)
+        found = entity if one == at else self._store.entity(kb_id, int(view.ids[one]))
+        return replace(found or entity, degree=view.degree(one))
 
     def _answerer(self, kb_id: str) -> Answerer:
         """The graph as it is now: read anew when its version has changed, which one look-up tells."""

@@ -95,14 +95,31 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def search_entities(path: schemas.KnowledgeBasePath, query: shapes.GraphSearchQuery) -> Response:
         """Entities whose name or alias is, begins with, or holds `q`."""
-        found = brain.graph.search(_readable(brain, path.kb).id, query.q, limit=query.limit)
+        found = brain.graph_service.search(_readable(brain, path.kb).id, query.q, limit=query.limit)
         return reply({"data": [_entity(one) for one in found]})
 
-    @api.get("/api/graph/<kb>/entities/<entity_id>", responses={"200": shapes.EntityReply})
+    @api.get("/api/graph/<kb>/entities/<entity_id>", responses={"200": shapes.EntityDetailReply})
     @validated
     def get_entity(path: shapes.EntityPath) -> Response:
-        """One entity."""
-        return reply(_entity(_there(brain, _readable(brain, path.kb).id, entity_number(path.entity_id))))
+        """One entity, with the number of its triples by relation and direction."""
+        kb_id = _readable(brain, path.kb).id
+        found = brain.graph_service.entity(kb_id, entity_number(path.entity_id))
+        counted = brain.graph_service.relations_of(kb_id, found.id)
+        relations = [{"relation": one.relation, "direction": "out" if one.forward else "in", "triples": one.triples} for one in counted]
+        return reply(_entity(found) | {"relations": relations})
+
+    @api.get("/api/graph/<kb>/overview", responses={"200": shapes.OverviewReply})
+    @validated
+    def get_overview(path: schemas.KnowledgeBasePath, query: shapes.OverviewQuery) -> Response:
+        """Types and relations with their counts, and the entities that most triples name."""
+        found = brain.graph_service.overview(_readable(brain, path.kb).id, limit=query.limit)
+        return reply(
+            {
+                "types": [{"type": kind, "entities": count} for kind, count in found.types],
+                "relations": [{"relation": name, "triples": count} for name, count in found.relations],
+                "entities": [{"id": str(one.id), "name": one.name, "type": one.type, "aliases": [], "degree": one.degree} for one in found.hubs],
+            }
+        )
 
     @api.get("/api/graph/<kb>/neighbors", responses={"200": shapes.TriplesReply})
     @validated

@@ -56,6 +56,12 @@ class GraphSearchQuery(Strict):
     limit: int = Field(20, ge=1, le=200)
 
 
+class OverviewQuery(Strict):
+    """How many entities an overview names."""
+
+    limit: int = Field(20, ge=1, le=200)
+
+
 class EntityPath(KnowledgeBasePath):
     """`{kb}` and `{entity_id}`."""
 
@@ -102,6 +108,42 @@ class EntityReply(BaseModel):
     type: str
     aliases: list[str]
     degree: int
+
+
+class EntityRelation(BaseModel):
+    """How many triples an entity has of a relation; `out`: as their head."""
+
+    relation: str
+    direction: Literal["out", "in"]
+    triples: int
+
+
+class EntityDetailReply(EntityReply):
+    """An entity with its relations, most triples first."""
+
+    relations: list[EntityRelation]
+
+
+class TypeCount(BaseModel):
+    """A type; `""` are entities without one."""
+
+    type: str
+    entities: int
+
+
+class RelationTriples(BaseModel):
+    """A relation."""
+
+    relation: str
+    triples: int
+
+
+class OverviewReply(BaseModel):
+    """What a graph is about, each list most first."""
+
+    types: list[TypeCount]
+    relations: list[RelationTriples]
+    entities: list[EntityReply]
 
 
 class SourceReply(BaseModel):

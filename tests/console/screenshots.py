@@ -13,6 +13,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from engine import Engine
+from graphs import company_triples, entity, load
 from local_models import local_models
 from playwright.sync_api import Browser, Page, sync_playwright
 from server import LAWS, Server
@@ -49,6 +50,7 @@ def main(folder: Path) -> None:
             for theme in ("light", "dark"):
                 take(browser, server, conversation, theme, folder)
             narrow(browser, server, conversation, folder)
+            graph(browser, server, folder)
         finally:
             server.stop()
     with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
@@ -128,6 +130,18 @@ def narrow(browser: Browser, server: Server, conversation: str, folder: Path) ->
     """The chat on a telephone."""
     page = open_page(browser, server, conversation, size=(375, 740))
     shoot(page, folder / "chat-narrow.png")
+
+
+def graph(browser: Browser, server: Server, folder: Path) -> None:
+    """The graph of a few firms, with the way between two of its entities, and on a telephone."""
+    server.make_base("firms", "企业图谱", {})
+    load(server, "firms", company_triples())
+    one, other = (entity(server, "firms", name) for name in ("晨光集团公司", "半导体"))
+    places: dict[str, dict[str, Any]] = {"light": {}, "dark": {"theme": "dark", "lang": "en-GB"}, "narrow": {"size": (375, 740)}}
+    for name, more in places.items():
+        page = open_page(browser, server, f"/graph/firms?entity={one}" + (f"&from={one}&to={other}" if name != "narrow" else ""), **more)
+        page.wait_for_selector("[data-layout=still]")
+        shoot(page, folder / f"graph-{name}.png")
 
 
 def shoot(page: Page, path: Path) -> None:

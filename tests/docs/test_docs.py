@@ -20,7 +20,10 @@ from qzbrain.settings import Settings, load_settings
 from tests.running import ROOT, RunningBrain
 
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = {"/", "/console/{path}", "/conversations/{path}", "/documents/{path}", "/knowledge", "/knowledge/{path}", "/models", "/docs/style.css"}
+PAGES = {
+    "/", "/console/{path}", "/conversations/{path}", "/documents/{path}", "/graph", "/graph/{path}", "/knowledge", "/knowledge/{path}", "/models",
+    "/docs/style.css",
+}  # fmt: skip
 """Of the console and of /docs: not for programs."""
 
 

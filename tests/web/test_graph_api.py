@@ -140,3 +140,28 @@ def test_what_cannot_be_is_refused(asked: Any, method: str, path: str, body: Any
 def test_a_text_that_names_nothing_finds_nothing(asked: Any) -> None:
     told = asked("POST", "/chat-process-txt", json={"text": "你好"}).get_json()
     assert (told["code"], told["entities"], told["triples"], told["context"]) == (0, [], [], "")
+
+
+def test_an_overview_and_an_entitys_relations(asked: Any) -> None:
+    asked.load(COMPANY)
+    told = asked("GET", "/api/graph/kb/overview?limit=2").get_json()
+    assert told["types"] == [{"type": "", "entities": 5}, {"type": "公司", "entities": 2}, {"type": "人", "entities": 1}]
+    assert told["relations"][:2] == [{"relation": "所属行业", "triples": 2}, {"relation": "高管", "triples": 2}]
+    assert [(one["name"], one["degree"]) for one in told["entities"]] == [("晨光公司", 5), ("造纸", 2)]
+    entity = asked("GET", f"/api/graph/kb/entities/{told['entities'][0]['id']}").get_json()
+    assert {"relation": "高管", "direction": "out", "triples": 2} in entity["relations"] and sum(one["triples"] for one in entity["relations"]) == 5
+    assert asked("GET", "/api/graph/kb/overview?limit=0").status_code == 400
+    assert asked("GET", "/api/graph/none/overview").status_code == 404
+
+
+def test_an_empty_graph_has_an_empty_overview(asked: Any) -> None:
+    assert asked("GET", "/api/graph/kb/overview").get_json() == {"types": [], "relations": [], "entities": []}
+
+
+def test_one_thing_that_came_with_and_without_a_type_is_shown_as_one(asked: Any) -> None:
+    asked.load(COMPANY)
+    (person,) = asked("GET", "/api/graph/kb/search?q=李明").get_json()["data"]
+    assert (person["type"], person["degree"]) == ("人", 2)
+    around = asked("GET", f"/api/graph/kb/neighbors?id={person['id']}").get_json()["data"]
+    assert {one["relation"] for one in around} == {"董事长", "出生地"}
+    assert all(person["id"] in (one["head"]["id"], one["tail"]["id"]) for one in around)

@@ -23,7 +23,8 @@ import { ModelsView } from "./views/models.js";
 const narrow = window.matchMedia("(max-width: 860px)");
 const EntriesView = lazy(() => import("./views/entries.js").then((module) => module.EntriesView));
 const CorrectionPane = lazy(() => import("./parts/correction.js").then((module) => module.CorrectionPane));
-const VIEWS = { chat: ChatView, documents: DocumentView, entries: EntriesView, knowledge: KnowledgeView, models: ModelsView };
+const GraphView = lazy(() => import("./views/graph.js").then((module) => module.GraphView));
+const VIEWS = { chat: ChatView, documents: DocumentView, entries: EntriesView, graph: GraphView, knowledge: KnowledgeView, models: ModelsView };
 
 function useNarrow() {
   const [isNarrow, setNarrow] = useState(narrow.matches);
@@ -39,7 +40,7 @@ function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
   const openDocument = useStore(documentTitle);
-  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), knowledge: words("rail.knowledge"), models: words("rail.models") };
+  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), graph: words("rail.graph"), knowledge: words("rail.knowledge"), models: words("rail.models") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;

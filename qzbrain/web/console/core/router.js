@@ -1,4 +1,5 @@
-// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/knowledge/KB/entries?entry=ID`, `/models`.
+// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/knowledge/KB/entries?entry=ID`, `/models`,
+// `/graph/KB?entity=ID&open=ID.ID&depth=&relation=&from=&to=&show=table`.
 import { store } from "./store.js";
 
 function current() {
@@ -34,6 +35,10 @@ export const address = {
   entries: (kb, query = {}) => {
     const search = new URLSearchParams(query).toString();
     return `/knowledge/${encodeURIComponent(kb)}/entries${search ? `?${search}` : ""}`;
+  },
+  graph: (kb = "", query = {}) => {
+    const search = new URLSearchParams(query).toString();
+    return `/graph${kb && `/${encodeURIComponent(kb)}`}${search && `?${search}`}`;
   },
   document: (id, start, end) => `/documents/${encodeURIComponent(id)}${start === undefined ? "" : `?start=${start}&end=${end}`}`,
 };

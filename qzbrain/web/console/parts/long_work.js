@@ -18,7 +18,7 @@ async function job(id) {
 }
 
 /** The job as it is now, looked at until it has ended; null before the first look. */
-function useJob(id) {
+export function useJob(id) {
   const [state, setState] = useState({ row: null, error: null });
   useEffect(() => {
     if (!id) return undefined;

@@ -49,6 +49,7 @@ function usePlaces(words, onKeys) {
   const places = [
     { key: "new", icon: "add", label: words("rail.new"), run: () => go("/") },
     { key: "knowledge", icon: "book", label: words("rail.knowledge"), run: () => go("/knowledge") },
+    { key: "graph", icon: "graph", label: words("rail.graph"), run: () => go("/graph") },
     { key: "models", icon: "chip", label: words("rail.models"), run: () => go("/models") },
     { key: "upload", icon: "upload", label: words("upload.files"), run: () => chooseFiles() },
     { key: "theme", icon: "contrast", label: words("palette.theme"), run: () => theme.update((now) => (now === "dark" ? "light" : "dark")) },

@@ -24,6 +24,9 @@ export function Rail({ onSearch, isSheet, onClose }) {
     <a class="rail-action" href="/knowledge" aria-current=${view === "knowledge" || view === "entries" ? "page" : undefined} onClick=${link("/knowledge")}>
       <${Icon} name="book" />${words("rail.knowledge")}
     </a>
+    <a class="rail-action" href="/graph" aria-current=${view === "graph" ? "page" : undefined} onClick=${link("/graph")}>
+      <${Icon} name="graph" />${words("rail.graph")}
+    </a>
     <a class="rail-action" href="/models" aria-current=${view === "models" ? "page" : undefined} onClick=${link("/models")}>
       <${Icon} name="chip" />${words("rail.models")}
     </a>

@@ -79,6 +79,7 @@ function BasePage({ base }) {
   const [asked, setAsked] = useState(""); // delete, export, rechunk
   const close = () => setAsked("");
   const entries = address.entries(base.name);
+  const graph = address.graph(base.name);
   const erase = async () => {
     close();
     try {
@@ -95,6 +96,7 @@ function BasePage({ base }) {
         <h2>${baseTitle(base)}</h2>${base.description && html`<p class="path">${base.description}</p>`}<${BaseFigures} base=${base} /></div>
       <div class="page-tools">
         <a class="button" href=${entries} onClick=${link(entries)}><${Icon} name="entry" />${words("entry.page")}</a>
+        <a class="button" href=${graph} onClick=${link(graph)}><${Icon} name="graph" />${words("rail.graph")}</a>
         <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
         <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
         <${Menu} label=${words("base.more")} items=${["export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>
