@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
 from qzbrain.errors import NotFound
+from qzbrain.graph.extraction_jobs import submit_automatic
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.catalog import all_models, embedder_name, reranker_name
 from qzbrain.settings import Settings
@@ -180,10 +181,7 @@ class Brain:
     def follow_documents(self, connection: Connection, kb_id: str) -> None:
         """What follows new documents, in the transaction that makes them ready: vectors, and facts where a model is to extract them by itself."""
         self.embed_later(connection, kb_id)
-        if self.settings.graph_extract_model:
-            from qzbrain.graph.extraction_plan import submit
-
-            submit(connection, self.jobs, kb_id, {"model": self.settings.graph_extract_model, "auto": True})
+        submit_automatic(connection, self.jobs, self.settings, kb_id)
 
     @cached_property
     def entries(self) -> Entries:

@@ -21,6 +21,8 @@ from qzbrain.storage.shared import SharedState
 
 USER = "graph-extraction"
 MOST_TRIES = 3
+MOST_CALLS = 5
+"""Tries where the engine itself was away: with their pauses some 15 s, in which an engine comes back that was started anew."""
 MOST_ANSWER_TOKENS = 2048
 LEAST_ANSWER_TOKENS = 256
 MOST_PAUSE_S = 10.0
@@ -92,7 +94,7 @@ class Asker:
 
     def _again(self, exc: EngineUnavailable, tries: int, took_s: float, cancellation: Cancellation) -> bool:
         """Whether to try once more; waits first."""
-        if exc.request_refused or tries >= MOST_TRIES or took_s > HUNG_S:
+        if exc.request_refused or tries >= MOST_CALLS or took_s > HUNG_S:
             return False
         pause_s = min(MOST_PAUSE_S, float(exc.retry_after_s or 1) if exc.engine_full else 2.0 ** (tries - 1))
         stopped = threading.Event()

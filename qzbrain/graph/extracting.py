@@ -31,7 +31,7 @@ from qzbrain.storage.shared import SharedState
 log = logs.get(__name__)
 MOST_IN_A_ROW = 5
 """Groups that fail one after the other before the job ends."""
-MOST_AWAY = 2
+MOST_AWAY = MOST_AT_ONCE
 """The same where the engine itself is away: each of them has been tried several times."""
 _LOOK_S = 0.1
 _FACTS_AT_ONCE = 2000

@@ -104,11 +104,9 @@ def checked(said: Said, passages: Sequence[Passage], *, document_id: str, extrac
             result.rejected[found] += 1
             continue
         mark = (name_key(found.head), name_key(found.relation), name_key(found.tail), found.place.chunk_id, found.place.start)
-        if mark in seen:
-            result.rejected["twice"] += 1
-            continue
-        seen.add(mark)
-        result.facts.append(found)
+        if mark not in seen:
+            seen.add(mark)
+            result.facts.append(found)
     return result
 
 
@@ -135,7 +133,8 @@ def _fact(row: Any, names: _Names, passages: Sequence[Passage], document_id: str
     if at < 0:
         return "quote_not_found"
     start = passage.start + at
-    place = Place(extractor, document_id, passage.chunk_id, start, start + len(quote), quote, "", _confidence(quote, ends[0], ends[1]))
+    end = start + len(quote)
+    place = Place(extractor, document_id, passage.chunk_of(end), start, end, quote, "", _confidence(quote, ends[0], ends[1]))
     return Fact(ends[0].name, relation, ends[1].name, place, ends[0].type, ends[1].type, ends[0].aliases, ends[1].aliases)
 
 

@@ -7,17 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
-
 from qzbrain.errors import InvalidRequest, NotFound, Unavailable
-from qzbrain.graph.base import EXTRACT_JOB
 from qzbrain.graph.extracting import extractor_of, identity_of
+from qzbrain.graph.extraction_jobs import submit
 from qzbrain.graph.extraction_rows import ExtractionRows, passages_by_group
 from qzbrain.graph.turns import MOST_AT_ONCE
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.registry import AUTO, ModelRegistry, RegisteredModel
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import jobs
 
 ASSUMED_COMPLETION_TOKENS = 450
 ASSUMED_READ_PER_S = 400.0
@@ -124,11 +121,3 @@ class Extractions:
             )
         return found
 
-
-def submit(connection: Connection, runner: LeaseRunner, kb_id: str, payload: dict[str, Any]) -> str:
-    """One job for the same at a time: one that waits will do."""
-    waiting = select(jobs.c.id, jobs.c.payload).where(jobs.c.kind == EXTRACT_JOB, jobs.c.kb_id == kb_id, jobs.c.status == "pending")
-    for row in connection.execute(waiting):
-        if dict(row.payload) == payload:
-            return str(row.id)
-    return runner.submit(connection, EXTRACT_JOB, kb_id=kb_id, payload=payload)

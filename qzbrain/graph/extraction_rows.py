@@ -72,7 +72,8 @@ class ExtractionRows:
             return None
         query = select(chunks.c.id, chunks.c.start, chunks.c.text, chunks.c.heading_path)
         found = self._db.rows(query.where(chunks.c.document_id == document_id, chunks.c.disabled == 0).order_by(chunks.c.ordinal))
-        passages = tuple(Passage(x.id, x.start, x.text, " › ".join(orjson.loads(x.heading_path))) for x in found)
+        ends = [(0, 0), *((x.id, x.start + len(x.text)) for x in found)]
+        passages = tuple(Passage(x.id, x.start, x.text, " › ".join(orjson.loads(x.heading_path)), ends[n]) for n, x in enumerate(found))
         digest = hashlib.sha256()
         for one in passages:
             digest.update(f"{one.chunk_id}\0{one.start}\0{one.heading}\0{one.text}\0".encode("utf-8", "replace"))

@@ -65,12 +65,17 @@ RESPONSE_FORMAT = {"type": "json_schema", "json_schema": {"name": "graph", "stri
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A chunk to read: `text == document_text[start:start + len(text)]`."""
+    """A chunk to read: `text == document_text[start:start + len(text)]`. `before`: id and end of the chunk before it, which may overlap with it."""
 
     chunk_id: int
     start: int
     text: str
     heading: str = ""
+    before: tuple[int, int] = (0, 0)
+
+    def chunk_of(self, end: int) -> int:
+        """The first chunk that holds a part of this one that ends at `end` of the document: what overlapping chunks say is said once."""
+        return self.before[0] if end <= self.before[1] else self.chunk_id
 
 
 @dataclass(frozen=True)

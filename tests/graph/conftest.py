@@ -35,12 +35,9 @@ class Extracting:
         self.kb_id = brain.knowledge.create(self.caller, name="kb").id
         self.place = Workplace(brain)
 
-    def add(self, name: str, text: str, *, external_id: str = "") -> str:
+    def add(self, name: str, text: str) -> str:
         """A document, read and ready; its id."""
-        if external_id:
-            added = self.brain.knowledge.add_text(self.caller, "kb", text, name=name, external_id=external_id)  # type: ignore[attr-defined]
-        else:
-            added = self.brain.knowledge.add_file(self.caller, "kb", name, io.BytesIO(text.encode()))
+        added = self.brain.knowledge.add_file(self.caller, "kb", name, io.BytesIO(text.encode()))
         self.work()
         return str(added.id)
 
