@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from reading_model import reply
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import JobRecord
 from qzbrain.settings import ModelSettings, Settings
 from qzbrain.worker import Workplace
 from tests.engine import Engine
+from tests.graph.reading_model import reply
 
 WITHIN_S = 60.0
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Extracting
-from reading_model import passages, read, reply
 from sqlalchemy import select
 
 from qzbrain.graph.base import Stats
 from qzbrain.storage.tables import graph_extractions
 from tests.engine import Engine, Script
+from tests.graph.conftest import Extracting
+from tests.graph.reading_model import passages, read, reply
 
 FILLING = "本段说明公司的日常经营情况，包括采购、销售、仓储与售后服务，相关制度由各部门分别制定并执行。"
 
