@@ -27,7 +27,8 @@ OTHER_TYPE = 0.8
 """Times the score where both have a type and not the same."""
 _MOST_ALIKE = 8
 """More names of one reduced form than this say that the form means nothing."""
-_SHORTEST = 2
+_SHORTEST, _SHORTEST_OF_A_REGION, _SHORTEST_INSIDE = 2, 4, 4
+"""浙江大学 is not 大学; in a parenthesis of three characters mostly stands a country, in one with digits a year or an amount."""
 
 _MARKS = str.maketrans("", "", "《》〈〉「」『』【】〔〕“”‘’\"'`·•・")
 _COMPANY = re.compile(
@@ -37,6 +38,7 @@ _REGION = re.compile(
     r"^(?:中华人民共和国|中国|(?:北京|上海|天津|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|四川|贵州|云南|陕西|甘肃|青海|台湾"
     r"|内蒙古|广西|西藏|宁夏|新疆|香港|澳门|广州|深圳|杭州|南京|武汉|成都|西安|苏州|天津|青岛|大连|厦门|宁波)(?:省|市|自治区|特别行政区)?)"
 )
+_COUNTRY = ("中华人民共和国", "中国")
 _BRACKETED = re.compile(r"^(.*?)\(([^()]+)\)(.*)$")
 
 
@@ -101,17 +103,21 @@ def _forms(key: str) -> Iterator[tuple[str, str]]:
     """What a name is without its marks, its company's form, its region, its parenthesis; each at least two characters."""
     bare = key.translate(_MARKS)
     found = [(bare, "marks")] if bare != key else []
-    if bracketed := _BRACKETED.match(bare):
-        found += [(bracketed[1] + bracketed[3], "outside"), (bracketed[2], "inside")]
+    if (bracketed := _BRACKETED.match(bare)) and not bare[0].isdecimal():  # 1950年（庚寅）, 145 g（5.1 oz）
+        found += [(bracketed[1] + bracketed[3], "outside")]
+        found += [(bracketed[2], "inside")] if _names_something(bracketed[2]) else []
     stem = _COMPANY.sub("", bare)
     found += [(stem, "company")] if stem != bare else []
-    region = _REGION.sub("", bare)
-    if region != bare:
-        found.append((region, "region"))
-        short = _COMPANY.sub("", region)
-        found += [(short, "region")] if short != region else []
+    if region := _REGION.match(bare):
+        least = _SHORTEST if region[0] in _COUNTRY else _SHORTEST_OF_A_REGION
+        found += [(one, "region") for one in (bare[region.end() :], _COMPANY.sub("", bare[region.end() :])) if len(one) >= least]
     seen = set[str]()
     for form, reason in found:
-        if len(form) >= _SHORTEST and form not in seen:
+        if len(form) >= _SHORTEST and form not in seen and any(c.isalpha() for c in form):
             seen.add(form)
             yield form, reason
+
+
+def _names_something(text: str) -> bool:
+    """Whether what stands in a parenthesis may be a name of the whole, such as a short form or letters."""
+    return not any(c.isdecimal() for c in text) and (len(text) >= _SHORTEST_INSIDE or (text.isascii() and text.isalpha()))
