@@ -88,7 +88,7 @@ class Workplace:
             feeder=self._feeder,
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
-            follow=brain.embed_later,
+            follow=brain.follow_documents,
         )
         self._lane = self._long_lane(Reader(brain.settings, child))
         self._extraction = self._extraction_lane()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from qzbrain.graph.base import Stats
+from qzbrain.knowledge.packs.writing import Choice
 from qzbrain.storage.tables import graph_extractions
 from tests.engine import Engine, Script
 from tests.graph.conftest import Extracting
@@ -248,3 +250,17 @@ def test_new_documents_are_read_by_themselves_where_that_is_wanted(make_extracti
 def test_without_the_setting_nothing_is_read(extracting: Extracting, engine: Engine) -> None:
     extracting.add("a.txt", document("晨光公司"))
     assert engine.requests == []
+
+
+def test_documents_of_a_pack_are_read_too_and_cost_nothing_where_they_were_read_before(
+    make_extracting: Callable[..., Extracting], engine: Engine, tmp_path: Path
+) -> None:
+    extracting = make_extracting({"graph_extract_model": "scripted"})
+    extracting.add("a.txt", document("晨光公司", filling=1))
+    brain, pack = extracting.brain, tmp_path / "kb.qzkb"
+    brain.packs.write(extracting.caller, "kb", pack, Choice(), lambda *_: None)
+    job_id = brain.packs.submit_import(extracting.caller, pack, name="copy")
+    extracting.work()
+    assert brain.jobs.get(job_id).status == "done", brain.jobs.get(job_id)
+    kb_id = brain.access.resolve(extracting.caller, ["copy"])[0].id
+    assert brain.graph.stats(kb_id).triples == 2 and len(engine.requests) == 1
