@@ -420,3 +420,56 @@ CREATE TABLE graph_told (
 CREATE INDEX ix_graph_told_kb_id_entity_id ON graph_told (kb_id, entity_id);
 
 UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
+
+CREATE TABLE graph_extractions (
+    `key` VARCHAR(64) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    document_id VARCHAR(32) NOT NULL,
+    extractor VARCHAR(64) NOT NULL,
+    reply LONGTEXT NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    completion_tokens BIGINT NOT NULL,
+    took_ms BIGINT NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_graph_extractions PRIMARY KEY (`key`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_extractions_kb_id ON graph_extractions (kb_id);
+
+CREATE INDEX ix_graph_extractions_document_id ON graph_extractions (document_id);
+
+CREATE INDEX ix_graph_extractions_extractor_created_at ON graph_extractions (extractor, created_at);
+
+CREATE TABLE graph_extracted (
+    document_id VARCHAR(32) NOT NULL,
+    extractor VARCHAR(64) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    signature VARCHAR(64) NOT NULL,
+    upto BIGINT NOT NULL,
+    CONSTRAINT pk_graph_extracted PRIMARY KEY (document_id, extractor)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_extracted_kb_id ON graph_extracted (kb_id);
+
+CREATE TABLE graph_suggestions (
+    id VARCHAR(32) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    pair_key VARCHAR(64) NOT NULL,
+    keep_id BIGINT NOT NULL,
+    other_id BIGINT NOT NULL,
+    alias VARCHAR(255) NOT NULL,
+    alias_mark VARCHAR(64) NOT NULL,
+    reason VARCHAR(32) NOT NULL,
+    score DOUBLE NOT NULL,
+    status VARCHAR(16) NOT NULL,
+    merge_id VARCHAR(32) NOT NULL,
+    author VARCHAR(255) NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    decided_at VARCHAR(32),
+    CONSTRAINT pk_graph_suggestions PRIMARY KEY (id),
+    CONSTRAINT uq_graph_suggestions_kb_id_pair_key UNIQUE (kb_id, pair_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_suggestions_kb_id_status_score ON graph_suggestions (kb_id, status, score);
+
+UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';

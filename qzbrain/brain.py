@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qzbrain.auth.access import Access
 from qzbrain.errors import NotFound
+from qzbrain.graph.extraction_jobs import submit_automatic
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.catalog import all_models, embedder_name, reranker_name
 from qzbrain.settings import Settings
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
     from qzbrain.chat.service import ChatService
     from qzbrain.graph.embedded import SqlGraph
+    from qzbrain.graph.extracting import GraphExtraction
+    from qzbrain.graph.extraction_plan import Extractions
     from qzbrain.graph.service import GraphService
+    from qzbrain.graph.suggestions import Suggestions
     from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.entries.importing import EntryFiles
     from qzbrain.knowledge.entries.regressions import Regressions
@@ -174,6 +178,11 @@ class Brain:
         if self.embedding is not None:
             self.embedding.submit(connection, kb_id)
 
+    def follow_documents(self, connection: Connection, kb_id: str) -> None:
+        """What follows new documents, in the transaction that makes them ready: vectors, and facts where a model is to extract them by itself."""
+        self.embed_later(connection, kb_id)
+        submit_automatic(connection, self.jobs, self.settings, kb_id)
+
     @cached_property
     def entries(self) -> Entries:
         """Curated entries."""
@@ -222,6 +231,30 @@ class Brain:
         from qzbrain.graph.service import GraphService
 
         return GraphService(self.graph)
+
+    @cached_property
+    def extractions(self) -> Extractions:
+        """Facts by a language model: what it costs, and having it done."""
+        from qzbrain.graph.extraction_plan import Extractions
+
+        return Extractions(self.db, self.jobs, lambda: self.models)
+
+    @cached_property
+    def extraction(self) -> GraphExtraction:
+        """The job that does it."""
+        from qzbrain.graph.extracting import GraphExtraction
+
+        suggestions = self.suggestions
+        return GraphExtraction(
+            self.db, self.graph, lambda: self.models, lambda: self.shared, self.courtesy, unwanted=suggestions.unwanted, follow=suggestions.refresh
+        )
+
+    @cached_property
+    def suggestions(self) -> Suggestions:
+        """Entities that may be one."""
+        from qzbrain.graph.suggestions import Suggestions
+
+        return Suggestions(self.db, self.graph)
 
     @cached_property
     def folders(self) -> Folders:
@@ -290,8 +323,7 @@ class Brain:
         """Answers."""
         from qzbrain.chat.service import ChatService
 
-        asked = self.courtesy.note if self.embedder is not None else _nobody_listens
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, asked)
+        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, self.courtesy.note)
 
     def end_engines(self) -> None:
         """End the engines that this process started."""
@@ -305,10 +337,6 @@ class Brain:
         self.end_engines()
         self.jobs.close()
         self.db.close()
-
-
-def _nobody_listens() -> None:
-    """There is no work that would step aside for a question."""
 
 
 def database_of(settings: Settings) -> Database:

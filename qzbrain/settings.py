@@ -232,6 +232,11 @@ class Settings(BaseSettings):
         description="Lowest raw score that counts on a search server: BM25, or, where a knowledge base is too small for it to say much, the same as if "
         "1,000 more passages stood around. 1 leaves out passages that share nothing with the question but words that stand almost everywhere.",
     )
+    graph_extract_model: str = Field(
+        "",
+        description="Language model that reads every new or changed document for facts by itself, a model's name or `auto`; empty: only when it is asked to "
+        "(docs/graph_extraction.md).",
+    )
     graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
     neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
 

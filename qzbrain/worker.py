@@ -29,8 +29,9 @@ from qzbrain import logs
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
+from qzbrain.graph.base import EXTRACT_JOB
 from qzbrain.jobs.lane import Lane
-from qzbrain.jobs.leases import Kind, LeaseRunner, Stopping
+from qzbrain.jobs.leases import Kind, Lease, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.knowledge import facts_due
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
@@ -81,7 +82,7 @@ class Workplace:
         self._making = Lock()
         self._entries_swept = -validity.EVERY_S
         self._reader = Reader(brain.settings, child)
-        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.embed_later)
+        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents)
         purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
         packs = PackWork(
             brain.db,
@@ -91,9 +92,10 @@ class Workplace:
             feeder=self._feeder,
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
-            follow=brain.embed_later,
+            follow=brain.follow_documents,
         )
         self._lane = self._long_lane(Reader(brain.settings, child))
+        self._extraction = self._extraction_lane()
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind,
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
@@ -127,6 +129,7 @@ class Workplace:
         self._embed_missing()
         self._watch()
         self._lane.start()
+        self._extraction.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
@@ -134,7 +137,7 @@ class Workplace:
             self._reader.close()
         self._sweep_entries()
         self._look_at_graphs()
-        if idle is not None and not self._lane.busy:
+        if idle is not None and not self._lane.busy and not self._extraction.busy:
             idle(since_s)
 
     def _sweep_entries(self) -> None:
@@ -159,14 +162,25 @@ class Workplace:
                 log.warning("graphs_not_looked_at", code=exc.code)
 
     def close(self) -> None:
-        """End the reading children, and the lane of long documents."""
+        """End the reading children and the lanes."""
+        self._extraction.close()
         self._lane.close()
         self._reader.close()
+
+    def _extraction_lane(self) -> Lane:
+        """Where a language model reads documents: it waits for an engine most of the time, and holds up nothing else meanwhile."""
+
+        def handle(leases: Sequence[Lease]) -> None:
+            lane.wake()  # it has found its work by itself: now it counts as busy
+            self._brain.extraction.handle(leases)
+
+        lane = Lane(LeaseRunner(self._brain.db), {EXTRACT_JOB: Kind(handle)}, rest=lambda: None)
+        return lane
 
     def _long_lane(self, reader: Reader) -> Lane:
         """Where long documents are read: by a child and under leases of its own, stored and indexed in turn with the others."""
         runner = LeaseRunner(self._brain.db)
-        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.embed_later)
+        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents)
         return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
 
     def _feeder(self) -> Feeder:

@@ -19,8 +19,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -37,6 +37,8 @@ class Script:
     message: str = "the engine is out of memory"
     headers: tuple[str, ...] = ()
     finish_reason: str = "stop"
+    answer: Callable[[dict[str, Any]], Script | Sequence[str]] | None = None
+    """Decides by the request's body: texts, or a whole script."""
     hold: threading.Event | None = None
     """Wait for this before the first delta: lets a test look at a running answer."""
 
@@ -138,6 +140,9 @@ class Engine:
         """Returns whether the connection can take another request."""
         user = str(request.body.get("user") or "")
         script = self._by_user.get(user, self._default)
+        if script.answer is not None:
+            made = script.answer(request.body)
+            script = made if isinstance(made, Script) else replace(script, texts=made)
         self.active += 1
         try:
             return _Answer(sock, script, request).run()

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, inserting, knowledge, models, system, watching
+from qzbrain.cli import asking, configuration, database, evaluating, graph, graph_extracting, inserting, knowledge, models, system, watching
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -19,8 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 watching.register(knowledge.app)
+graph_extracting.register(graph.app)
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(models.app, name="model")
+app.add_typer(graph.app, name="graph")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from qzbrain.graph.view import GraphView
 
+EXTRACT_JOB = "graph-extract"
+"""The kind of the jobs in which a language model reads documents (`extracting`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -30,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A triple as it is brought in; `aliases` are other names of its head."""
+    """A triple as it is brought in; `aliases` are other names of its head, `tail_aliases` of its tail."""
 
     head: str
     relation: str
@@ -39,6 +42,7 @@ class Fact:
     head_type: str = ""
     tail_type: str = ""
     aliases: tuple[str, ...] = ()
+    tail_aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,14 @@ class GraphStore(Protocol):
     def add(self, kb_id: str, facts: Iterable[Fact]) -> Stats:
         """Bring facts in, all of them in one transaction. The same fact again changes nothing. Gives what was new."""
 
-    def forget_document(self, kb_id: str, document_id: str) -> None:
-        """Forget what only this document says."""
+    def forget_document(self, kb_id: str, document_id: str, *, extractor: str = "") -> None:
+        """Forget what only this document says; with `extractor` what only this one found in it.
+
+        Other names of an entity go with the last thing that the document says of it.
+        """
+
+    def forget_alias(self, kb_id: str, entity_id: int, alias: str) -> None:
+        """Take another name off an entity, whoever gave it; one that it has not is no error."""
 
     def drop(self, kb_id: str) -> None:
         """Forget the whole graph of a knowledge base."""

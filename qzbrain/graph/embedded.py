@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Insert, Select, Table, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Insert, Select, Table, and_, bindparam, delete, exists, func, insert, or_, select, update
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Entity, Fact, Place, Stats, Triple
@@ -64,29 +64,33 @@ class SqlGraph:
         _many(connection, _TRIPLE, [(kb_id, *one) for one in ends])
         _many(connection, _SAID, [(kb_id, *_mention(fact.place), *one) for fact, one in zip(facts, ends, strict=True)])
         aliases = [
-            {"entity_id": one[0], "alias_key": _key(alias), "document_id": fact.place.document_id, "kb_id": kb_id, "alias": alias[:255]}
-            for fact, one in zip(facts, ends, strict=True) for alias in fact.aliases if _key(alias)
+            {"entity_id": entity, "alias_key": _key(alias), "document_id": fact.place.document_id, "kb_id": kb_id, "alias": alias[:255]}
+            for fact, one in zip(facts, ends, strict=True) for entity, some in ((one[0], fact.aliases), (one[2], fact.tail_aliases))
+            for alias in some if _key(alias)
         ]  # fmt: skip
         if aliases:
             connection.execute(_ignoring(graph_aliases), aliases)
         _changed(connection, kb_id)
 
-    def forget_document(self, kb_id: str, document_id: str) -> None:
+    def forget_document(self, kb_id: str, document_id: str, *, extractor: str = "") -> None:
         """See `GraphStore.forget_document`."""
         with self._db.write() as connection:
-            self.forget_within(connection, kb_id, [document_id])
+            self.forget_within(connection, kb_id, [document_id], extractor=extractor)
 
-    def forget_within(self, connection: Connection, kb_id: str, document_ids: Collection[str]) -> None:
+    def forget_within(self, connection: Connection, kb_id: str, document_ids: Collection[str], *, extractor: str = "") -> None:
         """Forget what only these documents say, as a part of the caller's transaction."""
         if not document_ids:
             return
-        mentioned = graph_mentions.c.document_id.in_(document_ids)
+        mentioned = and_(graph_mentions.c.document_id.in_(document_ids), *((graph_mentions.c.extractor == extractor,) if extractor else ()))
         triples = connection.execute(select(graph_mentions.c.triple_id).where(mentioned).distinct()).scalars().all()
         aliased = connection.execute(select(graph_aliases.c.entity_id).where(graph_aliases.c.document_id.in_(document_ids)).distinct()).scalars().all()
-        if not triples and not aliased:
+        if not triples and not (aliased and not extractor):
             return
         connection.execute(delete(graph_mentions).where(mentioned))
-        connection.execute(delete(graph_aliases).where(graph_aliases.c.document_id.in_(document_ids)))
+        if extractor:
+            aliased = sorted(set(aliased) - _ends_in(connection, document_ids))
+        for part in _parts(aliased):
+            connection.execute(delete(graph_aliases).where(graph_aliases.c.document_id.in_(document_ids), graph_aliases.c.entity_id.in_(part)))
         entities, relations = set(aliased), set[int]()
         for part in _parts(sorted(triples)):
             unsaid = graph_triples.c.id.in_(part) & ~exists().where(graph_mentions.c.triple_id == graph_triples.c.id)
@@ -96,6 +100,14 @@ class SqlGraph:
             connection.execute(delete(graph_triples).where(graph_triples.c.id.in_([row.id for row in gone])))
         _sweep(connection, entities, relations)
         _changed(connection, kb_id)
+
+    def forget_alias(self, kb_id: str, entity_id: int, alias: str) -> None:
+        """See `GraphStore.forget_alias`."""
+        named = graph_aliases.c.kb_id == kb_id, graph_aliases.c.entity_id == entity_id, graph_aliases.c.alias_key == _key(alias)
+        with self._db.write() as connection:
+            if connection.execute(delete(graph_aliases).where(*named)).rowcount:
+                _sweep(connection, [entity_id], ())
+                _changed(connection, kb_id)
 
     def drop(self, kb_id: str) -> None:
         """See `GraphStore.drop`."""
@@ -317,6 +329,13 @@ def _sweep(connection: Connection, entities: Collection[int], relations: Collect
     for part in _parts(sorted(relations)):
         used = exists().where(graph_triples.c.relation_id == graph_relations.c.id)
         connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
+
+
+def _ends_in(connection: Connection, document_ids: Collection[str]) -> set[int]:
+    """Entities that these documents say something of."""
+    said = select(graph_mentions.c.triple_id).where(graph_mentions.c.document_id.in_(document_ids))
+    rows = connection.execute(select(graph_triples.c.head_id, graph_triples.c.tail_id).where(graph_triples.c.id.in_(said)))
+    return {end for row in rows for end in (row.head_id, row.tail_id)}
 
 
 def _changed(connection: Connection, kb_id: str) -> None:

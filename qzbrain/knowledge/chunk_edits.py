@@ -15,12 +15,14 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, Chunk, ChunkEdit
 from qzbrain.errors import Conflict, InvalidRequest, NotFound
+from qzbrain.graph.extraction_jobs import submit_automatic
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.edit_rows import edit_of, note_edit
 from qzbrain.knowledge.edits import Edit, Kind, Piece, replaced
 from qzbrain.knowledge.names import checked_text
 from qzbrain.knowledge.removal import submit_index_changes
 from qzbrain.knowledge.semantics import Semantics
+from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, document_edits, document_texts, documents, outbox, vectors
 
@@ -32,8 +34,8 @@ _chunks = select(chunks)
 class ChunkEdits:
     """Edits, their history, and undoing them, as a caller may."""
 
-    def __init__(self, database: Database, access: Access, runner: LeaseRunner, semantics: Semantics) -> None:
-        self._db, self._access, self._jobs, self._semantics = database, access, runner, semantics
+    def __init__(self, database: Database, access: Access, runner: LeaseRunner, semantics: Semantics, settings: Settings) -> None:
+        self._db, self._access, self._jobs, self._semantics, self._settings = database, access, runner, semantics, settings
 
     def edit_chunk(
         self,
@@ -180,6 +182,7 @@ class ChunkEdits:
         connection.execute(insert(outbox).values(kb_id=document.kb_id, op="put", document_id=document.id))
         submit_index_changes(connection, self._jobs, document.kb_id)
         self._semantics.embed_later(connection, document.kb_id)
+        submit_automatic(connection, self._jobs, self._settings, document.kb_id)
 
 
 def traced(edits: Sequence[Edit], *, whole: bool = False) -> dict[int, tuple[int, int]]:

@@ -19,6 +19,8 @@ from qzbrain.storage.tables import (
     documents,
     entries,
     entry_versions,
+    graph_extracted,
+    graph_extractions,
     jobs,
     outbox,
     regression_questions,
@@ -35,6 +37,8 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
     forget_content(connection, document_ids)
     connection.execute(delete(jobs).where(jobs.c.subject.in_(document_ids)))
     connection.execute(delete(document_edits).where(document_edits.c.document_id.in_(document_ids)))
+    for table in (graph_extractions, graph_extracted):  # replies of a language model quote their document
+        connection.execute(delete(table).where(table.c.document_id.in_(document_ids)))
     connection.execute(delete(documents).where(documents.c.id.in_(document_ids)))
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "delete", "document_id": x} for x in document_ids])
 

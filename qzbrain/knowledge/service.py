@@ -32,7 +32,7 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
     def __init__(self, database: Database, files: FileStore, access: Access, runner: LeaseRunner, settings: Settings) -> None:
         semantics = Semantics(database, runner, settings)
         KnowledgeBases.__init__(self, database, access, runner, semantics)
-        ChunkEdits.__init__(self, database, access, runner, semantics)
+        ChunkEdits.__init__(self, database, access, runner, semantics, settings)
         Documents.__init__(self, database, files, access, runner, settings)
 
     def jobs(self, caller: Caller, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:

@@ -23,6 +23,7 @@ from qzbrain.web import (
     embeddings_api,
     entries_api,
     graph_api,
+    graph_extraction_api,
     guards,
     health,
     knowledge_api,
@@ -68,7 +69,7 @@ def create_app(brain: Brain) -> Flask:
     app.after_request(_finish)
     for kind in (BrainError, HTTPException, Exception):
         app.register_error_handler(kind, handle_error)
-    knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api)
+    knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
     for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app)

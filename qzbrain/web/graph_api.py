@@ -159,7 +159,9 @@ def _merging(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def undo_merge(path: shapes.MergePath) -> Response:
         """Undo a merge: the graph is as before it, plus what came since."""
-        brain.graph.undo_merge(_writable(brain, path.kb).id, path.merge_id)
+        kb_id = _writable(brain, path.kb).id
+        brain.graph.undo_merge(kb_id, path.merge_id)
+        brain.suggestions.undone(kb_id, path.merge_id)
         return no_content()
 
 

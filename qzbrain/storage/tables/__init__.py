@@ -11,9 +11,12 @@ from qzbrain.storage.tables.graph import (
     OF_A_GRAPH,
     graph_aliases,
     graph_entities,
+    graph_extracted,
+    graph_extractions,
     graph_mentions,
     graph_merges,
     graph_relations,
+    graph_suggestions,
     graph_told,
     graph_triples,
     graph_versions,
@@ -23,8 +26,8 @@ from qzbrain.storage.tables.knowledge import chunks, document_edits, document_te
 from qzbrain.storage.tables.vectors import vector_spaces, vectors
 
 __all__ = [
-    "OF_A_GRAPH",
-    "chunks", "conversations", "document_edits", "document_texts", "documents", "entries", "entry_versions", "graph_aliases", "graph_entities",
-    "graph_mentions", "graph_merges", "graph_relations", "graph_told", "graph_triples", "graph_versions", "jobs", "knowledge_bases", "messages", "metadata",
-    "outbox", "regression_questions", "vector_spaces", "vectors", "watched_files", "watched_folders",
+    "OF_A_GRAPH", "chunks", "conversations", "document_edits", "document_texts", "documents", "entries", "entry_versions", "graph_aliases",
+    "graph_entities", "graph_extracted", "graph_extractions", "graph_mentions", "graph_merges", "graph_relations", "graph_suggestions",
+    "graph_told", "graph_triples", "graph_versions", "jobs", "knowledge_bases", "messages", "metadata", "outbox", "regression_questions",
+    "vector_spaces", "vectors", "watched_files", "watched_folders",
 ]  # fmt: skip

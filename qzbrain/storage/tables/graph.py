@@ -112,5 +112,57 @@ graph_told = Table(
     Index("ix_graph_told_kb_id_entity_id", "kb_id", "entity_id"),
 )
 
-OF_A_GRAPH = (graph_mentions, graph_triples, graph_aliases, graph_entities, graph_relations, graph_merges)
+graph_extractions = Table(
+    "graph_extractions",
+    metadata,
+    Column("key", String(64), primary_key=True),  # hash of prompt, schema, model and the chunks' texts: what was asked once is not asked again
+    Column("kb_id", Id, nullable=False),
+    Column("document_id", Id, nullable=False),  # the reply quotes this document, and goes with it
+    Column("extractor", String(64), nullable=False),
+    Column("reply", LongText, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False, default=0),
+    Column("completion_tokens", Integer, nullable=False, default=0),
+    Column("took_ms", Integer, nullable=False, default=0),
+    Column("created_at", Time, nullable=False),
+    Index("ix_graph_extractions_kb_id", "kb_id"),
+    Index("ix_graph_extractions_document_id", "document_id"),
+    Index("ix_graph_extractions_extractor_created_at", "extractor", "created_at"),
+)
+
+graph_extracted = Table(
+    "graph_extracted",
+    metadata,
+    Column("document_id", Id, primary_key=True),
+    Column("extractor", String(64), primary_key=True),
+    Column("kb_id", Id, nullable=False),
+    Column("signature", String(64), nullable=False),  # of the chunks from which this extractor's facts in the graph come
+    Column("upto", Number, nullable=False),  # the last of them: a chunk with a higher id is new
+    Index("ix_graph_extracted_kb_id", "kb_id"),
+)
+
+graph_suggestions = Table(
+    "graph_suggestions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kb_id", Id, nullable=False),
+    Column("pair_key", String(64), nullable=False),  # of both names and types, so that a decision outlives the entities' ids
+    Column("keep_id", Number, nullable=False),
+    Column("other_id", Number, nullable=False),  # the entity that would be merged into it
+    Column("alias", Name, nullable=False, default=""),  # the alias that named the other entity, for the reason `alias`
+    Column("alias_mark", String(64), nullable=False, default=""),  # of this alias and the name that bears it
+    Column("reason", String(32), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("status", String(16), nullable=False),  # open | accepted | dismissed
+    Column("merge_id", Id, nullable=False, default=""),  # the merge that accepting it made
+    Column("author", Name, nullable=False, default=""),
+    Column("created_at", Time, nullable=False),
+    Column("decided_at", Time),
+    UniqueConstraint("kb_id", "pair_key"),
+    Index("ix_graph_suggestions_kb_id_status_score", "kb_id", "status", "score"),
+)
+
+OF_A_GRAPH = (
+    graph_suggestions, graph_extracted, graph_extractions,
+    graph_mentions, graph_triples, graph_aliases, graph_entities, graph_relations, graph_merges,
+)  # fmt: skip
 """What a knowledge base's graph is kept in, but for its version."""
