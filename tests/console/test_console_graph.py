@@ -241,6 +241,7 @@ def test_suggested_merges_are_decided(graph: Server, open_page, button: str, ver
     page.get_by_role("menuitem", name="合并建议（1）").click()
     dialog = page.get_by_role("dialog", name="合并建议")
     expect(dialog).to_contain_text("名称只差“集团”")
+    expect(dialog.locator(".card > .suggestion-names")).to_have_text("丁市并入乙市")
     dialog.get_by_role("button", name=button, exact=True).click()
     expect(dialog).to_contain_text("没有待处理的合并建议。")
     assert decided == [f"{graph.url}/api/graph/apart/suggestions/s1/{verdict}"]
