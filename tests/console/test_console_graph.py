@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from graphs import company_triples, entity, load
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from server import Server
 from test_console_looks import HAN, check, overflow
 
@@ -61,6 +61,28 @@ def test_an_entity_is_found_and_its_neighbours_shown_with_their_sources(graph: S
     expect(chairman).to_contain_text("来源：工商登记2020")
     page.reload()
     picture(page, nodes=20)
+
+
+def test_a_source_in_a_document_opens_it_at_its_place(graph: Server, open_page) -> None:
+    document = graph.call("GET", "/api/knowledge-bases/laws/documents")["data"][0]
+    said = {"document_id": document["id"], "start": 0, "end": 9, "quote": "有这么一句<b>", "source": "", "extractor": "llm", "confidence": 0.8}
+
+    def answer(asked: Route) -> None:
+        body = asked.fetch().json()
+        body["data"][0]["sources"] = [said, said]
+        asked.fulfill(json=body)
+
+    page = open_page(graph.url + "/knowledge", expect=NO_LISTS)
+    page.route("**/api/graph/apart/neighbors?*", answer)
+    page.goto(f"{graph.url}/graph/apart?entity={entity(graph, 'apart', '甲县')}")
+    side = page.get_by_role("complementary", name="实体")
+    expect(side.locator("q")).to_have_text("有这么一句<b>")
+    expect(side).to_contain_text("80%")
+    side.get_by_role("button", name="另有 1 处来源").click()
+    expect(side.locator("q")).to_have_count(2)
+    side.get_by_role("link", name="打开原文").first.click()
+    expect(page).to_have_url(re.compile(f"/documents/{document['id']}"))
+    expect(page.locator(".passage").first).to_be_visible()
 
 
 def test_what_is_not_there_is_not_found(graph: Server, open_page) -> None:
@@ -206,7 +228,8 @@ def test_an_error_of_the_server_is_told_and_tried_again(graph: Server, open_page
 SUGGESTED = {"id": "s1", "reason": "名称只差“集团”", "score": 0.9, "status": "open"}
 
 
-def test_suggested_merges_are_decided(graph: Server, open_page) -> None:
+@pytest.mark.parametrize(("button", "verdict"), [("不是同一个", "dismiss"), ("合并", "accept")])
+def test_suggested_merges_are_decided(graph: Server, open_page, button: str, verdict: str) -> None:
     keep, other = (graph.call("GET", f"/api/graph/apart/entities/{entity(graph, 'apart', name)}") for name in ("乙市", "丁市"))
     row = SUGGESTED | {"keep": keep, "merge": [other]}
     decided: list[str] = []
@@ -218,9 +241,12 @@ def test_suggested_merges_are_decided(graph: Server, open_page) -> None:
     page.get_by_role("menuitem", name="合并建议（1）").click()
     dialog = page.get_by_role("dialog", name="合并建议")
     expect(dialog).to_contain_text("名称只差“集团”")
-    dialog.get_by_role("button", name="不是同一个").click()
+    expect(dialog.locator(".card > .suggestion-names")).to_have_text("丁市并入乙市")
+    dialog.get_by_role("button", name=button, exact=True).click()
     expect(dialog).to_contain_text("没有待处理的合并建议。")
-    assert decided == [f"{graph.url}/api/graph/apart/suggestions/s1/dismiss"]
+    assert decided == [f"{graph.url}/api/graph/apart/suggestions/s1/{verdict}"]
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="撤销合并")).to_have_count(int(verdict == "accept"))
 
 
 def test_words_of_a_relation_are_set(graph: Server, open_page) -> None:

@@ -242,7 +242,8 @@ function drawNames(context, scene, at, taken) {
     const [width, r] = [widthOf(context, text), drawnRadius(node, view)];
     const aside = r + 5 + width / 2;
     const spots = [[0, r + 4], [0, -r - 16], [aside, -6], [-aside, -6]].map(([dx, dy]) => [place.x + dx, place.y + dy]);
-    const spot = spots.find(([x, y]) => taken.take(x - width / 2, y, width, 13, isForced));
+    const isWhole = (x) => isForced || (x > width / 2 && x < size.width - width / 2); // a name cut off by the edge is left out
+    const spot = spots.find(([x, y]) => isWhole(x) && taken.take(x - width / 2, y, width, 13, isForced));
     if (!spot) continue;
     written += 1;
     context.strokeText(text, ...spot);

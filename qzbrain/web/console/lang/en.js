@@ -303,7 +303,7 @@ export default {
   "graph.sourceIs": "Source: {name}",
   "graph.start": "Find an entity, or begin with one of those beside.",
   "graph.stats": "{entities} entities · {triples} triples · {relations} relations · {mentions} mentions",
-  "graph.suggestionTakes": "takes in",
+  "graph.suggestionInto": "into",
   "graph.suggestions": "Suggested merges",
   "graph.suggestionsNone": "No merge is suggested.",
   "graph.tableLabel": "Table of {n} triples",

@@ -287,7 +287,7 @@ export default {
   "graph.sourceIs": "来源：{name}",
   "graph.start": "搜索一个实体，或从列出的实体中选择一个开始。",
   "graph.stats": "{entities} 个实体 · {triples} 条三元组 · {relations} 种关系 · {mentions} 处出处",
-  "graph.suggestionTakes": "并入：",
+  "graph.suggestionInto": "并入",
   "graph.suggestions": "合并建议",
   "graph.suggestionsNone": "没有待处理的合并建议。",
   "graph.tableLabel": "三元组表，{n} 条",

@@ -57,7 +57,7 @@ export function Suggestions({ kb, onDone, onSelect, onClose }) {
     ${!state.rows && !state.error && html`<${Skeleton} lines=${5} />`}
     ${state.rows?.length === 0 && html`<p class="empty">${words("graph.suggestionsNone")}</p>`}
     <ul class="suggestions">${state.rows?.map((row) => html`<li key=${row.id} class="card">
-      <div class="suggestion-names">${entity(row.keep)}<span class="path">${words("graph.suggestionTakes")}</span>${row.merge.map((one) => html`<span key=${one.id}>${entity(one)}</span>`)}</div>
+      <div class="suggestion-names">${row.merge.map((one) => html`<span key=${one.id} class="suggestion-names">${entity(one)}</span>`)}<span class="path">${words("graph.suggestionInto")}</span>${entity(row.keep)}</div>
       <p class="path">${row.reason}${typeof row.score === "number" && ` · ${Math.round(row.score * 100)}%`}</p>
       <div class="suggestion-tools"><button type="button" class="button small primary" onClick=${() => decide(row, "accept")}>${words("graph.accept")}</button>
         <button type="button" class="button small" onClick=${() => decide(row, "dismiss")}>${words("graph.dismiss")}</button></div></li>`)}</ul>

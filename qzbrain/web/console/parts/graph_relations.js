@@ -27,7 +27,7 @@ export function Relations({ kb, onClose }) {
     <ul class="relation-list">${state.rows?.map((row) => html`<li key=${row.id}><div class="relation-head"><b dir="auto">${row.name}</b><small class="path">${words("graph.triples", { n: number(row.count) })}</small>
         <button type="button" class="link-button" aria-expanded=${edited === row.id} onClick=${() => setEdited(edited === row.id ? "" : row.id)}>${words("graph.cuesEdit", { name: row.name })}</button></div>
       ${edited === row.id ? html`<${CueForm} row=${row} onSave=${(cues) => save(row, cues)} onLeave=${() => setEdited("")} />` : html`<${Cues} cues=${row.cues} />`}</li>`)}</ul>
-    ${state.next && html`<button type="button" class="button" onClick=${() => load(state.rows, state.next)}>${words("graph.moreRelations")}</button>`}
+    ${state.next && html`<button type="button" class="button more-relations" onClick=${() => load(state.rows, state.next)}>${words("graph.moreRelations")}</button>`}
   <//>`;
 }
 
