@@ -147,7 +147,7 @@ class _Run:
         if row is not None and (row.size_bytes, row.changed_ns) == (one.size_bytes, one.changed_ns):
             self._report.unchanged += 1
             return False
-        if 0 <= self._now - one.changed_ns / 1e9 < _SETTLED_S:
+        if abs(self._now - one.changed_ns / 1e9) < _SETTLED_S:  # a clock of another host may be a little ahead
             self._report.waiting += 1  # somebody may be writing it
             return False
         if one.size_bytes > self._most_bytes:

@@ -30,6 +30,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove them."""
+    """Remove them, and the texts, which the program of before would take for documents."""
+    for table in ("chunks", "document_texts"):
+        op.execute(f"DELETE FROM {table} WHERE document_id IN (SELECT id FROM documents WHERE kind = 'facts')")
+    op.execute("DELETE FROM documents WHERE kind = 'facts'")
+    op.execute("DELETE FROM outbox WHERE kb_id LIKE '%.facts'")
     op.drop_table("graph_told")
     op.drop_column("graph_versions", "told")
