@@ -101,6 +101,23 @@ HOSTILE = [
 ]
 
 
+def test_what_a_store_gets_before_its_component_listens_is_shown(module_page: Page) -> None:
+    shown = module_page.evaluate(
+        """async () => {
+            const { html, render } = await import("/core/ui.js");
+            const { store, useStore } = await import("/core/store.js");
+            const source = store("before");
+            const Value = () => html`<p>${useStore(source)}</p>`;
+            const box = document.body.appendChild(document.createElement("div"));
+            render(html`<${Value} />`, box);
+            source.set("after");
+            await new Promise((done) => setTimeout(done, 300));
+            return box.textContent;
+        }"""
+    )
+    assert shown == "after"
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_markdown_stays_text(module_page: Page, text: str) -> None:
     asked: list[str] = []

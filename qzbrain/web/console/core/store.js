@@ -23,13 +23,13 @@ export function store(value) {
 /** The value of a store, within a component. */
 export function useStore(source) {
   const [, redraw] = useState(0);
+  const shown = source.get();
   useEffect(() => {
-    const seen = source.get();
     const end = source.subscribe(() => redraw((n) => n + 1));
-    if (seen !== source.get()) redraw((n) => n + 1);
+    if (shown !== source.get()) redraw((n) => n + 1); // changed between this rendering and now, when nobody listened
     return end;
   }, [source]);
-  return source.get();
+  return shown;
 }
 
 /** A store that this browser remembers under `key`. */
