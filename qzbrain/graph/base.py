@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A triple as it is brought in; `aliases` are other names of its head."""
+    """A triple as it is brought in; `aliases` are other names of its head, `tail_aliases` of its tail."""
 
     head: str
     relation: str
@@ -39,6 +39,7 @@ class Fact:
     head_type: str = ""
     tail_type: str = ""
     aliases: tuple[str, ...] = ()
+    tail_aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

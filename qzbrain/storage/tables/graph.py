@@ -14,6 +14,7 @@ graph_versions = Table(
     metadata,
     Column("kb_id", Id, primary_key=True),
     Column("version", Integer, nullable=False, default=0),  # grows with every change: who holds the graph in memory reads it anew
+    Column("removals", Integer, nullable=False, default=0),  # grows with every change that takes away or moves; with none, what is new is read alone
 )
 
 graph_entities = Table(
