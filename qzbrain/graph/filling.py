@@ -39,7 +39,7 @@ class Filling:
     def _forget(self) -> None:
         self._entities: dict[EntityKey, int] = {}
         self._relations: dict[str, int] = {}
-        self._by_alias: dict[str, set[int]] = {}
+        self._by_alias: dict[str, dict[int, str]] = {}
         self._looked_up: set[str] = set()
         self._named: set[tuple[int, str, str]] = set()
 
@@ -65,12 +65,14 @@ class Filling:
         """Have what the database knows of the names of these facts."""
         keys = {key_of(name) for fact in facts for name in (fact.head, fact.tail)} - self._looked_up
         entities = select(graph_entities.c.name_key, graph_entities.c.type, graph_entities.c.id).where(graph_entities.c.kb_id == self._kb_id)
-        aliases = select(graph_aliases.c.alias_key, graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == self._kb_id, graph_aliases.c.document_id == "")
+        named = graph_entities, graph_entities.c.id == graph_aliases.c.entity_id
+        aliases = select(graph_aliases.c.alias_key, graph_aliases.c.entity_id, graph_entities.c.type).join(*named)
+        aliases = aliases.where(graph_aliases.c.kb_id == self._kb_id, graph_aliases.c.document_id == "")
         for part in parts(sorted(keys)):
             for key, kind, entity in connection.execute(entities.where(graph_entities.c.name_key.in_(part))):
                 self._entities[key, kind] = entity
-            for key, entity in connection.execute(aliases.where(graph_aliases.c.alias_key.in_(part))):
-                self._by_alias.setdefault(key, set()).add(entity)
+            for key, entity, kind in connection.execute(aliases.where(graph_aliases.c.alias_key.in_(part))):
+                self._by_alias.setdefault(key, {})[entity] = kind
         self._looked_up |= keys
 
     def _resolved(self, connection: Connection, facts: Sequence[Fact]) -> tuple[list[tuple[int, int]], list[tuple[Any, ...]]]:
@@ -81,25 +83,25 @@ class Filling:
         for fact in facts:
             head, tail = self._end(fact.head, fact.head_type, new), self._end(fact.tail, fact.tail_type, new)
             ends.append((head, tail))
-            for entity, names in ((head, fact.aliases), (tail, fact.tail_aliases)):
+            for entity, kind, names in ((head, fact.head_type, fact.aliases), (tail, fact.tail_type, fact.tail_aliases)):
                 for name in names:
                     given.append((entity, name, fact))
                     if not fact.place.document_id:
-                        self._by_alias.setdefault(key_of(name), set()).add(entity)
+                        self._by_alias.setdefault(key_of(name), {}).setdefault(entity, kind)
         ids = self._written(connection, new)
         for key in {key_of(name) for entity, name, fact in given if entity < 0 and not fact.place.document_id}:
-            self._by_alias[key] = {ids.get(entity, entity) for entity in self._by_alias[key]}
+            self._by_alias[key] = {ids.get(entity, entity): kind for entity, kind in self._by_alias[key].items()}
         rows = [self._alias(ids.get(entity, entity), name, fact) for entity, name, fact in given]
         return [(ids.get(head, head), ids.get(tail, tail)) for head, tail in ends], [row for row in rows if row]
 
     def _end(self, name: str, kind: str, new: list[tuple[EntityKey, str]]) -> int:
-        """The entity of this name and type; without one, the only one that an import or a merge gave this name; else a new one."""
+        """The entity of this name and type; without one, the only one of no other type that an import or a merge gave this name; else a new one."""
         key = key_of(name)
         found = self._entities.get((key, kind))
         if found is None:
-            named = self._by_alias.get(key, ())
+            named = [entity for entity, other in self._by_alias.get(key, {}).items() if not kind or not other or kind == other]
             if len(named) == 1:
-                return next(iter(named))
+                return named[0]
             new.append(((key, kind), name.strip()))
             found = self._entities[key, kind] = -len(new)
         return found
@@ -116,9 +118,9 @@ class Filling:
         return {-number: found[key] for number, (key, _) in enumerate(new, 1)}
 
     def _alias(self, entity: int, name: str, fact: Fact) -> tuple[Any, ...] | None:
-        """A row, once; None for an empty one."""
+        """A row, once; None for an empty one, or the entity's own name, which has become its alias by another row's (甲 also 乙, 乙 also 甲)."""
         row = entity, key_of(name), fact.place.document_id
-        if not row[1] or row in self._named:
+        if not row[1] or row in self._named or entity in {self._entities.get((row[1], kind)) for kind in (fact.head_type, fact.tail_type, "")}:
             return None
         self._named.add(row)
         return *row, self._kb_id, name[:255]
