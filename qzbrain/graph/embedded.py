@@ -123,11 +123,14 @@ class SqlGraph:
 
         with self._db.snapshot() as connection:
             version = connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0
-            ids, names, types = [], [], []
-            for row in _every(connection, select(graph_entities.c.id, graph_entities.c.name, graph_entities.c.type), graph_entities, kb_id):
-                ids.append(row[0])
-                names.append(row[1])
-                types.append(row[2])
+            ids, keys, names, types = [], [], [], []
+            columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
+            for block in _blocks(connection, columns, graph_entities, kb_id):
+                for one, key, name, kind in block:
+                    ids.append(one)
+                    keys.append(key)
+                    names.append(name)
+                    types.append(kind)
             number = {one: n for n, one in enumerate(ids)}
             aliases = [
                 (alias, number[entity])
@@ -137,12 +140,12 @@ class SqlGraph:
             kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
             relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
             columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
-            blocks = [np.array(block, np.int64) for block in _blocks(_every(connection, columns, graph_triples, kb_id))]
+            blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id)]
         triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
         entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
         heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
         kinds = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32)
-        same = _same(names, types)
+        same = _same(keys, types)
         if same:
             canonical = np.arange(len(names), dtype=np.int32)
             canonical[list(same)] = list(same.values())
@@ -209,26 +212,18 @@ def _sweep(connection: Connection, entities: Collection[int], relations: Collect
         connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
 
 
-def _every(connection: Connection, columns: Select[Any], table: Table, kb_id: str) -> Iterator[Sequence[Any]]:
-    """All rows of a knowledge base in the order of their ids, which are the first column; read in parts."""
+def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str) -> Iterator[list[tuple[Any, ...]]]:
+    """All rows of a knowledge base in the order of their ids, which are the first column; in blocks, as the driver gives them: no Row is made of each."""
     after = 0
     while True:
-        rows = connection.execute(columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE)).all()
-        yield from (tuple(row) for row in rows)
+        result = connection.execute(columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE))
+        rows: list[tuple[Any, ...]] = list(result.cursor.fetchall()) if result.cursor is not None else []
+        result.close()
+        if rows:
+            yield rows
+            after = rows[-1][0]
         if len(rows) < _READ_AT_ONCE:
             return
-        after = rows[-1][0]
-
-
-def _blocks(rows: Iterator[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-    block: list[Sequence[Any]] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == _READ_AT_ONCE:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Entity]:
@@ -236,25 +231,32 @@ def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[En
     found = []
     for part in parts(ids):
         rows = connection.execute(select(graph_entities).where(graph_entities.c.kb_id == kb_id, graph_entities.c.id.in_(part))).all()
-        aliases: dict[int, list[str]] = {}
-        named = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(part)).order_by(graph_aliases.c.alias_key)
-        for entity, alias in connection.execute(named):
-            if alias not in aliases.setdefault(entity, []):
-                aliases[entity].append(alias)
+        aliases = _aliases(connection, part)
         degrees: dict[int, int] = {}
         for end in (graph_triples.c.head_id, graph_triples.c.tail_id):
             for entity, count in connection.execute(select(end, func.count()).where(end.in_(part)).group_by(end)):
                 degrees[entity] = degrees.get(entity, 0) + count
-        found += [Entity(row.id, row.name, row.type, tuple(aliases.get(row.id, ())), degrees.get(row.id, 0)) for row in rows]
+        found += [Entity(row.id, row.name, row.type, aliases.get(row.id, ()), degrees.get(row.id, 0)) for row in rows]
     return found
 
 
-def _same(names: Sequence[str], types: Sequence[str]) -> dict[int, int]:
+def _aliases(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """Other names of these entities, each once."""
+    found: dict[int, dict[str, None]] = {}
+    named = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids)).order_by(graph_aliases.c.alias_key)
+    for entity, alias in connection.execute(named):
+        found.setdefault(entity, {})[alias] = None
+    return {entity: tuple(some) for entity, some in found.items()}
+
+
+def _same(keys: Sequence[str], types: Sequence[str]) -> dict[int, int]:
     """Entities without a type that must be the typed one of the same name, since there is just one: by their places in these lists."""
-    bare = {key_of(name): number for number, (name, kind) in enumerate(zip(names, types, strict=True)) if not kind}
+    if not any(types):
+        return {}
+    bare = {key: number for number, (key, kind) in enumerate(zip(keys, types, strict=True)) if not kind}
     typed: dict[str, list[int]] = {}
-    for number, (name, kind) in enumerate(zip(names, types, strict=True)):
-        if kind and (key := key_of(name)) in bare:
+    for number, (key, kind) in enumerate(zip(keys, types, strict=True)):
+        if kind and key in bare:
             typed.setdefault(key, []).append(number)
     return {bare[key]: numbers[0] for key, numbers in typed.items() if len(numbers) == 1}
 
@@ -265,18 +267,25 @@ def _closeness(entity: Entity, key: str) -> int:
 
 
 def _triples(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Triple]:
-    """By id; with their first places."""
-    rows = connection.execute(select(graph_triples).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id.in_(ids)).order_by(graph_triples.c.id)).all()
-    entities = {one.id: one for one in _entities(connection, kb_id, sorted({end for row in rows for end in (row.head_id, row.tail_id)}))}
-    wanted = graph_relations.c.id.in_({row.relation_id for row in rows})
-    relations = {row.id: row.name for row in connection.execute(select(graph_relations.c.id, graph_relations.c.name).where(wanted))}
+    """By id; with their first places. Degrees are not counted: a hub's would cost more than all the rest."""
+    head, tail = graph_entities.alias("head"), graph_entities.alias("tail")
+    rows = connection.execute(
+        select(graph_triples.c.id, head.c.id, head.c.name, head.c.type, graph_relations.c.name, tail.c.id, tail.c.name, tail.c.type)
+        .join(head, head.c.id == graph_triples.c.head_id)
+        .join(tail, tail.c.id == graph_triples.c.tail_id)
+        .join(graph_relations, graph_relations.c.id == graph_triples.c.relation_id)
+        .where(graph_triples.c.kb_id == kb_id, graph_triples.c.id.in_(ids))
+        .order_by(graph_triples.c.id)
+    ).all()
+    aliases = _aliases(connection, {end for row in rows for end in (row[1], row[5])})
     places: dict[int, list[Place]] = {}
+    said = [graph_mentions.c[name] for name in ("triple_id", "extractor", "document_id", "chunk_id", "start", "end", "quote", "source", "confidence")]
     order = (graph_mentions.c.triple_id, graph_mentions.c.confidence.desc(), graph_mentions.c.id)
-    for row in connection.execute(select(graph_mentions).where(graph_mentions.c.triple_id.in_(ids)).order_by(*order)):
-        some = places.setdefault(row.triple_id, [])
+    for triple, *place in connection.execute(select(*said).where(graph_mentions.c.triple_id.in_(ids)).order_by(*order)):
+        some = places.setdefault(triple, [])
         if len(some) < _PLACES:
-            some.append(Place(row.extractor, row.document_id, row.chunk_id, row.start, row.end, row.quote, row.source, row.confidence))
+            some.append(Place(*place))
     return [
-        Triple(row.id, entities[row.head_id], relations[row.relation_id], entities[row.tail_id], tuple(places.get(row.id, ())))
-        for row in rows if row.head_id in entities and row.tail_id in entities
-    ]  # fmt: skip
+        Triple(one, Entity(h, h_name, h_type, aliases.get(h, ())), relation, Entity(t, t_name, t_type, aliases.get(t, ())), tuple(places.get(one, ())))
+        for one, h, h_name, h_type, relation, t, t_name, t_type in rows
+    ]

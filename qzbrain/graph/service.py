@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qzbrain.errors import InvalidRequest, NotFound
@@ -56,7 +56,7 @@ class GraphService:
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._open: OrderedDict[str, Answerer] = OrderedDict()
 
     def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
@@ -103,25 +103,37 @@ class GraphService:
         return None if found is None else self._told(kb_id, view, found)
 
     def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step]) -> list[Triple]:
-        return self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps])
+        found = self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps])
+        return [replace(one, head=_counted(view, one.head), tail=_counted(view, one.tail)) for one in found]
 
     def _answerer(self, kb_id: str) -> Answerer:
-        """The graph as it is now: read anew when its version has changed, which one look-up tells."""
+        """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
         version = self._store.version(kb_id)
-        with self._lock:
-            kept = self._open.get(kb_id)
-            if kept is not None and kept.view.version == version:
-                self._open.move_to_end(kb_id)
-                return kept
+        kept = self._kept(kb_id, version)
+        if kept is not None:
+            return kept
         from qzbrain.graph.qa import Answerer  # brings numpy: only who answers pays for it
 
-        made = Answerer(self._store.view(kb_id))
-        _ = made.view.linker
-        with self._lock:
-            self._open[kb_id] = made
-            while len(self._open) > OPEN_GRAPHS:
-                self._open.popitem(last=False)
+        with self._reading:
+            kept = self._kept(kb_id, version)
+            if kept is not None:
+                return kept
+            made = Answerer(self._store.view(kb_id))
+            _ = made.view.linker
+            with self._lock:
+                self._open[kb_id] = made
+                while len(self._open) > OPEN_GRAPHS:
+                    self._open.popitem(last=False)
         return made
+
+    def _kept(self, kb_id: str, version: int) -> Answerer | None:
+        """The graph as it was last read, if that was no earlier than at this version; another's reading may have been later."""
+        with self._lock:
+            kept = self._open.get(kb_id)
+            if kept is None or kept.view.version < version:
+                return None
+            self._open.move_to_end(kb_id)
+            return kept
 
 
 def context(triples: Sequence[Triple]) -> str:
@@ -155,3 +167,12 @@ def _number(view: GraphView, entity_id: int) -> int:
     if at >= len(view.ids) or int(view.ids[at]) != entity_id:
         raise entity_not_found(entity_id)
     return view.same.get(at, at)
+
+
+def _counted(view: GraphView, entity: Entity) -> Entity:
+    """With the number of its triples."""
+    import numpy as np
+
+    at = int(np.searchsorted(view.ids, entity.id))
+    there = at < len(view.ids) and int(view.ids[at]) == entity.id
+    return replace(entity, degree=view.degree(view.same.get(at, at))) if there else entity
