@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from qzbrain.errors import ParseFailed
+from qzbrain.errors import Cancelled, ParseFailed
 from qzbrain.graph.base import Fact
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.filling import Filling, graph_version
@@ -114,9 +114,11 @@ class _Import:
             self._remember(connection, taken)
 
     def _remember(self, connection: Connection, taken: int) -> None:
-        """In the transaction of a part: that the file is taken in as far as this."""
+        """In the transaction of a part: that the file is taken in as far as this. Raises Cancelled, and nothing of it stays, when the job is gone."""
         before = {"facts": taken, "version": graph_version(connection, self.lease.job.kb_id)}
-        connection.execute(update(jobs).where(jobs.c.id == self.lease.job.id).values(payload={**self._payload, "taken_in": before}))
+        ours = update(jobs).where(jobs.c.id == self.lease.job.id, jobs.c.status == "running")
+        if not connection.execute(ours.values(payload={**self._payload, "taken_in": before})).rowcount:
+            raise Cancelled
 
 
 def _nothing(errors: Sequence[dict[str, Any]]) -> ParseFailed:

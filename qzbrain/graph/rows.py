@@ -33,6 +33,8 @@ _EDGE_LIST = {"source": "head", "target": "tail", "label": "relation"}
 """Columns of edge lists, as Gephi has them: there `source` is an end of an edge."""
 _CALLED = {"head": "head（头实体、主语）", "relation": "relation（关系、谓语）", "tail": "tail（尾实体、宾语）"}
 _PARTED = re.compile(r"[|；;]")
+_AROUND = re.compile("^[\\s\u200b-\u200f\u2060\ufeff]+|[\\s\u200b-\u200f\u2060\ufeff]+$")
+"""Blanks and what nobody sees, which comes with texts copied from pages."""
 _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffd]")
 
 
@@ -113,7 +115,7 @@ def _checked(value: str) -> tuple[str, str]:
     """The text as it is kept, '' for an empty one; and what may not be in it: a control character, half of a surrogate pair, what could not be decoded."""
     if fault := _UNFIT.search(value):
         return "", f"U+{ord(fault[0]):04X}"
-    text = value.strip()
+    text = _AROUND.sub("", value)
     return (text if name_key(text) else ""), ""
 
 
