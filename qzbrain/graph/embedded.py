@@ -5,14 +5,16 @@ Whether something is there already is left to the unique keys of the tables, so 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, Table, delete, exists, func, or_, select
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Entity, Fact, Place, Stats, Triple
-from qzbrain.graph.filling import MANY, Filling, changed, key_of, parts
+from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import OF_A_GRAPH, graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples, graph_versions
 
@@ -27,6 +29,7 @@ class SqlGraph:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._read: dict[str, _LastRead] = {}
 
     # -- writing
 
@@ -116,41 +119,18 @@ class SqlGraph:
         return Stats(counts[0], counts[1], counts[2], counts[3], version)
 
     def view(self, kb_id: str) -> GraphView:
-        """See `GraphStore.view`. Read in parts, so that the rows are never all in memory at once."""
-        import numpy as np  # only who answers pays for it
-
-        from qzbrain.graph.view import GraphView
-
+        """See `GraphStore.view`. Where nothing was taken away since it was last read and is still held, only what is new is read."""
         with self._db.snapshot() as connection:
-            version = connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0
-            ids, keys, names, types = [], [], [], []
-            columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
-            for block in _blocks(connection, columns, graph_entities, kb_id):
-                for one, key, name, kind in block:
-                    ids.append(one)
-                    keys.append(key)
-                    names.append(name)
-                    types.append(kind)
-            number = {one: n for n, one in enumerate(ids)}
-            aliases = [
-                (alias, number[entity])
-                for entity, alias in connection.execute(select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.kb_id == kb_id))
-                if entity in number
-            ]
-            kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
-            relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
-            columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
-            blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id)]
-        triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
-        entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
-        heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
-        kinds = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32)
-        same = _same(keys, types)
-        if same:
-            canonical = np.arange(len(names), dtype=np.int32)
-            canonical[list(same)] = list(same.values())
-            heads, tails = canonical[heads], canonical[tails]
-        return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triples[:, 0], heads, kinds, tails, same)
+            columns = select(graph_versions.c.version, graph_versions.c.removals).where(graph_versions.c.kb_id == kb_id)
+            version, removals = next(iter(fetched(connection, columns)), (0, 0))
+            before = self._read.get(kb_id)
+            base = before.view() if before is not None and before.removals == removals and self._db.kind == "sqlite" else None
+            keys = before.keys if before is not None and base is not None else []
+            view, keys = _read(connection, kb_id, version, base, keys)
+        if self._db.kind == "sqlite" and not view.same:  # its ids grow with each commit; elsewhere a smaller one may be committed later
+            held = {one: read for one, read in list(self._read.items()) if read.view() is not None}
+            self._read = {**held, kb_id: _LastRead(removals, keys, weakref.ref(view))}
+        return view
 
     def entity(self, kb_id: str, entity_id: int) -> Entity | None:
         """See `GraphStore.entity`."""
@@ -198,6 +178,52 @@ class SqlGraph:
                 after = ids[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _LastRead:
+    """A view that somebody may still hold, and by what the names of its entities are compared."""
+
+    removals: int
+    keys: list[str]
+    view: weakref.ref[GraphView]
+
+
+def _read(connection: Connection, kb_id: str, version: int, base: GraphView | None, keys: Sequence[str]) -> tuple[GraphView, list[str]]:
+    """All of a graph, or `base` and what came since; with the key of each name. In blocks, so that the rows are never all in memory at once."""
+    import numpy as np  # only who answers pays for it
+
+    from qzbrain.graph.view import GraphView
+
+    ids, names, types, keys = (base.ids.tolist(), list(base.names), list(base.types), list(keys)) if base else ([], [], [], [])
+    columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
+    for block in _blocks(connection, columns, graph_entities, kb_id, ids[-1] if ids else 0):
+        for one, key, name, kind in block:
+            ids.append(one)
+            keys.append(name if key == name else key)
+            names.append(name)
+            types.append(kind)
+    number = {one: n for n, one in enumerate(ids)}
+    named = fetched(connection, select(graph_aliases.c.alias, graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == kb_id))
+    aliases = [(alias, number[entity]) for alias, entity in named if entity in number]
+    kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
+    relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
+    columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
+    after = int(base.triple_ids[-1]) if base is not None and len(base.triple_ids) else 0
+    blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id, after)]
+    triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
+    entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
+    heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
+    kinds, triple_ids = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32), np.ascontiguousarray(triples[:, 0])
+    if base is not None:
+        heads, kinds, tails = (np.concatenate(both) for both in ((base.heads, heads), (base.relations, kinds), (base.tails, tails)))
+        triple_ids = np.concatenate([base.triple_ids, triple_ids])
+    same = _same(keys, types)
+    if same:
+        canonical = np.arange(len(names), dtype=np.int32)
+        canonical[list(same)] = list(same.values())
+        heads, tails = canonical[heads], canonical[tails]
+    return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same), keys
+
+
 def _sweep(connection: Connection, entities: Collection[int], relations: Collection[int]) -> None:
     """Remove those that nothing names any more."""
     for part in parts(sorted(entities)):
@@ -212,13 +238,10 @@ def _sweep(connection: Connection, entities: Collection[int], relations: Collect
         connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
 
 
-def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str) -> Iterator[list[tuple[Any, ...]]]:
-    """All rows of a knowledge base in the order of their ids, which are the first column; in blocks, as the driver gives them: no Row is made of each."""
-    after = 0
+def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str, after: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of a knowledge base with larger ids than this, in the order of their ids, which are the first column; in blocks."""
     while True:
-        result = connection.execute(columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE))
-        rows: list[tuple[Any, ...]] = list(result.cursor.fetchall()) if result.cursor is not None else []
-        result.close()
+        rows = fetched(connection, columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE))
         if rows:
             yield rows
             after = rows[-1][0]

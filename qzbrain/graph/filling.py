@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, insert, or_, select, update
 
 from qzbrain.graph.base import Fact, Place
 from qzbrain.graph.linking import name_key
@@ -21,6 +21,7 @@ from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions
 
 KEY_CHARS = 64
 MANY = 500
+_CACHE_KB = 16_000
 _ENDS_AT_ONCE = 150
 """Triples looked up by their ends in one statement."""
 Item = TypeVar("Item")
@@ -48,14 +49,16 @@ class Filling:
         version = graph_version(connection, self._kb_id)
         if version != self._version:
             self._forget()
+            _make_room(connection)
         self._version = -1  # until all is well: a part that is rolled back leaves ids here that are nobody's
         self._look_up(connection, facts)
         relations = self._relation_ids(connection, facts)
         heads_and_tails, aliases = self._resolved(connection, facts)
         ends = [(head, relations[key_of(fact.relation)], tail) for fact, (head, tail) in zip(facts, heads_and_tails, strict=True)]
         triples = self._triple_ids(connection, dict.fromkeys(ends))
-        mentions = {place: _mention(place) for place in {fact.place for fact in facts}}
-        said = ((triples[one], self._kb_id, *mentions[fact.place]) for fact, one in zip(facts, ends, strict=True))
+        places = {id(fact.place): fact.place for fact in facts}  # a file has few, and to compare them takes longer than to write them
+        mentions = {number: (self._kb_id, *_mention(place)) for number, place in places.items()}
+        said = ((triples[one], *mentions[id(fact.place)]) for fact, one in zip(facts, ends, strict=True))
         _run(connection, graph_mentions, ("triple_id", "kb_id", *_MENTION), said)
         _run(connection, graph_aliases, ("entity_id", "alias_key", "document_id", "kb_id", "alias"), aliases)
         changed(connection, self._kb_id, grown=True)
@@ -83,6 +86,8 @@ class Filling:
         for fact in facts:
             head, tail = self._end(fact.head, fact.head_type, new), self._end(fact.tail, fact.tail_type, new)
             ends.append((head, tail))
+            if not fact.aliases and not fact.tail_aliases:
+                continue
             for entity, kind, names in ((head, fact.head_type, fact.aliases), (tail, fact.tail_type, fact.tail_aliases)):
                 for name in names:
                     given.append((entity, name, fact))
@@ -113,7 +118,7 @@ class Filling:
         last = connection.execute(select(func.max(graph_entities.c.id))).scalar() or 0
         _run(connection, graph_entities, ("kb_id", "name_key", "type", "name"), ((self._kb_id, key, kind, name) for (key, kind), name in new))
         ours = select(graph_entities.c.name_key, graph_entities.c.type, graph_entities.c.id).where(graph_entities.c.id > last)
-        found = {(key, kind): entity for key, kind, entity in connection.execute(ours)}
+        found = {(key, kind): entity for key, kind, entity in fetched(connection, ours)}
         self._entities.update(found)
         return {-number: found[key] for number, (key, _) in enumerate(new, 1)}
 
@@ -141,7 +146,7 @@ class Filling:
         last = connection.execute(select(func.max(triples.id))).scalar() or 0
         _run(connection, graph_triples, ("kb_id", "head_id", "relation_id", "tail_id"), ((self._kb_id, *one) for one in some))
         columns = select(triples.id, triples.head_id, triples.relation_id, triples.tail_id)
-        found = {(head, relation, tail): one for one, head, relation, tail in connection.execute(columns.where(triples.id > last))}
+        found = {(head, relation, tail): one for one, head, relation, tail in fetched(connection, columns.where(triples.id > last))}
         for part in parts([one for one in some if one not in found], _ENDS_AT_ONCE):
             rows = connection.execute(columns.where(or_(*(_has_ends(one) for one in part))))
             found.update({(head, relation, tail): one for one, head, relation, tail in rows})
@@ -165,6 +170,20 @@ def _sql(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
     mark, verb, quote = ("%s", "INSERT IGNORE", "`") if dialect == "mysql" else ("?", "INSERT OR IGNORE", '"')
     names = ", ".join(f"{quote}{name}{quote}" for name in columns)
     return f"{verb} INTO {table.name} ({names}) VALUES ({', '.join([mark] * len(columns))})"
+
+
+def _make_room(connection: Connection) -> None:
+    """Let SQLite keep more pages of its indexes in memory than a look-up needs, while this connection is open: else it reads them again and again."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KB}")
+
+
+def fetched(connection: Connection, query: Select[Any]) -> list[tuple[Any, ...]]:
+    """All rows as the driver gives them: of hundreds of thousands SQLAlchemy would make objects for longer than the query takes."""
+    result = connection.execute(query)
+    rows = list(result.cursor.fetchall()) if result.cursor is not None else []
+    result.close()
+    return rows
 
 
 def ignoring(table: Table) -> Insert:
