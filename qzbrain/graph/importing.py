@@ -92,7 +92,8 @@ class _Import:
                     continue
                 row, fact = one
                 taken += 1
-                names.update((fact.head, fact.tail))
+                names.add(fact.head)
+                names.add(fact.tail)
                 relations.add(fact.relation)
                 if taken > after and not self._dry:
                     waiting.append(fact)

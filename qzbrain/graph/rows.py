@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from qzbrain.errors import ParseFailed
 from qzbrain.graph.base import Fact, Place
@@ -32,6 +32,7 @@ _FIELD = {name: field for field, names in _COLUMNS.items() for name in names}
 _EDGE_LIST = {"source": "head", "target": "tail", "label": "relation"}
 """Columns of edge lists, as Gephi has them: there `source` is an end of an edge."""
 _CALLED = {"head": "head（头实体、主语）", "relation": "relation（关系、谓语）", "tail": "tail（尾实体、宾语）"}
+_MORE = (("head_type", TYPE_CHARS), ("tail_type", TYPE_CHARS), ("source", SOURCE_CHARS))
 _PARTED = re.compile(r"[|；;]")
 _AROUND = re.compile("^[\\s\u200b-\u200f\u2060\ufeff]+|[\\s\u200b-\u200f\u2060\ufeff]+$")
 """Blanks and what nobody sees, which comes with texts copied from pages."""
@@ -79,7 +80,12 @@ def field(name: str) -> str:
 
 def fact_of(row: int, given: Mapping[str, Any]) -> tuple[int, Fact] | BadRow:
     """A fact from the values of its fields."""
-    texts: list[str] = []
+    head, relation, tail = given.get("head"), given.get("relation"), given.get("tail")
+    if _short(head, NAME_CHARS) and _short(relation, RELATION_CHARS) and _short(tail, NAME_CHARS):  # nearly all, in a third of the time
+        texts = [_checked(head)[0], _checked(relation)[0], _checked(tail)[0]]
+        if all(texts):
+            return _with_the_rest(row, given, texts)
+    texts = []
     for name, longest in (("head", NAME_CHARS), ("relation", RELATION_CHARS), ("tail", NAME_CHARS)):
         value = given.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -94,10 +100,18 @@ def fact_of(row: int, given: Mapping[str, Any]) -> tuple[int, Fact] | BadRow:
         if not text:
             return _empty(row, name)
         texts.append(text)
+    return _with_the_rest(row, given, texts)
+
+
+def _short(value: object, longest: int) -> TypeGuard[str]:
+    return type(value) is str and len(value) <= longest
+
+
+def _with_the_rest(row: int, given: Mapping[str, Any], texts: Sequence[str]) -> tuple[int, Fact] | BadRow:
     more: list[str] = []
-    for name, longest in (("head_type", TYPE_CHARS), ("tail_type", TYPE_CHARS), ("source", SOURCE_CHARS)):
-        value = given.get(name) or ""
-        text = value.strip() if isinstance(value, str) else ""
+    for name, longest in _MORE:
+        value = given.get(name)
+        text = value.strip() if value and isinstance(value, str) else ""
         if text and (len(text) > longest or _checked(text)[1]):
             return BadRow(row, f"{name} 超过 {longest} 个字符或含有不允许的字符", f"{name} is over {longest} characters or holds one that is not allowed")
         more.append(text)
