@@ -7,8 +7,9 @@ killed goes on behind it; when the graph has been changed by others since, from 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from qzbrain.errors import Cancelled, ParseFailed
 from qzbrain.graph.base import Fact
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.filling import Filling, graph_version
-from qzbrain.graph.reading import TextFile, examined
+from qzbrain.graph.reading import Found, TextFile, examined
 from qzbrain.graph.rows import BadRow
 from qzbrain.jobs.leases import Kind, Lease
 from qzbrain.storage.database import Database
@@ -28,7 +29,6 @@ from qzbrain.storage.tables import jobs
 KIND = "graph-import"
 MOST_ERRORS = 1000
 AT_ONCE = 10_000
-_BAD_AT_ONCE = 50_000
 
 
 class GraphImport:
@@ -82,25 +82,18 @@ class _Import:
     def result(self) -> dict[str, Any]:
         """Take the file in; what came of it."""
         after = self._taken_before()
-        waiting: list[Fact] = []
         names, relations = set[str](), set[str]()
-        taken = 0
-        with self.file.facts(str(self._payload.get("name", ""))) as found:
-            for one in found:
-                if isinstance(one, BadRow):
-                    self._note(one)
-                    continue
-                row, fact = one
-                taken += 1
-                names.add(fact.head)
-                names.add(fact.tail)
-                relations.add(fact.relation)
-                if taken > after and not self._dry:
-                    waiting.append(fact)
-                if taken % AT_ONCE == 0:
-                    self._store(waiting, taken, row)
-                    waiting = []
-        self._store(waiting, taken, self.file.rows)
+        taken = row = 0
+        with self.file.facts(str(self._payload.get("name", ""))) as found, closing(_read_ahead(_parts(found))) as parts:
+            for part in parts:
+                for bad in part.bad:
+                    self._note(bad)
+                for fact in part.facts:
+                    names.add(fact.head)
+                    names.add(fact.tail)
+                    relations.add(fact.relation)
+                begun, taken, row = taken, taken + len(part.facts), part.row or row
+                self._store([] if self._dry else part.facts[max(0, after - begun) :], taken, row)
         if not taken:
             raise _nothing(self.errors)
         result = {"triples": taken, "entities": len(names), "relations": len(relations), "errors": self.errors}
@@ -116,8 +109,6 @@ class _Import:
         self.bad += 1
         if self.bad <= MOST_ERRORS:
             self.errors.append({"row": bad.row, "message": bad.en if self._lang == "en" else bad.zh})
-        if self.bad % _BAD_AT_ONCE == 0:
-            self.lease.progress("import", bad.row, self.file.rows, "rows")
 
     def _store(self, facts: Sequence[Fact], taken: int, row: int) -> None:
         self.lease.heartbeat()
@@ -136,6 +127,39 @@ class _Import:
         ours = update(jobs).where(jobs.c.id == self.lease.job.id, jobs.c.status == "running")
         if not connection.execute(ours.values(payload={**self._payload, "taken_in": before})).rowcount:
             raise Cancelled
+
+
+@dataclass(slots=True)
+class _Part:
+    """AT_ONCE rows, or what is left; `row`: how far they go."""
+
+    facts: list[Fact] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    row: int = 0
+
+
+def _parts(found: Iterator[Found]) -> Iterator[_Part]:
+    part = _Part()
+    for one in found:
+        if isinstance(one, BadRow):
+            part.bad.append(one)
+            part.row = one.row
+        else:
+            part.row, fact = one
+            part.facts.append(fact)
+        if len(part.facts) + len(part.bad) >= AT_ONCE:
+            yield part
+            part = _Part()
+    yield part
+
+
+def _read_ahead(parts: Iterator[_Part]) -> Generator[_Part, None, None]:
+    """The same; the next one is read while the database, which needs no Python for most of it, writes this one."""
+    with ThreadPoolExecutor(1, "reading") as pool:
+        coming = pool.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = pool.submit(next, parts, None)
+            yield part
 
 
 def _nothing(errors: Sequence[dict[str, Any]]) -> ParseFailed:
