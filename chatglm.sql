@@ -473,3 +473,7 @@ CREATE TABLE graph_suggestions (
 CREATE INDEX ix_graph_suggestions_kb_id_status_score ON graph_suggestions (kb_id, status, score);
 
 UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num = '0006';
+
+ALTER TABLE graph_versions ADD COLUMN removals INTEGER NOT NULL DEFAULT '0';
+
+UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';

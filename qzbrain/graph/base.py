@@ -112,7 +112,7 @@ class GraphStore(Protocol):
         """Entities whose name or alias is, begins with, or holds `text`, in this order, then by degree and id."""
 
     def triples(self, kb_id: str, triple_ids: Sequence[int]) -> list[Triple]:
-        """These triples with their places, in the order asked; unknown ids are left out."""
+        """These triples with their places, in the order asked; unknown ids are left out. Degrees of their ends are not counted: 0."""
 
     def every_triple(self, kb_id: str) -> Iterator[Triple]:
         """All triples in the order of their ids, for an export; of one moment."""

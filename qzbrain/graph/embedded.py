@@ -5,30 +5,23 @@ Whether something is there already is left to the unique keys of the tables, so 
 
 from __future__ import annotations
 
-import hashlib
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Insert, Select, Table, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, and_, delete, exists, func, or_, select
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Entity, Fact, Place, Stats, Triple
-from qzbrain.graph.linking import name_key
+from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import OF_A_GRAPH, graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples, graph_versions
 
-KEY_CHARS = 64
-_MANY = 500
 _READ_AT_ONCE = 50_000
 _PLACES = 20
 if TYPE_CHECKING:
     from qzbrain.graph.view import GraphView
-
-Item = TypeVar("Item")
-EntityKey = tuple[str, str]
-
-_MENTION = ("mark", "document_id", "chunk_id", "start", "end", "quote", "source", "extractor", "confidence")
 
 
 class SqlGraph:
@@ -36,6 +29,7 @@ class SqlGraph:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._read: dict[str, _LastRead] = {}
 
     # -- writing
 
@@ -58,19 +52,8 @@ class SqlGraph:
 
     def add_within(self, connection: Connection, kb_id: str, facts: Sequence[Fact]) -> None:
         """Bring facts in as a part of the caller's transaction."""
-        entities = _entity_ids(connection, kb_id, facts)
-        relations = _relation_ids(connection, kb_id, facts)
-        ends = [(entities[_key_of(f.head, f.head_type)], relations[_key(f.relation)], entities[_key_of(f.tail, f.tail_type)]) for f in facts]
-        _many(connection, _TRIPLE, [(kb_id, *one) for one in ends])
-        _many(connection, _SAID, [(kb_id, *_mention(fact.place), *one) for fact, one in zip(facts, ends, strict=True)])
-        aliases = [
-            {"entity_id": entity, "alias_key": _key(alias), "document_id": fact.place.document_id, "kb_id": kb_id, "alias": alias[:255]}
-            for fact, one in zip(facts, ends, strict=True) for entity, some in ((one[0], fact.aliases), (one[2], fact.tail_aliases))
-            for alias in some if _key(alias)
-        ]  # fmt: skip
-        if aliases:
-            connection.execute(_ignoring(graph_aliases), aliases)
-        _changed(connection, kb_id)
+        if facts:
+            Filling(kb_id).add(connection, facts)
 
     def forget_document(self, kb_id: str, document_id: str, *, extractor: str = "") -> None:
         """See `GraphStore.forget_document`."""
@@ -89,45 +72,45 @@ class SqlGraph:
         connection.execute(delete(graph_mentions).where(mentioned))
         if extractor:
             aliased = sorted(set(aliased) - _ends_in(connection, document_ids))
-        for part in _parts(aliased):
+        for part in parts(aliased):
             connection.execute(delete(graph_aliases).where(graph_aliases.c.document_id.in_(document_ids), graph_aliases.c.entity_id.in_(part)))
         entities, relations = set(aliased), set[int]()
-        for part in _parts(sorted(triples)):
+        for part in parts(sorted(triples)):
             unsaid = graph_triples.c.id.in_(part) & ~exists().where(graph_mentions.c.triple_id == graph_triples.c.id)
             gone = connection.execute(select(graph_triples).where(unsaid)).all()
             entities.update(end for row in gone for end in (row.head_id, row.tail_id))
             relations.update(row.relation_id for row in gone)
             connection.execute(delete(graph_triples).where(graph_triples.c.id.in_([row.id for row in gone])))
         _sweep(connection, entities, relations)
-        _changed(connection, kb_id)
+        changed(connection, kb_id)
 
     def forget_alias(self, kb_id: str, entity_id: int, alias: str) -> None:
         """See `GraphStore.forget_alias`."""
-        named = graph_aliases.c.kb_id == kb_id, graph_aliases.c.entity_id == entity_id, graph_aliases.c.alias_key == _key(alias)
+        named = graph_aliases.c.kb_id == kb_id, graph_aliases.c.entity_id == entity_id, graph_aliases.c.alias_key == key_of(alias)
         with self._db.write() as connection:
             if connection.execute(delete(graph_aliases).where(*named)).rowcount:
                 _sweep(connection, [entity_id], ())
-                _changed(connection, kb_id)
+                changed(connection, kb_id)
 
     def drop(self, kb_id: str) -> None:
         """See `GraphStore.drop`."""
         with self._db.write() as connection:
             for table in OF_A_GRAPH:
                 connection.execute(delete(table).where(table.c.kb_id == kb_id))
-            _changed(connection, kb_id)
+            changed(connection, kb_id)
 
     def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
         """See `GraphStore.merge`."""
         with self._db.write(durable=True) as connection:
-            merge_id = merging.merge(connection, kb_id, keep, merged, author=author, key_of=_key)
-            _changed(connection, kb_id)
+            merge_id = merging.merge(connection, kb_id, keep, merged, author=author, key_of=key_of)
+            changed(connection, kb_id)
         return merge_id
 
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """See `GraphStore.undo_merge`."""
         with self._db.write(durable=True) as connection:
             merging.undo(connection, kb_id, merge_id)
-            _changed(connection, kb_id)
+            changed(connection, kb_id)
 
     # -- reading
 
@@ -147,38 +130,18 @@ class SqlGraph:
         return Stats(counts[0], counts[1], counts[2], counts[3], version)
 
     def view(self, kb_id: str) -> GraphView:
-        """See `GraphStore.view`. Read in parts, so that the rows are never all in memory at once."""
-        import numpy as np  # only who answers pays for it
-
-        from qzbrain.graph.view import GraphView
-
+        """See `GraphStore.view`. Where nothing was taken away since it was last read and is still held, only what is new is read."""
         with self._db.snapshot() as connection:
-            version = connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0
-            ids, names, types = [], [], []
-            for row in _every(connection, select(graph_entities.c.id, graph_entities.c.name, graph_entities.c.type), graph_entities, kb_id):
-                ids.append(row[0])
-                names.append(row[1])
-                types.append(row[2])
-            number = {one: n for n, one in enumerate(ids)}
-            aliases = [
-                (alias, number[entity])
-                for entity, alias in connection.execute(select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.kb_id == kb_id))
-                if entity in number
-            ]
-            kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
-            relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
-            columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
-            blocks = [np.array(block, np.int64) for block in _blocks(_every(connection, columns, graph_triples, kb_id))]
-        triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
-        entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
-        heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
-        kinds = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32)
-        same = _same(names, types)
-        if same:
-            canonical = np.arange(len(names), dtype=np.int32)
-            canonical[list(same)] = list(same.values())
-            heads, tails = canonical[heads], canonical[tails]
-        return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triples[:, 0], heads, kinds, tails, same)
+            columns = select(graph_versions.c.version, graph_versions.c.removals).where(graph_versions.c.kb_id == kb_id)
+            version, removals = next(iter(fetched(connection, columns)), (0, 0))
+            before = self._read.get(kb_id)
+            base = before.view() if before is not None and before.removals == removals and self._db.kind == "sqlite" else None
+            keys = before.keys if before is not None and base is not None else []
+            view, keys = _read(connection, kb_id, version, base, keys)
+        if self._db.kind == "sqlite" and not view.same:  # its ids grow with each commit; elsewhere a smaller one may be committed later
+            held = {one: read for one, read in list(self._read.items()) if read.view() is not None}
+            self._read = {**held, kb_id: _LastRead(removals, keys, weakref.ref(view))}
+        return view
 
     def entity(self, kb_id: str, entity_id: int) -> Entity | None:
         """See `GraphStore.entity`."""
@@ -187,7 +150,7 @@ class SqlGraph:
 
     def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
         """See `GraphStore.search`."""
-        key = _key(text)
+        key = key_of(text)
         if not key:
             return []
         escaped = key.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -210,7 +173,7 @@ class SqlGraph:
     def triples(self, kb_id: str, triple_ids: Sequence[int]) -> list[Triple]:
         """See `GraphStore.triples`."""
         with self._db.read() as connection:
-            found = {one.id: one for part in _parts(list(dict.fromkeys(int(one) for one in triple_ids))) for one in _triples(connection, kb_id, part)}
+            found = {one.id: one for part in parts(list(dict.fromkeys(int(one) for one in triple_ids))) for one in _triples(connection, kb_id, part)}
         return [found[one] for one in dict.fromkeys(int(one) for one in triple_ids) if one in found]
 
     def every_triple(self, kb_id: str) -> Iterator[Triple]:
@@ -219,114 +182,69 @@ class SqlGraph:
             after = 0
             while True:
                 query = select(graph_triples.c.id).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id > after)
-                ids = connection.execute(query.order_by(graph_triples.c.id).limit(_MANY)).scalars().all()
+                ids = connection.execute(query.order_by(graph_triples.c.id).limit(MANY)).scalars().all()
                 if not ids:
                     return
                 yield from _triples(connection, kb_id, ids)
                 after = ids[-1]
 
 
-def _ignoring(table: Table) -> Insert:
-    """An insert that passes over rows that are there."""
-    return insert(table).prefix_with("OR IGNORE", dialect="sqlite").prefix_with("IGNORE", dialect="mysql")
+@dataclass(frozen=True, slots=True)
+class _LastRead:
+    """A view that somebody may still hold, and by what the names of its entities are compared."""
+
+    removals: int
+    keys: list[str]
+    view: weakref.ref[GraphView]
 
 
-_TRIPLE = _ignoring(graph_triples).values({name: bindparam(name) for name in ("kb_id", "head_id", "relation_id", "tail_id")})
-_SAID = _ignoring(graph_mentions).from_select(
-    ["triple_id", "kb_id", *_MENTION],
-    select(graph_triples.c.id, bindparam("said_kb"), *(bindparam(f"said_{name}") for name in _MENTION)).where(
-        graph_triples.c.head_id == bindparam("head"), graph_triples.c.relation_id == bindparam("relation"), graph_triples.c.tail_id == bindparam("tail")
-    ),
-)
-"""Where a triple is said; it finds the triple by its ends."""
+def _read(connection: Connection, kb_id: str, version: int, base: GraphView | None, keys: Sequence[str]) -> tuple[GraphView, list[str]]:
+    """All of a graph, or `base` and what came since; with the key of each name. In blocks, so that the rows are never all in memory at once."""
+    import numpy as np  # only who answers pays for it
 
+    from qzbrain.graph.view import GraphView
 
-def _many(connection: Connection, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
-    """The statement for each row, whose values come in the order of its parameters. SQLAlchemy's own making of parameters took half of an import."""
-    compiled = statement.compile(dialect=connection.dialect)
-    connection.exec_driver_sql(str(compiled), list(rows))
-
-
-@lru_cache(maxsize=1 << 17)
-def _key(name: str) -> str:
-    """`name_key`, a long one shortened to its beginning and a hash."""
-    key = name_key(name)
-    return key if len(key) <= KEY_CHARS else f"{key[: KEY_CHARS - 25]}~{hashlib.sha256(key.encode()).hexdigest()[:24]}"
-
-
-def _key_of(name: str, kind: str) -> EntityKey:
-    return _key(name), kind
-
-
-def _parts(some: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(some), _MANY):
-        yield some[start : start + _MANY]
-
-
-def _entity_ids(connection: Connection, kb_id: str, facts: Sequence[Fact]) -> dict[EntityKey, int]:
-    """Of all heads and tails; made where they are new."""
-    names: dict[EntityKey, str] = {}
-    for fact in facts:
-        names.setdefault(_key_of(fact.head, fact.head_type), fact.head)
-        names.setdefault(_key_of(fact.tail, fact.tail_type), fact.tail)
-    found = _known(connection, kb_id, sorted({key for key, _ in names}))
-    found |= _by_alias(connection, kb_id, [key for key in names if key not in found])
-    new = [{"kb_id": kb_id, "name_key": key, "type": kind, "name": name.strip()} for (key, kind), name in names.items() if (key, kind) not in found]
-    if new:
-        connection.execute(_ignoring(graph_entities), new)
-        found |= _known(connection, kb_id, sorted({one["name_key"] for one in new}))
-    return found
-
-
-def _by_alias(connection: Connection, kb_id: str, keys: Sequence[EntityKey]) -> dict[EntityKey, int]:
-    """Entities that an import or a merge gave these names, where it is one alone."""
-    named: dict[str, set[int]] = {}
-    for part in _parts(sorted({key for key, _ in keys})):
-        query = select(graph_aliases.c.alias_key, graph_aliases.c.entity_id).where(
-            graph_aliases.c.kb_id == kb_id, graph_aliases.c.alias_key.in_(part), graph_aliases.c.document_id == ""
-        )
-        for row in connection.execute(query):
-            named.setdefault(row.alias_key, set()).add(row.entity_id)
-    return {(key, kind): next(iter(named[key])) for key, kind in keys if len(named.get(key, ())) == 1}
-
-
-def _known(connection: Connection, kb_id: str, keys: Sequence[str]) -> dict[EntityKey, int]:
-    columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.type)
-    found: dict[EntityKey, int] = {}
-    for part in _parts(keys):
-        rows = connection.execute(columns.where(graph_entities.c.kb_id == kb_id, graph_entities.c.name_key.in_(part)))
-        found.update({(row.name_key, row.type): row.id for row in rows})
-    return found
-
-
-def _relation_ids(connection: Connection, kb_id: str, facts: Sequence[Fact]) -> dict[str, int]:
-    names = {_key(fact.relation): fact.relation for fact in facts}
-    rows = [{"kb_id": kb_id, "name_key": key, "name": name.strip()[:255], "cues": {}} for key, name in names.items()]
-    connection.execute(_ignoring(graph_relations), rows)
-    found: dict[str, int] = {}
-    for part in _parts(sorted(names)):
-        query = select(graph_relations.c.name_key, graph_relations.c.id).where(graph_relations.c.kb_id == kb_id, graph_relations.c.name_key.in_(part))
-        found.update({row.name_key: row.id for row in connection.execute(query)})
-    return found
-
-
-def _mention(place: Place) -> tuple[Any, ...]:
-    """In the order of _MENTION."""
-    said = f"{place.extractor}\0{place.document_id}\0{place.chunk_id}\0{place.start}\0{place.source}"
-    mark = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
-    return mark, place.document_id, place.chunk_id, place.start, place.end, place.quote, place.source, place.extractor, place.confidence
+    ids, names, types, keys = (base.ids.tolist(), list(base.names), list(base.types), list(keys)) if base else ([], [], [], [])
+    columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
+    for block in _blocks(connection, columns, graph_entities, kb_id, ids[-1] if ids else 0):
+        for one, key, name, kind in block:
+            ids.append(one)
+            keys.append(name if key == name else key)
+            names.append(name)
+            types.append(kind)
+    number = {one: n for n, one in enumerate(ids)}
+    named = fetched(connection, select(graph_aliases.c.alias, graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == kb_id))
+    aliases = [(alias, number[entity]) for alias, entity in named if entity in number]
+    kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
+    relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
+    columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
+    after = int(base.triple_ids[-1]) if base is not None and len(base.triple_ids) else 0
+    blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id, after)]
+    triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
+    entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
+    heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
+    kinds, triple_ids = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32), np.ascontiguousarray(triples[:, 0])
+    if base is not None:
+        heads, kinds, tails = (np.concatenate(both) for both in ((base.heads, heads), (base.relations, kinds), (base.tails, tails)))
+        triple_ids = np.concatenate([base.triple_ids, triple_ids])
+    same = _same(keys, types)
+    if same:
+        canonical = np.arange(len(names), dtype=np.int32)
+        canonical[list(same)] = list(same.values())
+        heads, tails = canonical[heads], canonical[tails]
+    return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same), keys
 
 
 def _sweep(connection: Connection, entities: Collection[int], relations: Collection[int]) -> None:
     """Remove those that nothing names any more."""
-    for part in _parts(sorted(entities)):
+    for part in parts(sorted(entities)):
         used = or_(
             exists().where(graph_triples.c.head_id == graph_entities.c.id),
             exists().where(graph_triples.c.tail_id == graph_entities.c.id),
             exists().where(graph_aliases.c.entity_id == graph_entities.c.id),
         )
         connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(part), ~used))
-    for part in _parts(sorted(relations)):
+    for part in parts(sorted(relations)):
         used = exists().where(graph_triples.c.relation_id == graph_relations.c.id)
         connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
 
@@ -338,79 +256,77 @@ def _ends_in(connection: Connection, document_ids: Collection[str]) -> set[int]:
     return {end for row in rows for end in (row.head_id, row.tail_id)}
 
 
-def _changed(connection: Connection, kb_id: str) -> None:
-    if not connection.execute(update(graph_versions).where(graph_versions.c.kb_id == kb_id).values(version=graph_versions.c.version + 1)).rowcount:
-        connection.execute(insert(graph_versions).values(kb_id=kb_id, version=1))
-
-
-def _every(connection: Connection, columns: Select[Any], table: Table, kb_id: str) -> Iterator[Sequence[Any]]:
-    """All rows of a knowledge base in the order of their ids, which are the first column; read in parts."""
-    after = 0
+def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str, after: int) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of a knowledge base with larger ids than this, in the order of their ids, which are the first column; in blocks."""
     while True:
-        rows = connection.execute(columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE)).all()
-        yield from (tuple(row) for row in rows)
+        rows = fetched(connection, columns.where(table.c.kb_id == kb_id, table.c.id > after).order_by(table.c.id).limit(_READ_AT_ONCE))
+        if rows:
+            yield rows
+            after = rows[-1][0]
         if len(rows) < _READ_AT_ONCE:
             return
-        after = rows[-1][0]
-
-
-def _blocks(rows: Iterator[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-    block: list[Sequence[Any]] = []
-    for row in rows:
-        block.append(row)
-        if len(block) == _READ_AT_ONCE:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Entity]:
     """In no order; unknown ones are left out."""
     found = []
-    for part in _parts(ids):
+    for part in parts(ids):
         rows = connection.execute(select(graph_entities).where(graph_entities.c.kb_id == kb_id, graph_entities.c.id.in_(part))).all()
-        aliases: dict[int, list[str]] = {}
-        named = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(part)).order_by(graph_aliases.c.alias_key)
-        for entity, alias in connection.execute(named):
-            if alias not in aliases.setdefault(entity, []):
-                aliases[entity].append(alias)
+        aliases = _aliases(connection, part)
         degrees: dict[int, int] = {}
         for end in (graph_triples.c.head_id, graph_triples.c.tail_id):
             for entity, count in connection.execute(select(end, func.count()).where(end.in_(part)).group_by(end)):
                 degrees[entity] = degrees.get(entity, 0) + count
-        found += [Entity(row.id, row.name, row.type, tuple(aliases.get(row.id, ())), degrees.get(row.id, 0)) for row in rows]
+        found += [Entity(row.id, row.name, row.type, aliases.get(row.id, ()), degrees.get(row.id, 0)) for row in rows]
     return found
 
 
-def _same(names: Sequence[str], types: Sequence[str]) -> dict[int, int]:
+def _aliases(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+    """Other names of these entities, each once."""
+    found: dict[int, dict[str, None]] = {}
+    named = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids)).order_by(graph_aliases.c.alias_key)
+    for entity, alias in connection.execute(named):
+        found.setdefault(entity, {})[alias] = None
+    return {entity: tuple(some) for entity, some in found.items()}
+
+
+def _same(keys: Sequence[str], types: Sequence[str]) -> dict[int, int]:
     """Entities without a type that must be the typed one of the same name, since there is just one: by their places in these lists."""
-    bare = {_key(name): number for number, (name, kind) in enumerate(zip(names, types, strict=True)) if not kind}
+    if not any(types):
+        return {}
+    bare = {key: number for number, (key, kind) in enumerate(zip(keys, types, strict=True)) if not kind}
     typed: dict[str, list[int]] = {}
-    for number, (name, kind) in enumerate(zip(names, types, strict=True)):
-        if kind and (key := _key(name)) in bare:
+    for number, (key, kind) in enumerate(zip(keys, types, strict=True)):
+        if kind and key in bare:
             typed.setdefault(key, []).append(number)
     return {bare[key]: numbers[0] for key, numbers in typed.items() if len(numbers) == 1}
 
 
 def _closeness(entity: Entity, key: str) -> int:
-    keys = [_key(name) for name in (entity.name, *entity.aliases)]
+    keys = [key_of(name) for name in (entity.name, *entity.aliases)]
     return 0 if key in keys else 1 if any(one.startswith(key) for one in keys) else 2
 
 
 def _triples(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Triple]:
-    """By id; with their first places."""
-    rows = connection.execute(select(graph_triples).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id.in_(ids)).order_by(graph_triples.c.id)).all()
-    entities = {one.id: one for one in _entities(connection, kb_id, sorted({end for row in rows for end in (row.head_id, row.tail_id)}))}
-    wanted = graph_relations.c.id.in_({row.relation_id for row in rows})
-    relations = {row.id: row.name for row in connection.execute(select(graph_relations.c.id, graph_relations.c.name).where(wanted))}
+    """By id; with their first places. Degrees are not counted: a hub's would cost more than all the rest."""
+    head, tail = graph_entities.alias("head"), graph_entities.alias("tail")
+    rows = connection.execute(
+        select(graph_triples.c.id, head.c.id, head.c.name, head.c.type, graph_relations.c.name, tail.c.id, tail.c.name, tail.c.type)
+        .join(head, head.c.id == graph_triples.c.head_id)
+        .join(tail, tail.c.id == graph_triples.c.tail_id)
+        .join(graph_relations, graph_relations.c.id == graph_triples.c.relation_id)
+        .where(graph_triples.c.kb_id == kb_id, graph_triples.c.id.in_(ids))
+        .order_by(graph_triples.c.id)
+    ).all()
+    aliases = _aliases(connection, {end for row in rows for end in (row[1], row[5])})
     places: dict[int, list[Place]] = {}
+    said = [graph_mentions.c[name] for name in ("triple_id", "extractor", "document_id", "chunk_id", "start", "end", "quote", "source", "confidence")]
     order = (graph_mentions.c.triple_id, graph_mentions.c.confidence.desc(), graph_mentions.c.id)
-    for row in connection.execute(select(graph_mentions).where(graph_mentions.c.triple_id.in_(ids)).order_by(*order)):
-        some = places.setdefault(row.triple_id, [])
+    for triple, *place in connection.execute(select(*said).where(graph_mentions.c.triple_id.in_(ids)).order_by(*order)):
+        some = places.setdefault(triple, [])
         if len(some) < _PLACES:
-            some.append(Place(row.extractor, row.document_id, row.chunk_id, row.start, row.end, row.quote, row.source, row.confidence))
+            some.append(Place(*place))
     return [
-        Triple(row.id, entities[row.head_id], relations[row.relation_id], entities[row.tail_id], tuple(places.get(row.id, ())))
-        for row in rows if row.head_id in entities and row.tail_id in entities
-    ]  # fmt: skip
+        Triple(one, Entity(h, h_name, h_type, aliases.get(h, ())), relation, Entity(t, t_name, t_type, aliases.get(t, ())), tuple(places.get(one, ())))
+        for one, h, h_name, h_type, relation, t, t_name, t_type in rows
+    ]

@@ -5,16 +5,21 @@ What is merged is written down whole. Undoing puts those rows back, but for what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, or_, select, update
 
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest, NotFound
 from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_merges, graph_triples
 
 MOST_MERGED = 50
+MOST_MOVED = 5000
+"""Triples of the merged entities, which are moved one by one while nobody else writes: some seconds. Those of the kept one stay where they are."""
+MOST_SAID = 20_000
+"""Places in which those are said."""
+_AT_ONCE = 500
 
 
 def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], *, author: str, key_of: Callable[[str], str]) -> str:
@@ -29,17 +34,19 @@ def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], 
         if one not in there:
             raise entity_not_found(one)
     touching = or_(graph_triples.c.head_id.in_(gone), graph_triples.c.tail_id.in_(gone))
+    _require_few(connection, touching)
     triples = connection.execute(select(graph_triples).where(touching)).all()
-    mentions = connection.execute(select(graph_mentions).where(graph_mentions.c.triple_id.in_([row.id for row in triples]))).all()
+    mentions = _mentions(connection, [row.id for row in triples])
     aliases = connection.execute(select(graph_aliases).where(graph_aliases.c.entity_id.in_(gone))).all()
     added = _name_again(connection, kb_id, keep, [there[one].name for one in gone], aliases, key_of)
     for row in triples:
         ends = {"head_id": keep if row.head_id in gone else row.head_id, "tail_id": keep if row.tail_id in gone else row.tail_id}
-        _move(connection, row, ends, [one for one in mentions if one.triple_id == row.id])
+        _move(connection, row, ends, mentions.get(row.id, []))
     connection.execute(delete(graph_aliases).where(graph_aliases.c.entity_id.in_(gone)))
     connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(gone)))
+    said = [one for some in mentions.values() for one in some]
     content = {
-        "entities": _plain([there[one] for one in gone]), "aliases": _plain(aliases), "triples": _plain(triples), "mentions": _plain(mentions), "added": added,
+        "entities": _plain([there[one] for one in gone]), "aliases": _plain(aliases), "triples": _plain(triples), "mentions": _plain(said), "added": added,
     }  # fmt: skip
     merge_id = new_id()
     connection.execute(insert(graph_merges).values(id=merge_id, kb_id=kb_id, keep_id=keep, content=content, author=author, created_at=utc_now()))
@@ -89,6 +96,35 @@ def entity_not_found(entity_id: int) -> NotFound:
     return NotFound("entity_not_found", zh=f"没有编号为 {entity_id} 的实体。", en=f"There is no entity {entity_id}.")
 
 
+def _require_few(connection: Connection, touching: ColumnElement[bool]) -> None:
+    """Raises InvalidRequest when more would have to be moved than can be while others wait."""
+    moved = connection.execute(select(func.count()).select_from(select(graph_triples.c.id).where(touching).limit(MOST_MOVED + 1).subquery())).scalar_one()
+    said = select(graph_mentions.c.id).join(graph_triples, graph_triples.c.id == graph_mentions.c.triple_id).where(touching).limit(MOST_SAID + 1)
+    if moved > MOST_MOVED or connection.execute(select(func.count()).select_from(said.subquery())).scalar_one() > MOST_SAID:
+        raise InvalidRequest(
+            "too_much_to_merge",
+            zh=f"被合并的实体共有超过 {MOST_MOVED} 条三元组或 {MOST_SAID} 处出处。请把三元组最多的实体作为 keep，只合并较小的实体，或分几次合并。",
+            en=f"The merged entities have more than {MOST_MOVED} triples or {MOST_SAID} sources. Keep the one that has most and merge smaller ones, or fewer.",
+            param="merge",
+        )
+
+
+def _mentions(connection: Connection, triple_ids: Sequence[int]) -> dict[int, list[Row[Any]]]:
+    """What says these triples, by triple."""
+    found: dict[int, list[Row[Any]]] = {}
+    for part in _parts(triple_ids):
+        for row in connection.execute(select(graph_mentions).where(graph_mentions.c.triple_id.in_(part))):
+            found.setdefault(row.triple_id, []).append(row)
+    return found
+
+
+def _parts(some: Collection[Any]) -> Iterator[list[Any]]:
+    """Pieces for one statement each: a database takes only so many values in one."""
+    every = list(some)
+    for start in range(0, len(every), _AT_ONCE):
+        yield every[start : start + _AT_ONCE]
+
+
 def _name_again(
     connection: Connection, kb_id: str, keep: int, names: Sequence[str], aliases: Sequence[Row[Any]], key_of: Callable[[str], str]
 ) -> list[tuple[str, str]]:
@@ -121,9 +157,14 @@ def _move(connection: Connection, row: Row[Any], ends: dict[str, int], mentions:
 def _move_back(connection: Connection, content: dict[str, Any]) -> Collection[int]:
     """Put mentions back to their triples; returns the triples that they were moved from."""
     ids = [one["id"] for one in content["mentions"]]
-    now = {row.id: row.triple_id for row in connection.execute(select(graph_mentions.c.id, graph_mentions.c.triple_id).where(graph_mentions.c.id.in_(ids)))}
-    marks = [one["mark"] for one in content["mentions"] if one["id"] not in now]
-    still = set(connection.execute(select(graph_mentions.c.mark).where(graph_mentions.c.mark.in_(marks))).scalars())
+    now: dict[int, int] = {}
+    for part in _parts(ids):
+        rows = connection.execute(select(graph_mentions.c.id, graph_mentions.c.triple_id).where(graph_mentions.c.id.in_(part)))
+        now.update({row.id: row.triple_id for row in rows})
+    marks = {one["mark"] for one in content["mentions"] if one["id"] not in now}
+    still: set[str] = set()
+    for part in _parts(marks):
+        still.update(connection.execute(select(graph_mentions.c.mark).where(graph_mentions.c.mark.in_(part))).scalars())
     for one in content["mentions"]:
         if one["id"] in now:
             connection.execute(update(graph_mentions).where(graph_mentions.c.id == one["id"]).values(triple_id=one["triple_id"]))
@@ -134,7 +175,8 @@ def _move_back(connection: Connection, content: dict[str, Any]) -> Collection[in
 
 def _remove_empty(connection: Connection, triple_ids: Collection[int]) -> None:
     unsaid = ~exists().where(graph_mentions.c.triple_id == graph_triples.c.id)
-    connection.execute(delete(graph_triples).where(graph_triples.c.id.in_(sorted(triple_ids)), unsaid))
+    for part in _parts(sorted(triple_ids)):
+        connection.execute(delete(graph_triples).where(graph_triples.c.id.in_(part), unsaid))
 
 
 def _plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:

@@ -66,7 +66,7 @@ class GraphService:
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._open: OrderedDict[str, Answerer] = OrderedDict()
 
     def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
@@ -143,9 +143,7 @@ class GraphService:
         return self._with_types(kb_id, view, self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps]))
 
     def _with_types(self, kb_id: str, view: GraphView, triples: Sequence[Triple]) -> list[Triple]:
-        """The triples, an end without a type given as the typed entity that it must be: else one thing would be shown as two."""
-        if not view.same:
-            return list(triples)
+        """The triples with their ends' counts, an end without a type given as the typed entity that it must be: else one thing would be shown as two."""
         known = {end.id: end for triple in triples for end in (triple.head, triple.tail)}
         typed = {one: self._typed(kb_id, view, entity) for one, entity in known.items()}
         return [replace(one, head=typed[one.head.id], tail=typed[one.tail.id]) for one in triples]
@@ -162,22 +160,33 @@ class GraphService:
         return replace(found or entity, degree=view.degree(one))
 
     def _answerer(self, kb_id: str) -> Answerer:
-        """The graph as it is now: read anew when its version has changed, which one look-up tells."""
+        """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
         version = self._store.version(kb_id)
-        with self._lock:
-            kept = self._open.get(kb_id)
-            if kept is not None and kept.view.version == version:
-                self._open.move_to_end(kb_id)
-                return kept
+        kept = self._kept(kb_id, version)
+        if kept is not None:
+            return kept
         from qzbrain.graph.qa import Answerer  # brings numpy: only who answers pays for it
 
-        made = Answerer(self._store.view(kb_id))
-        _ = made.view.linker
-        with self._lock:
-            self._open[kb_id] = made
-            while len(self._open) > OPEN_GRAPHS:
-                self._open.popitem(last=False)
+        with self._reading:
+            kept = self._kept(kb_id, version)
+            if kept is not None:
+                return kept
+            made = Answerer(self._store.view(kb_id))
+            _ = made.view.linker
+            with self._lock:
+                self._open[kb_id] = made
+                while len(self._open) > OPEN_GRAPHS:
+                    self._open.popitem(last=False)
         return made
+
+    def _kept(self, kb_id: str, version: int) -> Answerer | None:
+        """The graph as it was last read, if that was no earlier than at this version; another's reading may have been later."""
+        with self._lock:
+            kept = self._open.get(kb_id)
+            if kept is None or kept.view.version < version:
+                return None
+            self._open.move_to_end(kb_id)
+            return kept
 
 
 def context(triples: Sequence[Triple]) -> str:

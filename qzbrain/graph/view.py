@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qzbrain.graph.linking import Linker, name_key
 
 Ints = NDArray[np.int32]
+_MANY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class GraphView:
         """(relation, forward, triples) of an entity, as they come."""
         found: list[tuple[int, bool, int]] = []
         for (starts, order), forward in ((self._out, True), (self._in, False)):
-            kinds, counts = np.unique(self.relations[order[starts[entity] : starts[entity + 1]]], return_counts=True)
+            kinds, counts = _counts(self.relations[order[starts[entity] : starts[entity + 1]]])
             found += [(kind, forward, count) for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True)]
         return found
 
@@ -93,3 +94,13 @@ def _rows(ends: Ints, entities: int) -> tuple[Ints, Ints]:
     starts = np.zeros(entities + 1, np.int32)
     np.cumsum(np.bincount(ends, minlength=entities), out=starts[1:])
     return starts, np.argsort(ends, kind="stable").astype(np.int32)
+
+
+def _counts(kinds: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which there are, ascending, and how often; a hub's are counted without being sorted."""
+    if len(kinds) < _MANY:
+        found, counts = np.unique(kinds, return_counts=True)
+        return found.astype(np.int64), counts
+    every = np.bincount(kinds)
+    there = np.flatnonzero(every)
+    return there, every[there]

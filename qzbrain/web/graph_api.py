@@ -62,7 +62,7 @@ def _transfer(api: APIBlueprint, brain: Brain) -> None:
     @api.post("/api/graph/<kb>/import", responses={"202": replies.JobStarted, "413": replies.ErrorReply}, openapi_extensions=_FILE)
     @validated
     def import_triples(path: schemas.KnowledgeBasePath, query: shapes.ImportQuery) -> Response:
-        """Bring in triples from a CSV or JSON lines (multipart, field `file`); the job's result tells counts and bad rows. `dry_run=1` only looks."""
+        """Bring in triples from CSV, JSON or GraphML (multipart, field `file`); the job's result tells counts and bad rows. `dry_run=1` only looks."""
         who, ref = caller(brain.access), _writable(brain, path.kb)
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMedia(zh="请用 multipart/form-data 上传文件（字段 file）。", en="Send the file as multipart/form-data (field file).")

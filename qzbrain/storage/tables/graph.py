@@ -15,6 +15,7 @@ graph_versions = Table(
     Column("kb_id", Id, primary_key=True),
     Column("version", Integer, nullable=False, default=0),  # grows with every change: who holds the graph in memory reads it anew
     Column("told", Integer, nullable=False, default=0, server_default="0"),  # the version whose facts are there as texts, see `graph_told`
+    Column("removals", Integer, nullable=False, default=0),  # grows with every change that takes away or moves; with none, what is new is read alone
 )
 
 graph_entities = Table(

@@ -31,8 +31,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove them, and the texts, which the program of before would take for documents."""
-    for table in ("chunks", "document_texts"):
-        op.execute(f"DELETE FROM {table} WHERE document_id IN (SELECT id FROM documents WHERE kind = 'facts')")
+    op.execute("DELETE FROM chunks WHERE document_id IN (SELECT id FROM documents WHERE kind = 'facts')")
+    op.execute("DELETE FROM document_texts WHERE document_id IN (SELECT id FROM documents WHERE kind = 'facts')")
     op.execute("DELETE FROM documents WHERE kind = 'facts'")
     op.execute("DELETE FROM outbox WHERE kb_id LIKE '%.facts'")
     op.drop_table("graph_told")
