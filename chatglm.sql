@@ -406,3 +406,7 @@ CREATE TABLE graph_merges (
 CREATE INDEX ix_graph_merges_kb_id ON graph_merges (kb_id);
 
 UPDATE alembic_version SET version_num='0005' WHERE alembic_version.version_num = '0004';
+
+ALTER TABLE graph_versions ADD COLUMN removals INTEGER NOT NULL DEFAULT '0';
+
+UPDATE alembic_version SET version_num='0006' WHERE alembic_version.version_num = '0005';
