@@ -477,3 +477,38 @@ UPDATE alembic_version SET version_num='0007' WHERE alembic_version.version_num 
 ALTER TABLE graph_versions ADD COLUMN removals INTEGER NOT NULL DEFAULT '0';
 
 UPDATE alembic_version SET version_num='0008' WHERE alembic_version.version_num = '0007';
+
+ALTER TABLE documents ADD COLUMN graph_rules INTEGER NOT NULL DEFAULT '0';
+
+CREATE INDEX ix_graph_mentions_kb_id_chunk_id ON graph_mentions (kb_id, chunk_id);
+
+DROP INDEX ix_graph_mentions_kb_id ON graph_mentions;
+
+CREATE TABLE graph_names (
+    id BIGINT NOT NULL AUTO_INCREMENT,
+    kb_id VARCHAR(32) NOT NULL,
+    name_key VARCHAR(64) NOT NULL,
+    linked INTEGER NOT NULL,
+    CONSTRAINT pk_graph_names PRIMARY KEY (id),
+    CONSTRAINT uq_graph_names_kb_id_name_key UNIQUE (kb_id, name_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE graph_links (
+    name_id BIGINT NOT NULL,
+    chunk_id BIGINT NOT NULL,
+    count INTEGER NOT NULL,
+    CONSTRAINT pk_graph_links PRIMARY KEY (name_id, chunk_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_graph_links_chunk_id ON graph_links (chunk_id);
+
+CREATE TABLE graph_linking (
+    kb_id VARCHAR(32) NOT NULL,
+    graph_version INTEGER NOT NULL,
+    upto BIGINT NOT NULL,
+    again BIGINT NOT NULL,
+    version INTEGER NOT NULL,
+    CONSTRAINT pk_graph_linking PRIMARY KEY (kb_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+UPDATE alembic_version SET version_num='0009' WHERE alembic_version.version_num = '0008';

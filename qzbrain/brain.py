@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from qzbrain.graph.embedded import SqlGraph
     from qzbrain.graph.extracting import GraphExtraction
     from qzbrain.graph.extraction_plan import Extractions
+    from qzbrain.graph.passages import PassageGraphs
     from qzbrain.graph.service import GraphService
     from qzbrain.graph.suggestions import Suggestions
+    from qzbrain.graph.upkeep import Upkeep
     from qzbrain.knowledge.embedding import Embedding
     from qzbrain.knowledge.entries.importing import EntryFiles
     from qzbrain.knowledge.entries.regressions import Regressions
@@ -171,16 +173,23 @@ class Brain:
         """What searches find of curated entries."""
         from qzbrain.knowledge.entries.shadow import Shadows
 
-        return Shadows(self.jobs, self.embed_later)
+        return Shadows(self.jobs, self.follow_chunks)
+
+    def follow_chunks(self, connection: Connection, kb_id: str) -> None:
+        """What follows new chunks of a knowledge base, in the transaction that brings them: their vectors, and the names that stand in them."""
+        from qzbrain.graph.upkeep import submit_where_graph
+
+        self.embed_later(connection, kb_id)
+        submit_where_graph(connection, self.jobs, kb_id)
 
     def embed_later(self, connection: Connection, kb_id: str) -> None:
-        """What follows new chunks of a knowledge base, in the transaction that brings them: they get their vectors, where there is an embedder."""
+        """Have the new chunks of a knowledge base get their vectors, where there is an embedder; in the transaction that brings them."""
         if self.embedding is not None:
             self.embedding.submit(connection, kb_id)
 
     def follow_documents(self, connection: Connection, kb_id: str) -> None:
-        """What follows new documents, in the transaction that makes them ready: vectors, and facts where a model is to extract them by itself."""
-        self.embed_later(connection, kb_id)
+        """As `follow_chunks`, of documents, in the transaction that makes them ready: also facts, where a model is to extract them by itself."""
+        self.follow_chunks(connection, kb_id)
         submit_automatic(connection, self.jobs, self.settings, kb_id)
 
     @cached_property
@@ -226,6 +235,18 @@ class Brain:
         return SqlGraph(self.db)
 
     @cached_property
+    def graph_upkeep(self) -> Upkeep:
+        """Brings graphs after their documents."""
+        from qzbrain.graph.upkeep import Upkeep
+
+        return Upkeep(self.db, self.graph, self.jobs, states=self.settings.graph_at_ingest == "on")
+
+    @property
+    def graph_at_ingest(self) -> SqlGraph | None:
+        """Takes what documents state about themselves as they come; None when that is switched off."""
+        return self.graph if self.settings.graph_at_ingest == "on" else None
+
+    @cached_property
     def graph_service(self) -> GraphService:
         """Answers from knowledge graphs."""
         from qzbrain.graph.service import GraphService
@@ -257,6 +278,13 @@ class Brain:
         return Suggestions(self.db, self.graph)
 
     @cached_property
+    def passage_graphs(self) -> PassageGraphs:
+        """Passages that knowledge graphs lead to."""
+        from qzbrain.graph.passages import PassageGraphs
+
+        return PassageGraphs(self.db, self.graph_service.view)
+
+    @cached_property
     def folders(self) -> Folders:
         """Watched folders."""
         from qzbrain.knowledge.folders import Folders
@@ -270,7 +298,7 @@ class Brain:
         from qzbrain.retrieval.mending import Mending
 
         mending = Mending(self.db, self.jobs)
-        return Retriever(self.db, self.index, self.settings, mending.report, dense=self._dense(mending), reranker=self.reranker)
+        return Retriever(self.db, self.index, self.settings, mending.report, dense=self._dense(mending), reranker=self.reranker, graphs=self.passage_graphs)
 
     def _dense(self, mending: Mending) -> Dense | None:
         if self.embedder is None:

@@ -232,6 +232,11 @@ class Settings(BaseSettings):
         description="Lowest raw score that counts on a search server: BM25, or, where a knowledge base is too small for it to say much, the same as if "
         "1,000 more passages stood around. 1 leaves out passages that share nothing with the question but words that stand almost everywhere.",
     )
+    graph_at_ingest: Literal["on", "off"] = Field(
+        "on",
+        description="`on`: what documents state about themselves (chapters and articles, references between articles and laws, definitions) is in the "
+        "knowledge graph when they are ready. `off`: documents that come are not looked through; what is in the graph stays (docs/graph_building.md).",
+    )
     graph_extract_model: str = Field(
         "",
         description="Language model that reads every new or changed document for facts by itself, a model's name or `auto`; empty: only when it is asked to "

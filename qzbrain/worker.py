@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from qzbrain import logs
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
+from qzbrain.graph import upkeep
 from qzbrain.graph.base import EXTRACT_JOB
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner, Stopping
@@ -67,6 +69,7 @@ _CELERY_MB = 25
 _LOCK_POLL_S = 0.1
 _STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
+_TEND_GRAPHS_S = 2.0
 _M_ARENA_MAX = -8
 
 Stop = Callable[[], bool]
@@ -81,8 +84,9 @@ class Workplace:
         self._brain = brain
         self._making = Lock()
         self._entries_swept = -validity.EVERY_S
+        self._graphs_tended = 0.0
         self._reader = Reader(brain.settings, child)
-        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents)
+        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.graph_at_ingest)
         purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
         packs = PackWork(
             brain.db,
@@ -93,6 +97,7 @@ class Workplace:
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
             follow=brain.follow_documents,
+            state_missing=brain.graph_upkeep.state_missing,
         )
         self._lane = self._long_lane(Reader(brain.settings, child))
         self._extraction = self._extraction_lane()
@@ -109,7 +114,8 @@ class Workplace:
         }
         self._facts_due = FactsDue(brain.db, brain.jobs) if brain.settings.kginsert_facts else None
         self.kinds[facts_due.KIND] = FactsJob(brain.db, self._feeder, brain.courtesy).kind
-        self.kinds[graph_importing.KIND] = graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind
+        self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
+        self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 
@@ -127,6 +133,7 @@ class Workplace:
         self._renew_indexes(stop)
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
+        self._tend_graphs(all_documents=True)
         self._watch()
         self._lane.start()
         self._extraction.start()
@@ -137,6 +144,8 @@ class Workplace:
             self._reader.close()
         self._sweep_entries()
         self._look_at_graphs()
+        if time.monotonic() - self._graphs_tended >= _TEND_GRAPHS_S:
+            self._tend_graphs()
         if idle is not None and not self._lane.busy and not self._extraction.busy:
             idle(since_s)
 
@@ -180,7 +189,7 @@ class Workplace:
     def _long_lane(self, reader: Reader) -> Lane:
         """Where long documents are read: by a child and under leases of its own, stored and indexed in turn with the others."""
         runner = LeaseRunner(self._brain.db)
-        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents)
+        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.graph_at_ingest)
         return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
 
     def _feeder(self) -> Feeder:
@@ -193,6 +202,23 @@ class Workplace:
                 self._brain.embedding.submit_missing()
             except BrainError as exc:
                 log.warning("embedding_not_begun", code=exc.code)
+
+    def _tend_graphs(self, *, all_documents: bool = False) -> None:
+        """Have graphs brought after their documents, and names looked for that came by an import, an extraction or by hand."""
+        self._graphs_tended = time.monotonic()
+        try:
+            self._brain.graph_upkeep.submit_due(all_documents=all_documents)
+        except BrainError as exc:
+            log.warning("graphs_not_tended", code=exc.code)
+
+    def _then_tended(self, kind: Kind) -> Kind:
+        """What such jobs bring into a graph is looked for in chunks at once."""
+
+        def handle(leases: Sequence[Lease]) -> None:
+            kind.handle(leases)
+            self._tend_graphs()
+
+        return replace(kind, handle=handle)
 
     def _watch(self) -> None:
         """A job for each watched folder that has none: its last one failed, or was cancelled."""

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, graph, graph_extracting, inserting, knowledge, models, system, watching
+from qzbrain.cli import asking, configuration, database, evaluating, graph, graph_building, graph_extracting, inserting, knowledge, models, system, watching
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 watching.register(knowledge.app)
+graph_building.register(graph.app)
 graph_extracting.register(graph.app)
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(models.app, name="model")

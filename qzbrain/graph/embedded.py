@@ -10,13 +10,24 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Table, and_, delete, exists, func, or_, select
+from sqlalchemy import Connection, Select, Table, delete, func, select
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Entity, Fact, Place, Stats, Triple
 from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
+from qzbrain.graph.forgetting import forget_documents, sweep
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import OF_A_GRAPH, graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples, graph_versions
+from qzbrain.storage.tables import (
+    OF_A_GRAPH,
+    graph_aliases,
+    graph_entities,
+    graph_links,
+    graph_mentions,
+    graph_names,
+    graph_relations,
+    graph_triples,
+    graph_versions,
+)
 
 _READ_AT_ONCE = 50_000
 _PLACES = 20
@@ -58,43 +69,21 @@ class SqlGraph:
     def forget_document(self, kb_id: str, document_id: str, *, extractor: str = "") -> None:
         """See `GraphStore.forget_document`."""
         with self._db.write() as connection:
-            self.forget_within(connection, kb_id, [document_id], extractor=extractor)
-
-    def forget_within(self, connection: Connection, kb_id: str, document_ids: Collection[str], *, extractor: str = "") -> None:
-        """Forget what only these documents say, as a part of the caller's transaction."""
-        if not document_ids:
-            return
-        mentioned = and_(graph_mentions.c.document_id.in_(document_ids), *((graph_mentions.c.extractor == extractor,) if extractor else ()))
-        triples = connection.execute(select(graph_mentions.c.triple_id).where(mentioned).distinct()).scalars().all()
-        aliased = connection.execute(select(graph_aliases.c.entity_id).where(graph_aliases.c.document_id.in_(document_ids)).distinct()).scalars().all()
-        if not triples and not (aliased and not extractor):
-            return
-        connection.execute(delete(graph_mentions).where(mentioned))
-        if extractor:
-            aliased = sorted(set(aliased) - _ends_in(connection, document_ids))
-        for part in parts(aliased):
-            connection.execute(delete(graph_aliases).where(graph_aliases.c.document_id.in_(document_ids), graph_aliases.c.entity_id.in_(part)))
-        entities, relations = set(aliased), set[int]()
-        for part in parts(sorted(triples)):
-            unsaid = graph_triples.c.id.in_(part) & ~exists().where(graph_mentions.c.triple_id == graph_triples.c.id)
-            gone = connection.execute(select(graph_triples).where(unsaid)).all()
-            entities.update(end for row in gone for end in (row.head_id, row.tail_id))
-            relations.update(row.relation_id for row in gone)
-            connection.execute(delete(graph_triples).where(graph_triples.c.id.in_([row.id for row in gone])))
-        _sweep(connection, entities, relations)
-        changed(connection, kb_id)
+            forget_documents(connection, [document_id], extractors=(extractor,) if extractor else ())
 
     def forget_alias(self, kb_id: str, entity_id: int, alias: str) -> None:
         """See `GraphStore.forget_alias`."""
         named = graph_aliases.c.kb_id == kb_id, graph_aliases.c.entity_id == entity_id, graph_aliases.c.alias_key == key_of(alias)
         with self._db.write() as connection:
             if connection.execute(delete(graph_aliases).where(*named)).rowcount:
-                _sweep(connection, [entity_id], ())
+                sweep(connection, [entity_id], ())
                 changed(connection, kb_id)
 
     def drop(self, kb_id: str) -> None:
         """See `GraphStore.drop`."""
         with self._db.write() as connection:
+            named = select(graph_names.c.id).where(graph_names.c.kb_id == kb_id)
+            connection.execute(delete(graph_links).where(graph_links.c.name_id.in_(named)))
             for table in OF_A_GRAPH:
                 connection.execute(delete(table).where(table.c.kb_id == kb_id))
             changed(connection, kb_id)
@@ -233,27 +222,6 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
         canonical[list(same)] = list(same.values())
         heads, tails = canonical[heads], canonical[tails]
     return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same), keys
-
-
-def _sweep(connection: Connection, entities: Collection[int], relations: Collection[int]) -> None:
-    """Remove those that nothing names any more."""
-    for part in parts(sorted(entities)):
-        used = or_(
-            exists().where(graph_triples.c.head_id == graph_entities.c.id),
-            exists().where(graph_triples.c.tail_id == graph_entities.c.id),
-            exists().where(graph_aliases.c.entity_id == graph_entities.c.id),
-        )
-        connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(part), ~used))
-    for part in parts(sorted(relations)):
-        used = exists().where(graph_triples.c.relation_id == graph_relations.c.id)
-        connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
-
-
-def _ends_in(connection: Connection, document_ids: Collection[str]) -> set[int]:
-    """Entities that these documents say something of."""
-    said = select(graph_mentions.c.triple_id).where(graph_mentions.c.document_id.in_(document_ids))
-    rows = connection.execute(select(graph_triples.c.head_id, graph_triples.c.tail_id).where(graph_triples.c.id.in_(said)))
-    return {end for row in rows for end in (row.head_id, row.tail_id)}
 
 
 def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str, after: int) -> Iterator[list[tuple[Any, ...]]]:

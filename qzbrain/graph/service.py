@@ -139,6 +139,10 @@ class GraphService:
 
         return overview(self._answerer(kb_id).view, limit=limit)
 
+    def view(self, kb_id: str) -> GraphView:
+        """The graph as it is now."""
+        return self._answerer(kb_id).view
+
     def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step]) -> list[Triple]:
         return self._with_types(kb_id, view, self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps]))
 

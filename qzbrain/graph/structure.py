@@ -8,6 +8,7 @@ behind a name is that regulation's. What cannot be told with certainty is left o
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +16,21 @@ from qzbrain.graph.base import Fact, Place
 from qzbrain.text.numerals import article_label, article_mentions
 
 CONTAINS, REFERS, MEANS = "包含", "引用", "是指"
-LAW, PART, ARTICLE, TERM = "法规", "章节", "条款", "术语"
+LAW, PART, ARTICLE, TERM, BOOK = "法规", "章节", "条款", "术语", "文献"
 DEFINITION_CHARS = 400
 LONGEST_RANGE = 30
+LONGEST_BARE = 20
+"""A longer name of a law without 《》 has something else before it."""
 
 _STATE = re.compile(r"^中华人民共和国(?=.{2,})")
 _VERSION = re.compile(r"[（(](?:\d{4}|[^（）()]{0,8}修[正订改])[^（）()]{0,12}[）)]$")
 _QUOTED_LAW = re.compile(r"《([^《》\n]{2,60}(?:法|法典|条例|规定|办法|细则|规则|决定|解释|公约|章程|准则|通则))》")
 _QUOTED_BEFORE = re.compile(r"《([^《》\n]{2,60})》(?:的)?$")
-_BARE_LAW = re.compile(r"(?:^|[依按参对照据据、，。；：和及与或（）《》违反适用符合有关])((?:中华人民共和国)?[\u4e00-\u9fff]{1,16}(?:法|法典|条例))(?:的)?$")
+_BARE_LAW = re.compile(r"((?:中华人民共和国)?[\u4e00-\u9fff]{1,24}(?:法|法典|条例))(?:的)?$")
+_VERBS = re.compile(
+    r"依照|按照|根据|依据|参照|比照|适用|违反|符合|遵守|遵照|不属于|关于|以及|或者|^(?:除|由|在|对(?!外)|和|及|与|或)|(?<=[法典例])[和及与或]"
+)
+"""What comes before a law's name and is no part of it."""
 _OWN = re.compile(r"本(?:法|条例|规定|办法|细则|规则|法典|章程|准则)(?:的)?$")
 _STRANGE = re.compile(r"(?:法|法典|条例|规定|办法|细则|规则|公约|协定|章程|决定|合同|附件\S{0,4}|附表\S{0,4})(?:的)?$")
 _GOES_ON = re.compile(r"(?:第[一二三四五六七八九十\d]{1,4}[款项目]|、|和|及|以及|或者?|与|[，,]|之[一二三四五六七八九十]|\s|（[一二三四五六七八九十]+）)*$")
@@ -39,13 +46,18 @@ _NO_TERM = re.compile(r"^(?:其中|前款|上述|该|这|其|本|所称|前述|�
 
 @dataclass(frozen=True, slots=True)
 class DocumentPart:
-    """A stretch of a document under one heading path; `reference`: the article's key when it is one. `chunk_id`: of its first chunk, 0 when unknown."""
+    """A stretch of a document under one heading path; `reference`: the article's key when it is one. `chunks`: (start, id) of its chunks, in order."""
 
     start: int
     end: int
     path: tuple[str, ...]
     reference: str = ""
-    chunk_id: int = 0
+    chunks: tuple[tuple[int, int], ...] = ()
+
+    def chunk_at(self, offset: int) -> int:
+        """The chunk in which the text's `offset` stands; 0 when unknown."""
+        at = bisect_right(self.chunks, (offset, 1 << 62)) - 1
+        return self.chunks[max(at, 0)][1] if self.chunks else 0
 
 
 def short_title(title: str) -> str:
@@ -85,7 +97,7 @@ def _containment(document_id: str, title: str, law: str, text: str, parts: Seque
             if (above, below) not in seen:
                 seen.add((above, below))
                 quote = text[part.start : min(part.end, part.start + 40)].split("\n")[0]
-                place = Place("structure", document_id, part.chunk_id, part.start, part.start + len(quote), quote)
+                place = Place("structure", document_id, part.chunk_at(part.start), part.start, part.start + len(quote), quote)
                 yield Fact(above, CONTAINS, below, place, above_type, kind, aliases if above == law else ())
             above, above_type = below, kind
 
@@ -126,7 +138,8 @@ def _whose(body: str, start: int, law: str, before: tuple[int, str, str] | None)
     if _OWN.search(ahead):
         return law
     if bare := _BARE_LAW.search(ahead):
-        return short_title(bare[1])
+        name = _VERBS.split(bare[1])[-1]
+        return short_title(name) if 1 < len(name) <= LONGEST_BARE else None
     return None if _STRANGE.search(ahead) else law
 
 
@@ -148,7 +161,7 @@ def _definitions(document_id: str, text: str, parts: Sequence[DocumentPart]) -> 
                 continue
             start = match.start("term")
             quote = body[start : match.end()]
-            place = Place("definition", document_id, part.chunk_id, part.start + start, part.start + match.end(), quote)
+            place = Place("definition", document_id, part.chunk_at(part.start + start), part.start + start, part.start + match.end(), quote)
             yield Fact(term, MEANS, match["means"].strip(" ，：:")[:DEFINITION_CHARS], place, TERM)
 
 
@@ -157,4 +170,4 @@ def _sentence(document_id: str, part: DocumentPart, body: str, start: int, end: 
     left = max((body.rfind(mark, 0, start) for mark in "。；\n"), default=-1) + 1
     right = min((at for at in (body.find(mark, end) for mark in "。；\n") if at >= 0), default=len(body))
     left, right = max(left, start - 120), min(right, end + 120)
-    return Place("reference", document_id, part.chunk_id, part.start + left, part.start + right, body[left:right])
+    return Place("reference", document_id, part.chunk_at(part.start + start), part.start + left, part.start + right, body[left:right])

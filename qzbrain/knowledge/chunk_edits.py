@@ -15,7 +15,12 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, Chunk, ChunkEdit
 from qzbrain.errors import Conflict, InvalidRequest, NotFound
+from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.extraction_jobs import submit_automatic
+from qzbrain.graph.forgetting import forget_chunks
+from qzbrain.graph.links import forget_chunk_links
+from qzbrain.graph.stated import state
+from qzbrain.graph.upkeep import submit_where_graph
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.edit_rows import edit_of, note_edit
 from qzbrain.knowledge.edits import Edit, Kind, Piece, replaced
@@ -169,7 +174,7 @@ class ChunkEdits:
             _drop(connection, document.id, ids)
             _put_back(connection, [{**_kept(row), "text": row.text, "start": row.start, "end": row.end, "disabled": 0} for row in rows])
         else:
-            _drop_vectors(connection, document.id, ids)
+            _drop_derived(connection, document.id, ids)
             connection.execute(update(chunks).where(chunks.c.id.in_(ids)).values(disabled=1))
         kind: Kind = "enable" if enabled else "disable"
         for row in rows:
@@ -183,6 +188,13 @@ class ChunkEdits:
         submit_index_changes(connection, self._jobs, document.kb_id)
         self._semantics.embed_later(connection, document.kb_id)
         submit_automatic(connection, self._jobs, self._settings, document.kb_id)
+        self._state(connection, document)
+
+    def _state(self, connection: Connection, document: Row[Any]) -> None:
+        """What the document says about itself may be another thing now; its new chunks are looked through for known names in the background."""
+        if document.graph_rules:
+            state(connection, SqlGraph(self._db), document.kb_id, [document.id])
+        submit_where_graph(connection, self._jobs, document.kb_id)
 
 
 def traced(edits: Sequence[Edit], *, whole: bool = False) -> dict[int, tuple[int, int]]:
@@ -231,12 +243,14 @@ def _row(row: Row[Any], piece: Piece, text: str, disabled: int) -> dict[str, Any
     return {**_kept(row), "text": text[piece.start:piece.end], "start": piece.start, "end": piece.end, "disabled": disabled}
 
 
-def _drop_vectors(connection: Connection, document_id: str, chunk_ids: Sequence[int]) -> None:
+def _drop_derived(connection: Connection, document_id: str, chunk_ids: Sequence[int]) -> None:
     connection.execute(delete(vectors).where(vectors.c.document_id == document_id, vectors.c.chunk_id.in_(chunk_ids)))
+    forget_chunk_links(connection, chunk_ids)
+    forget_chunks(connection, document_id, chunk_ids)
 
 
 def _drop(connection: Connection, document_id: str, chunk_ids: Sequence[int]) -> None:
-    _drop_vectors(connection, document_id, chunk_ids)
+    _drop_derived(connection, document_id, chunk_ids)
     connection.execute(delete(chunks).where(chunks.c.id.in_(chunk_ids)))
 
 

@@ -16,6 +16,9 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, update
 
 from qzbrain.errors import ParseFailed
+from qzbrain.graph.embedded import SqlGraph
+from qzbrain.graph.stated import state
+from qzbrain.graph.statements import RULES, may_state
 from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
 from qzbrain.knowledge.edits import Edit, Piece, drafts, reapplied
@@ -52,10 +55,18 @@ class Pipeline:
     """Reads, stores and indexes. For one thread."""
 
     def __init__(
-        self, database: Database, feeder: Callable[[], Feeder], reader: Reader, follow: Callable[[Connection, str], None] = lambda _c, _kb_id: None
+        self,
+        database: Database,
+        feeder: Callable[[], Feeder],
+        reader: Reader,
+        follow: Callable[[Connection, str], None] = lambda _c, _kb_id: None,
+        graph: SqlGraph | None = None,
     ) -> None:
-        """`follow`: called in the transaction that makes documents of a knowledge base ready: what comes after is submitted there."""
-        self._db, self._feeder, self._reader, self._follow = database, feeder, reader, follow
+        """`follow`: called in the transaction that makes documents of a knowledge base ready: what comes after is submitted there.
+
+        `graph`: takes what documents state about themselves, in the transaction that stores them; None: they are not looked through.
+        """
+        self._db, self._feeder, self._reader, self._follow, self._graph = database, feeder, reader, follow, graph
 
     def ready(self) -> None:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
@@ -96,7 +107,7 @@ class Pipeline:
             with self._db.write() as connection:
                 wanted = owner.wanted(connection, [request.document_id for request, _ in of_kb])
                 kept = [x for x in of_kb if x[0].document_id in wanted]
-                edited = _write(connection, kb_id, kept)
+                edited = _write(connection, kb_id, kept, self._graph)
             if not kept:
                 continue
             known = {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept if request.document_id not in edited}
@@ -134,7 +145,7 @@ class _Batch:
         return taken
 
 
-def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]]) -> set[str]:
+def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]], graph: SqlGraph | None) -> set[str]:
     """Returns the documents that are stored with people's edits in them: the tokens of what was read are not theirs."""
     if not read:
         return set()
@@ -150,9 +161,12 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
         connection.execute(insert(chunks), rows)
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
     values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
-    begun = {"stage": "index", "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0}
+    begun = {"stage": "index", "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0, "graph_rules": 0 if graph is None else RULES}
     change = _stored.values({name: bindparam(f"new_{name}") for name in values} | begun)
     connection.execute(change, [_shown(request, one) for request, one in read])
+    if graph is not None:
+        telling = [request.document_id for request, one in read if may_state(len(one.text), {x.reference for x in one.chunks})]
+        state(connection, graph, kb_id, telling)
     return set(edits)
 
 

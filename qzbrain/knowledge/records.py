@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError
+from qzbrain.graph import stated
 from qzbrain.storage.tables import chunks, document_texts, documents, jobs, outbox
 
 STARTING_OVER: dict[str, Any] = {
@@ -26,6 +27,7 @@ STARTING_OVER: dict[str, Any] = {
     "chars": 0,
     "mime_type": "",
     "ready_at": None,
+    "graph_rules": 0,
 }
 
 
@@ -68,6 +70,7 @@ def let_document_wait(connection: Connection, document_id: str, error: BrainErro
 
 def fail_document(connection: Connection, document_id: str, error: BrainError) -> None:
     """A document cannot be used: nothing of it is found, the reason is shown. The text of one given directly stays, for another try."""
+    stated.forget(connection, [document_id])
     gone = connection.execute(chunks.delete().where(chunks.c.document_id == document_id)).rowcount
     row = connection.execute(documents.select().where(documents.c.id == document_id)).first()
     if row is None:

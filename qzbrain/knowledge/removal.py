@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, delete, insert, select
 
+from qzbrain.graph import stated
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.edit_rows import set_aside
 from qzbrain.retrieval.shelves import FACTS
@@ -44,7 +45,8 @@ def remove_documents(connection: Connection, kb_id: str, document_ids: Sequence[
 
 
 def forget_content(connection: Connection, document_ids: Sequence[str], *, texts: bool = True) -> None:
-    """Delete documents' chunks with their vectors, and their texts, not the documents."""
+    """Delete documents' chunks with their vectors, what only these documents say in the graph, and their texts, not the documents."""
+    stated.forget(connection, document_ids)
     connection.execute(delete(vectors).where(vectors.c.document_id.in_(document_ids)))
     connection.execute(delete(chunks).where(chunks.c.document_id.in_(document_ids)))
     if texts:

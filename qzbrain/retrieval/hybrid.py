@@ -25,6 +25,8 @@ from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
 from qzbrain.retrieval.entry_hits import EntryHits
 from qzbrain.retrieval.facts import Facts, beside_texts
 from qzbrain.retrieval.fusion import DEPTH, Certainty, FusedHit, fused
+from qzbrain.retrieval.graph_hits import DEPTH as GRAPH_DEPTH
+from qzbrain.retrieval.graph_hits import NearPassage, PassageGraphs, joined, placed
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
 from qzbrain.settings import Settings
@@ -72,7 +74,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """`seen`: by words or meaning; `reference`: as a named article."""
+    """`seen`: by words or meaning; `reference`: as a named article; `graph`: by what it has to do with what the question names."""
 
     chunk_id: int
     kb_id: str
@@ -80,13 +82,15 @@ class _Candidate:
     confidence: float
     seen: FusedHit | None = None
     reference: SourceScore | None = None
+    graph: SourceScore | None = None
 
     def sources(self) -> dict[str, SourceScore]:
         """Made for the few that are shown: for all of them it took a millisecond (2026-11-28)."""
         seen = self.seen
         found = {} if self.reference is None else {"reference": self.reference}
         sides = {"lexical": seen.lexical, "semantic": seen.semantic} if seen is not None else {}
-        return found | {name: SourceScore(*one) for name, one in sides.items() if one is not None}
+        found |= {name: SourceScore(*one) for name, one in sides.items() if one is not None}
+        return found if self.graph is None else {**found, "graph": self.graph}
 
 
 class Retriever:
@@ -101,13 +105,14 @@ class Retriever:
         *,
         dense: Dense | None = None,
         reranker: Reranker | None = None,
+        graphs: PassageGraphs | None = None,
     ) -> None:
         """`report_missing` is told of each knowledge base that a search found without a usable index. `dense`: None searches by words alone."""
         self._report_missing = report_missing
         self._rows = database.prepared(_ROWS)
         self._any_chunk = database.prepared(_HAS_CHUNKS)
         self._index = index
-        self._dense, self._reranker = dense, reranker
+        self._dense, self._reranker, self._graphs = dense, reranker, graphs
         self._facts = Facts(database, index, report_missing) if settings.kginsert_facts else None
         self._rerank_timeout_s = settings.rerank_timeout_s
         self._references = References(database, index)
@@ -119,6 +124,7 @@ class Retriever:
         started = time.perf_counter()
         named = self._references.find(query.text, scope)
         meaning = self._meaning(query, scope)
+        near = self._near(query, scope, named)
         reranked = self._reranker is not None and query.mode != "lexical"
         shown = max(query.top_k, RERANKED) if reranked else query.top_k
         wanted = shown + SPARE
@@ -126,6 +132,7 @@ class Retriever:
         away: dict[str, IndexUnavailable] = {}
         while True:
             candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
+            candidates = _with_graph(candidates, near)
             hits = self._with_entries(query.text, self._filled(candidates, scope, query, shown))
             if len(hits) >= shown or exhausted or wanted > 8 * shown:
                 break
@@ -138,6 +145,14 @@ class Retriever:
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
+
+    def _near(self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit]) -> dict[str, Sequence[NearPassage]]:
+        """By knowledge base, what the graphs lead to."""
+        if self._graphs is None or query.mode not in ("auto", "hybrid"):
+            return {}
+        articles = {kb_id: [hit.chunk_id for hit in named if hit.kb_id == kb_id] for kb_id in scope.kb_ids}
+        found = {kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH) for kb_id, chunk_ids in articles.items()}
+        return {kb_id: some for kb_id, some in found.items() if some}
 
     def _meaning(self, query: SearchQuery, scope: ReadScope) -> Meaning:
         if query.mode == "lexical":
@@ -239,7 +254,7 @@ class Retriever:
             block = wanted[start : start + BLOCK]
             ids = [c.chunk_id for c in block] + [block[0].chunk_id] * (BLOCK - len(block))
             rows = {row[0]: row for row in self._rows(**dict(zip(_IDS, ids, strict=True)))}
-            hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and rows[c.chunk_id][2] in scope.kb_ids]
+            hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and _allowed(rows[c.chunk_id], scope)]
             if len(hits) >= most:
                 break
         return hits[:most]
@@ -290,6 +305,29 @@ def _referenced(rank: int, hit: ReferenceHit, found: _Candidate | None, above: f
     confidence = max(hit.confidence, found.confidence if found else 0.0)
     seen = found.seen if found else None
     return _Candidate(hit.chunk_id, hit.kb_id, above + hit.confidence, confidence, seen, SourceScore(rank, hit.confidence))
+
+
+def _with_graph(candidates: list[_Candidate], near: dict[str, Sequence[NearPassage]]) -> list[_Candidate]:
+    """Named articles first, as before; the others in the order of their scores with what the graphs add."""
+    if not near:
+        return candidates
+    first = [c for c in candidates if c.reference is not None]
+    rest = {c.chunk_id: c for c in candidates if c.reference is None}
+    best = max((c.score for c in rest.values()), default=1.0) or 1.0
+    for kb_id, passages in near.items():
+        for rank, one in enumerate(passages, 1):
+            told, source = rest.get(one.chunk_id), SourceScore(rank, one.score)
+            score = joined(None if told is None else told.score, one.score, best)
+            rest[one.chunk_id] = _Candidate(one.chunk_id, kb_id, score, 0.0, graph=source) if told is None else replace(told, score=score, graph=source)
+    some = sorted(rest.values(), key=lambda c: c.chunk_id)
+    ordered = [replace(some[at], score=score) for at, score in placed([(c.score, c.seen is not None) for c in some])]
+    above = max(0.0, ordered[0].score - best) if ordered else 0.0
+    return [*(replace(c, score=c.score + above) for c in first), *ordered]
+
+
+def _allowed(row: tuple[Any, ...], scope: ReadScope) -> bool:
+    """Whether a row of _ROWS is in scope: a graph leads wherever it leads."""
+    return row[2] in scope.kb_ids and (scope.document_ids is None or row[1] in scope.document_ids)
 
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:

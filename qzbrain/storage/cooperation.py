@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Any, TypeVar
 
@@ -37,7 +37,12 @@ def inline(function: Callable[..., Any], *args: Any) -> Any:
 
 def beside(call: Callable[[], Found]) -> Callable[[], Found]:
     """Begin a call now, on a thread (a greenlet, where threads are such); what is returned waits for its result, or raises what it raised."""
-    return _threads().submit(call).result
+    return beside_future(call).result
+
+
+def beside_future(call: Callable[[], Found]) -> Future[Found]:
+    """As `beside`; what is returned can also be asked whether there is a result yet."""
+    return _threads().submit(call)
 
 
 @cache

@@ -43,9 +43,12 @@ class PackWork:
         vector_feeder: Callable[[], VectorFeeder],
         embedder: Callable[[], Embedder | None],
         follow: Callable[[Connection, str], None],
+        state_missing: Callable[[str, Callable[[int, int], None]], int],
     ) -> None:
+        """`state_missing`: brings what documents state about themselves into the graph."""
         self._db, self._files, self._runner, self._settings = database, files, runner, settings
         self._feeder, self._vector_feeder, self._embedder, self._follow = feeder, vector_feeder, embedder, follow
+        self._state_missing = state_missing
 
     @property
     def export_kind(self) -> Kind:
@@ -81,6 +84,7 @@ class PackWork:
             with Pack(Path(lease.job.payload["path"]), line_bytes=longest_line(self._settings)) as pack:
                 made = Importer(self._db, self._files, pack, lease.progress).run(self._embedder())
             self._feeder().rebuild(made.kb_id, lambda done, total, lease=lease: lease.progress("index", done, total, "documents"))  # type: ignore[misc]
+            self._state_missing(made.kb_id, lambda done, total, lease=lease: lease.progress("facts", done, total, "documents"))  # type: ignore[misc]
             if made.space is not None:
                 self._vector_feeder().bring(made.space)
             self._show(lease, made)

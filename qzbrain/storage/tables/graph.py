@@ -86,7 +86,7 @@ graph_mentions = Table(
     Column("confidence", Float, nullable=False, default=1.0),
     UniqueConstraint("triple_id", "mark"),
     Index("ix_graph_mentions_document_id", "document_id"),
-    Index("ix_graph_mentions_kb_id", "kb_id"),
+    Index("ix_graph_mentions_kb_id_chunk_id", "kb_id", "chunk_id"),
     sqlite_autoincrement=True,
 )
 
@@ -162,8 +162,41 @@ graph_suggestions = Table(
     Index("ix_graph_suggestions_kb_id_status_score", "kb_id", "status", "score"),
 )
 
+graph_names = Table(
+    "graph_names",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=True),
+    Column("kb_id", Id, nullable=False),
+    Column("name_key", String(64), nullable=False),
+    Column("linked", Integer, nullable=False, default=0),  # 0: not yet looked for in the chunks that were there before it
+    UniqueConstraint("kb_id", "name_key"),
+    sqlite_autoincrement=True,
+)
+"""Names of entities that are looked for in chunks. By name, not by entity: a merge and its undoing change nothing here."""
+
+graph_links = Table(
+    "graph_links",
+    metadata,
+    Column("name_id", Number, primary_key=True, autoincrement=False),
+    Column("chunk_id", Number, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Index("ix_graph_links_chunk_id", "chunk_id"),
+    sqlite_with_rowid=False,
+)
+"""How often a chunk has a name in it. For ranking alone: that two names stand together says nothing about what they have to do with each other."""
+
+graph_linking = Table(
+    "graph_linking",
+    metadata,
+    Column("kb_id", Id, primary_key=True),
+    Column("graph_version", Integer, nullable=False, default=0),  # whose names `graph_names` has
+    Column("upto", Number, nullable=False, default=0),  # the last chunk in which all names with `linked` 1 were looked for
+    Column("again", Number, nullable=False, default=0),  # the last chunk in which the others were
+    Column("version", Integer, nullable=False, default=0),  # grows with every change of links
+)
+
 OF_A_GRAPH = (
-    graph_suggestions, graph_extracted, graph_extractions,
+    graph_suggestions, graph_extracted, graph_extractions, graph_names, graph_linking,
     graph_mentions, graph_triples, graph_aliases, graph_entities, graph_relations, graph_merges,
 )  # fmt: skip
 """What a knowledge base's graph is kept in, but for its version."""

@@ -46,6 +46,7 @@ documents = Table(
     Column("ready_at", Time),
     Column("progress_rate", Float, nullable=False, default=0.0, server_default="0"),  # units a second
     Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry, facts: what a search finds of an entry, of a graph
+    Column("graph_rules", Integer, nullable=False, default=0, server_default="0"),  # the rules by which its facts were found; 0: they were not looked for
     UniqueConstraint("kb_id", "identity"),
     Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
