@@ -1,8 +1,8 @@
-"""Search by words and meaning at size, the question's embedding left out: python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024]
+"""Search by words and meaning at size, the question's embedding left out: python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
 its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
-vector store alone. One JSON object on standard output.
+vector store alone. With `--keep` what was built stays there, and is measured alone the next time. One JSON object on standard output.
 """
 
 from __future__ import annotations
@@ -124,16 +124,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        brain = build(Settings(qzbrain_data=Path(folder) / "data", qzbrain_embedder="none", max_text_chars=500_000_000, max_upload_mb=10_000))
+        kept = args.keep or Path(folder)
+        built = (kept / "data").exists()
+        brain = build(Settings(qzbrain_data=kept / "data", qzbrain_embedder="none", max_text_chars=500_000_000, max_upload_mb=10_000))
         begun = time.perf_counter()
-        load(brain, "laws", [corpus(args.data, args.chunks, Path(folder))])
+        if not built:
+            load(brain, "laws", [corpus(args.data, args.chunks, Path(folder))])
         ingested_s = time.perf_counter() - begun
         embedder = Instant(args.width)
         brain.__dict__["embedder"] = embedder
         kb_id = brain.access.resolve(brain.access.local_caller("zh"), ["laws"])[0].id
-        fill(brain, embedder, kb_id)
+        if not built:
+            fill(brain, embedder, kb_id)
         found = measure(brain, args.data, embedder, kb_id)
         brain.close()
     print(json.dumps({"chunks": args.chunks, "width": args.width, "ingested_s": round(ingested_s, 1), **found}, ensure_ascii=False, indent=1))
