@@ -110,15 +110,14 @@ class _Reader:
         )
 
 
-def read_graphml(lines: Iterable[str]) -> Iterator[Found]:
-    """Facts with the line on which their edge begins. Raises ParseFailed for what is no GraphML, or damaged."""
+def read_graphml(pieces: Iterable[str]) -> Iterator[Found]:
+    """Facts of a text in pieces (the first not blank), with the line on which their edge begins. Raises ParseFailed for no GraphML, or damaged."""
     reader = _Reader()
     first = True
     try:
-        for line in lines:
-            text = _undeclared(line) if first else line
-            first = first and not line.strip()
-            reader.parser.Parse(text, False)
+        for piece in pieces:
+            reader.parser.Parse(_undeclared(piece) if first else piece, False)
+            first = False
             yield from _taken(reader)
         reader.parser.Parse("", True)
     except expat.ExpatError as exc:
@@ -134,11 +133,12 @@ def _taken(reader: _Reader) -> list[Found]:
     return found
 
 
-def _undeclared(line: str) -> str:
-    """The line without an XML declaration: its encoding was that of the file, not of the text."""
-    if not line.lstrip().startswith("<?xml"):
-        return line
-    return line.lstrip().partition("?>")[2] or "\n"
+def _undeclared(text: str) -> str:
+    """The text without an XML declaration: its encoding was that of the file, not of the text. Lines stay as many."""
+    if not text.lstrip().startswith("<?xml"):
+        return text
+    declaration, _, rest = text.partition("?>")
+    return "\n" * declaration.count("\n") + rest
 
 
 def _picked(element: _Element, fields: dict[str, tuple[str, ...]]) -> dict[str, str]:

@@ -29,6 +29,8 @@ _CELL_CHARS = 1 << 16
 _ARRAY_CHARS = 64 << 20
 _SAMPLE_BYTES = 4 << 20
 _AT_ONCE = 1 << 20
+_HEAD_CHARS = 1 << 12
+_PIECE_CHARS = 1 << 16
 _MOST_REREAD = 1000
 """After so many rows with an open quotation mark, what such a mark swallows is not read again: each may swallow 64 KB."""
 _AS_EXPORTED = ["head", "head_type", "relation", "tail", "tail_type"]
@@ -78,16 +80,26 @@ def read(text: str, name: str) -> Iterator[Found]:
 
 def read_stream(stream: TextIO, name: str) -> Iterator[Found]:
     """As `read`. Raises ParseFailed for what is no such file at all."""
-    lines = _Lines(stream)
-    start = lines.peek().lstrip()
+    start = stream.read(_HEAD_CHARS).lstrip("\ufeff \t\r\n")
+    stream.seek(0)
     if start.startswith("<"):
-        yield from read_graphml(lines)
+        yield from read_graphml(_pieces(stream))
     elif start.startswith("[") and start[1:].lstrip()[:1] in ("", "{", "]"):
-        yield from _read_array(lines)
+        yield from _read_array(stream)
     elif start.startswith("{") or name.lower().endswith((".jsonl", ".ndjson")):
-        yield from _read_json_lines(lines)
+        yield from _read_json_lines(_Lines(stream))
     else:
-        yield from _read_table(lines)
+        yield from _read_table(_Lines(stream))
+
+
+def _pieces(stream: TextIO) -> Iterator[str]:
+    """A text that need not have lines, as it comes."""
+    first = stream.read(_PIECE_CHARS).lstrip("\ufeff")
+    while first and not first.strip():
+        first = stream.read(_PIECE_CHARS)
+    yield first
+    while piece := stream.read(_PIECE_CHARS):
+        yield piece
 
 
 class _Lines:
@@ -168,21 +180,17 @@ def _of_object(row: int, value: object) -> Found:
     return fact_of(row, {field(str(key)): given for key, given in value.items()})
 
 
-def _read_array(lines: _Lines) -> Iterator[Found]:
+def _read_array(stream: TextIO) -> Iterator[Found]:
     """A JSON array, which has to be in memory whole; rows are its elements."""
-    text, room = [], _ARRAY_CHARS
-    for line in lines:
-        lines.begin()
-        room -= len(line)
-        if room < 0 or lines.too_long:
-            raise ParseFailed(
-                "array_too_large",
-                zh="JSON 数组过大，或全部写在一行。请改为 JSON Lines：每行一个对象。",
-                en="The JSON array is too large, or stands on one line. Make it JSON lines: one object a line.",
-            )
-        text.append(line)
+    text = stream.read(_ARRAY_CHARS + 1).lstrip("\ufeff")
+    if len(text) > _ARRAY_CHARS:
+        raise ParseFailed(
+            "array_too_large",
+            zh="JSON 数组过大。请改为 JSON Lines：每行一个对象。",
+            en="The JSON array is too large. Make it JSON lines: one object a line.",
+        )
     try:
-        values = orjson.loads("".join(text))
+        values = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
         raise ParseFailed("bad_json", zh=f"JSON 无法读取（第 {exc.lineno} 行）。", en=f"The JSON cannot be read (line {exc.lineno}).") from exc
     for row, value in enumerate(values, 1):

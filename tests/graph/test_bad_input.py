@@ -120,6 +120,17 @@ def test_a_graphml_value_of_ten_megabytes_costs_its_edge_alone() -> None:
     assert triples == [("甲", "与", "甲")] and len(bad) == 1 and "at most 2000" in next(iter(bad.values()))
 
 
+def test_a_file_that_is_one_long_line_is_read_where_its_kind_has_no_lines() -> None:
+    nodes = "".join(f'<node id="n{n}"><data key="name">企业{n}</data></node>' for n in range(20_000))
+    edges = "".join(f'<edge source="n{n}" target="n{n + 1}" label="之后"/>' for n in range(19_999))
+    graphml = f"<?xml version='1.0'?><graphml><graph>{nodes}{edges}</graph></graphml>"
+    array = "[" + ",".join(f'{{"head":"企业{n}","relation":"之后","tail":"企业{n + 1}","source":"表"}}' for n in range(19_999)) + "]"
+    for text, name in ((graphml, "a.graphml"), (array, "a.json")):
+        assert len(text) > LINE_CHARS and "\n" not in text
+        triples, bad = told(text, name)
+        assert not bad and len(triples) == 19_999 and triples[-1] == ("企业19998", "之后", "企业19999")
+
+
 def test_a_literal_as_long_as_may_be_is_read(tmp_path: Path) -> None:
     triples, bad = told_of(tmp_path / "a.csv", ("head,relation,tail\n甲,与," + "长" * NAME_CHARS).encode())
     assert (triples, bad) == ([("甲", "与", "长" * NAME_CHARS)], {})
@@ -128,9 +139,9 @@ def test_a_literal_as_long_as_may_be_is_read(tmp_path: Path) -> None:
 def test_open_quotation_marks_cost_their_rows_and_bounded_time() -> None:
     rows = 3000
     text = "head,relation,tail\n" + "".join('甲,"与,乙\n' + "甲,与,丙\n" * 3 for _ in range(rows))
-    begun = time.perf_counter()
+    begun = time.thread_time()
     _, bad = told(text)
-    assert time.perf_counter() - begun < 10
+    assert time.thread_time() - begun < 10
     assert bad and all("quotation" in said or "cannot be read" in said for said in bad.values())
     few, bad_few = told('head,relation,tail\n甲,"与,乙\n甲,与,丙\n甲,与,丁\n')
     assert few == [("甲", "与", "丙"), ("甲", "与", "丁")] and list(bad_few) == [2]
@@ -240,9 +251,9 @@ def test_a_hub_of_a_million_triples_is_asked_and_walked_at_a_bounded_cost() -> N
 
 
 def _within(act: Callable[[], object], seconds: float) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert act() is not None
-    assert time.perf_counter() - begun < seconds
+    assert time.thread_time() - begun < seconds
 
 
 def test_what_is_told_of_a_hub_costs_no_more_than_of_others(store: SqlGraph) -> None:
@@ -270,6 +281,6 @@ def _first(store: SqlGraph, count: int) -> list[Triple]:
 
 
 def _took(store: SqlGraph, ids: list[int]) -> float:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     assert len(store.triples("kb", ids)) == len(ids)
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
