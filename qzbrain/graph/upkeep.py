@@ -33,7 +33,7 @@ class Upkeep:
     @property
     def kind(self) -> Kind:
         """How the runner does these jobs."""
-        return Kind(self.handle, last=True)
+        return Kind(self.handle, rank=1)
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Go through documents, then link."""

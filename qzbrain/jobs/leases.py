@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, false, or_, select, update
 
 from qzbrain import logs
 from qzbrain.domain import utc_now
@@ -87,7 +87,7 @@ class Kind:
 
     `shows`: what follows its progress.
 
-    `last`: done only while no job of another kind is due; its handler calls `Lease.give_way` between its steps.
+    `rank`: done only while no job of a kind of lower rank is due; from 1 on its handler calls `Lease.give_way` between its steps.
     """
 
     handle: BatchHandler
@@ -95,7 +95,7 @@ class Kind:
     batch: int = 1
     waits: FailureHook = _nothing_follows
     shows: ProgressHook = _nothing_shown
-    last: bool = False
+    rank: int = 0
 
 
 class _Pace:
@@ -130,9 +130,9 @@ class Lease:
         if self._runner.beat_is_due():
             self._runner.extend(self.job.id, {}, lambda _connection: None)
 
-    def give_way(self, *beside: str, after_s: float = 0.0) -> None:
-        """Raises GiveWay when a job is due whose kind is neither this one's nor named in `beside`."""
-        if self._runner.others_due(self.job.kind, *beside):
+    def give_way(self, *, after_s: float = 0.0) -> None:
+        """Raises GiveWay when a job of a kind of lower rank is due. Never for one of the same rank: two would give way to each other for ever."""
+        if self._runner.before_due(self._kind.rank):
             raise GiveWay(after_s)
 
     def progress(self, stage: str, done: int, total: int, unit: str, result: Mapping[str, Any] | None = None) -> None:
@@ -184,7 +184,7 @@ class LeaseRunner(JobRows):
         self._swept = self._beaten = 0.0
         self._is_due = database.prepared(_IS_DUE)
         self._due_of: dict[frozenset[str], Callable[..., list[tuple[Any, ...]]]] = {}
-        self._known: frozenset[str] = frozenset()
+        self._known: dict[str, Kind] = {}
         self.owner = new_owner()
 
     # -- for the worker
@@ -211,7 +211,7 @@ class LeaseRunner(JobRows):
     def begin(self, kinds: Mapping[str, Kind | Handler], stop: Callable[[], bool]) -> dict[str, Kind]:
         """Be ready to `work` at these kinds until `stop()`: what dead workers held is taken back first."""
         known = {name: kind if isinstance(kind, Kind) else Kind(one_by_one(kind, self._db)) for name, kind in kinds.items()}
-        self._stop, self._known = stop, frozenset(known)
+        self._stop, self._known = stop, known
         self.reclaim(known)
         return known
 
@@ -225,15 +225,16 @@ class LeaseRunner(JobRows):
         return bool(leases)
 
     def claim(self, kinds: Mapping[str, Kind], job_id: str = "") -> list[Lease]:
-        """Lease the oldest due job, or the one with `job_id` if it is due, and others of the same kind, oldest first, up to the kind's batch.
+        """Lease the oldest due job of the lowest rank, or the one with `job_id` if it is due, and others of the same kind, oldest first, up to the kind's batch.
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
         if not (self._is_due(now=self._clock(), job_id=job_id) if job_id else self._any_due(frozenset(kinds))):
             return []
         due = self._due(kinds)
-        last = [name for name, kind in kinds.items() if kind.last]
-        oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(jobs.c.kind.in_(last), jobs.c.id).limit(1)
+        ranks = {name: kind.rank for name, kind in kinds.items() if kind.rank}
+        order = (case(ranks, value=jobs.c.kind, else_=0), jobs.c.id) if ranks else (jobs.c.id,)
+        oldest = select(jobs.c.id, jobs.c.kind, jobs.c.lost).where(due).order_by(*order).limit(1)
         if job_id:
             oldest = oldest.where(jobs.c.id == job_id)
         with self._db.write() as connection:
@@ -261,9 +262,9 @@ class LeaseRunner(JobRows):
         """Ids of the jobs that could be claimed now, oldest first."""
         return [row.id for row in self._db.rows(select(jobs.c.id).where(self._due(kinds)).order_by(jobs.c.id).limit(limit))]
 
-    def others_due(self, *kinds: str) -> bool:
-        """Whether a job of another kind could be claimed now by this runner."""
-        return self._any_due(self._known.difference(kinds))
+    def before_due(self, rank: int) -> bool:
+        """Whether a job of a kind of lower rank could be claimed now by this runner."""
+        return self._any_due(frozenset(name for name, kind in self._known.items() if kind.rank < rank))
 
     def _any_due(self, kinds: frozenset[str]) -> bool:
         """Asked at every poll. Put as SQLAlchemy puts it each time, twelve polls a second took 1.5% of a core (2026-11-24)."""

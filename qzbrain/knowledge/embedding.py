@@ -70,7 +70,7 @@ class Embedding:
 
     def kind(self, rested: Callable[[float], None] = lambda _s: None) -> Kind:
         """How the runner does these jobs."""
-        return Kind(lambda leases: self.handle(leases, rested), last=True)
+        return Kind(lambda leases: self.handle(leases, rested), rank=3)
 
     def submit(self, connection: Connection, kb_id: str) -> None:
         """Chunks of this knowledge base are new: have them embedded."""

@@ -50,7 +50,7 @@ class FactsJob:
     @property
     def kind(self) -> Kind:
         """How the runner does these jobs."""
-        return Kind(self.handle)
+        return Kind(self.handle, rank=2)
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Tell what has changed. Raises IndexUnavailable (waited out), GiveWay, Cancelled, Stopping."""
@@ -99,7 +99,7 @@ class _Telling:
         if self._unindexed >= _INDEXED_AT_ONCE:
             self._index()
         self._lease.progress(STAGE, done, total, "entities")
-        self._lease.give_way("embed", after_s=_ASIDE_S)
+        self._lease.give_way(after_s=_ASIDE_S)
         since = time.monotonic()
         while self._courtesy.quiet_s() < _QUIET_S and time.monotonic() - since < _LONGEST_PAUSE_S:
             self._lease.heartbeat()

@@ -36,7 +36,7 @@ class Rechunking:
     @property
     def kind(self) -> Kind:
         """How the runner does these jobs."""
-        return Kind(self.handle, last=True)
+        return Kind(self.handle, rank=1)
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Read what is ready, in the order of the ids. What comes or is retried meanwhile is read with the new sizes by its own job."""

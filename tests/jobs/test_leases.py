@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError, Cancelled, IndexUnavailable, InvalidRequest, StorageFull
@@ -237,3 +237,22 @@ def test_waiting_costs_little(brain: Brain) -> None:
     used = time.process_time()
     brain.jobs.run({"read": Kind(_complete)}, lambda: len(polls) >= 12, idle=polls.append)
     assert (time.process_time() - used) / (polls[-1] + 0.08) < 0.05
+
+
+@pytest.mark.parametrize("first", ["slow", "tend", "told"])
+def test_work_of_low_rank_is_done_after_the_rest_and_none_waits_for_ever(brain: Brain, first: str) -> None:
+    """Each handler gives way before its first step, so those of one rank would have gone on for ever had they given way to each other."""
+    ended: list[str] = []
+
+    def handle(leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            lease.give_way()
+            ended.append(lease.job.kind)
+
+    kinds = {"slow": Kind(handle, rank=3), "tend": Kind(handle, rank=1), "told": Kind(handle, rank=1), "read": Kind(_complete)}
+    for kind in sorted(kinds, key=lambda name: name != first):
+        _submit(brain, kind=kind)
+    _until_idle(LeaseRunner(brain.db), kinds)
+    assert len(ended) == 3 and ended[-1] == "slow"
+    with brain.db.read() as connection:
+        assert set(connection.execute(select(jobs.c.status)).scalars()) == {"done"}
