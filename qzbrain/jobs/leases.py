@@ -225,7 +225,7 @@ class LeaseRunner(JobRows):
         return bool(leases)
 
     def claim(self, kinds: Mapping[str, Kind], job_id: str = "") -> list[Lease]:
-        """Lease the oldest due job of the lowest rank, or the one with `job_id` if it is due, and others of the same kind, oldest first, up to the kind's batch.
+        """Lease the oldest due job of the lowest rank, or that with `job_id` if it is due, and others of the same kind, oldest first, up to the kind's batch.
 
         A job that lost its worker `ALONE_AFTER_LOST` times is given out alone.
         """
