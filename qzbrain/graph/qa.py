@@ -4,7 +4,7 @@ step or two; lists and counts. Ranks triples; says nothing of what it does not f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qzbrain.graph.intent import Asked, asked, fit, label_weights
@@ -28,6 +28,9 @@ class GraphAnswer:
     steps: tuple[Edge, ...] = ()
     score: float = 0.0
     counted: bool = False
+    kind: str = ""
+    relation: str = ""
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,10 @@ class Answerer:
     def __post_init__(self) -> None:
         self._weights = label_weights(self.view.relation_names)
 
-    def answer(self, question: str) -> GraphAnswer:
+    def answer(self, question: str, *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> GraphAnswer:
         """The best reading's answer."""
+        if before and not self.view.linker.mentions(question):
+            question = before[-1][: max((m.end for m in self.view.linker.mentions(before[-1])), default=0)] + question
         mentions = self.view.linker.mentions(question) or self.view.linker.mentions(question, shortest=1)
         readings = [reading for mention in mentions for reading in self._readings(question, mention, mentions)]
         if not readings:
@@ -60,9 +65,11 @@ class Answerer:
         edges = self._followed(best)
         names = list(dict.fromkeys(self.view.names[edge.other] for edge in edges))
         wanted = asked(_without(question, [best.mention]))
+        label, sure = self.view.relation_names[best.path[-1][0]], min(1.0, best.score / 1.6)
         if wanted.counts and (len(names) > 1 or not _number(names)):
-            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, counted=True)
-        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score)
+            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, True, "count", label, sure)
+        kind = "two_hop" if len(best.path) > 1 else "list" if wanted.lists else "values"
+        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score, False, kind, label, sure)
 
     def ranked(self, question: str, *, top_k: int) -> tuple[list[Mention], list[tuple[float, Edge, int]]]:
         """What the question names, and the triples that speak to it: (score, edge, the entity it is seen from), best first, each triple once.
