@@ -21,7 +21,12 @@ _STEP = 0.55
 
 @dataclass(frozen=True, slots=True)
 class GraphAnswer:
-    """`values`: what was asked for, best first (names, or one number for a count); `steps`: the triples that say so; `score` 0 = nothing found."""
+    """`values`: what was asked for, best first (names, or one number for a count); `steps`: the triples that say so; `score` 0 = nothing found.
+
+    `kind`: values | list | count | compare (the value is the name that has more) | two_hop | path (the names on the way) | "" for nothing.
+    `relation`: the labels of the relations followed, joined by " > ". `confidence`, 0..1: how sure it is that the question asks just this; an ordinary
+    question that merely names an entity gets a low one. `truth`: for a question to be answered by yes or no (`values` then tell what is so).
+    """
 
     mentions: tuple[Mention, ...] = ()
     values: tuple[str, ...] = ()
@@ -31,6 +36,7 @@ class GraphAnswer:
     kind: str = ""
     relation: str = ""
     confidence: float = 0.0
+    truth: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,10 @@ class Answerer:
         self._weights = label_weights(self.view.relation_names)
 
     def answer(self, question: str, *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> GraphAnswer:
-        """The best reading's answer."""
-        if before and not self.view.linker.mentions(question):
-            question = before[-1][: max((m.end for m in self.view.linker.mentions(before[-1])), default=0)] + question
+        """The best reading's answer. `before`: earlier questions of the conversation, the newest last; what a pronoun stands for is looked for in them.
+
+        `nearness`: by label of a relation, the cosine of its embedding to the question's.
+        """
         mentions = self.view.linker.mentions(question) or self.view.linker.mentions(question, shortest=1)
         readings = [reading for mention in mentions for reading in self._readings(question, mention, mentions)]
         if not readings:
@@ -65,11 +72,13 @@ class Answerer:
         edges = self._followed(best)
         names = list(dict.fromkeys(self.view.names[edge.other] for edge in edges))
         wanted = asked(_without(question, [best.mention]))
-        label, sure = self.view.relation_names[best.path[-1][0]], min(1.0, best.score / 1.6)
         if wanted.counts and (len(names) > 1 or not _number(names)):
-            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, True, "count", label, sure)
-        kind = "two_hop" if len(best.path) > 1 else "list" if wanted.lists else "values"
-        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score, False, kind, label, sure)
+            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, True, "count", self._labels(best), min(1.0, best.score / 2))
+        kind = "two_hop" if len(best.path) > 1 else "list" if len(names) > 1 else "values"
+        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score, False, kind, self._labels(best), min(1.0, best.score / 2))
+
+    def _labels(self, reading: _Reading) -> str:
+        return " > ".join(self.view.relation_names[relation] for relation, _ in reading.path)
 
     def ranked(self, question: str, *, top_k: int) -> tuple[list[Mention], list[tuple[float, Edge, int]]]:
         """What the question names, and the triples that speak to it: (score, edge, the entity it is seen from), best first, each triple once.
