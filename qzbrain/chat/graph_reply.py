@@ -16,7 +16,7 @@ from qzbrain.graph.answered import Answered
 MOST_SHOWN = 20
 """Of a list so many are named."""
 _BLANKS = re.compile(r"\s+")
-_ZH_VERB = re.compile(r"^(?:是|为|在|曾|被)|(?:于|自|为|到)$|^(?:引用|包含|包括|属于|隶属|拥有|投资|控股|参股|收购|持有|管辖|下辖|生产|经营|出演|主演过?|是指)$")
+_ZH_VERB = re.compile(r"^[是为在曾被]|[于自为到]$|^(?:引用|包含|包括|属于|隶属|拥有|投资|控股|参股|收购|持有|管辖|下辖|生产|经营|出演)$")
 _EN_VERB = re.compile(r"^(?:is|are|was|were|has|have|had)\b|\b(?:in|by|at|of|on|from|to|with|for|as)$|^(?:contains|owns|cites|includes|means)$", re.I)
 _ZH_UNIT = re.compile(r"(?:多少|几)\s*(个|位|名|家|种|类|条|项|部|本|只|人|篇|座|所|支|台|款|次)")
 
@@ -36,6 +36,8 @@ def reply(answered: Answered, numbers: Sequence[int], question: str, lang: Lang)
     clauses = _clauses(answered, numbers, question)
     words = _Chinese if lang == "zh" else _English
     said = words.between.join(words.clause(one) for one in clauses)
+    if answered.truth is not None:
+        return f"{words.yes if answered.truth else words.no}{said}{words.stop}"
     if answered.kind == "count" and len(clauses) == 1:
         return words.counted(clauses[0], _plain(answered.values[0]), question)
     if answered.kind in ("list", "values") and len(clauses) == 1:
@@ -74,7 +76,7 @@ def _plain(text: str) -> str:
 
 
 class _Chinese:
-    between, stop = "；", "。"
+    between, stop, yes, no = "；", "。", "是。", "不是。"
 
     @staticmethod
     def clause(one: _Clause, total: int = 0) -> str:
@@ -100,7 +102,7 @@ class _Chinese:
 
 
 class _English:
-    between, stop = "; ", "."
+    between, stop, yes, no = "; ", ".", "Yes: ", "No: "
 
     @staticmethod
     def clause(one: _Clause, total: int = 0) -> str:

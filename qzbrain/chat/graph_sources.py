@@ -44,8 +44,8 @@ _TOLD = (
 class FactSources:
     """Citations, numbered from 1, and for each step of the answer the number of its own."""
 
-    citations: tuple[Citation, ...]
-    numbers: tuple[int, ...]
+    citations: tuple[Citation, ...] = ()
+    numbers: tuple[int, ...] = ()
 
 
 class GraphSources:
@@ -82,7 +82,9 @@ class GraphSources:
             told[triple.head.id] = rows[0] if rows else None
         row = told[triple.head.id]
         span = None if row is None else line_of(row[3], triple.head.name, triple.relation, triple.tail.name)
-        return _undocumented(triple, knowledge_base) if row is None or span is None else _cited(row[0], None, row[1], row[2], (), None, *span, row[3][slice(*span)])
+        if row is None or span is None:
+            return _undocumented(triple, knowledge_base)
+        return _cited(row[0], None, row[1], row[2], (), None, *span, row[3][slice(*span)])
 
     def _at(self, place: Place) -> Citation | None:
         """The place in its document, if the quote stands there now."""

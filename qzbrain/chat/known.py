@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qzbrain import logs
@@ -39,8 +39,8 @@ class LabelMeanings(Protocol):
 class Known:
     """What the graph answers, with its sources. `degraded`: why nobody knows whether it does."""
 
-    answered: Answered = Answered()
-    sources: FactSources = FactSources((), ())
+    answered: Answered = field(default_factory=Answered)
+    sources: FactSources = field(default_factory=FactSources)
     degraded: tuple[Degraded, ...] = ()
 
     def __bool__(self) -> bool:

@@ -37,7 +37,7 @@ class AnswerStep:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a graph answers. `kind`: values, list, count, compare, two_hop, path; '' for nothing.
+    """What a graph answers. `kind`: values, list, count, compare, two_hop, path; '' for nothing. `truth`: yes or no, where that was asked.
 
     `values`: what was asked for, all of it; `steps`: the first MOST_STEPS triples that say so, `left_out` how many more there are.
     """
@@ -49,6 +49,7 @@ class Answered:
     steps: tuple[AnswerStep, ...] = ()
     left_out: int = 0
     confidence: float = 0.0
+    truth: bool | None = None
 
     def within(self, document_ids: Collection[str]) -> Answered:
         """What these documents alone say of it. A count, a comparison or a way of which they do not say all is no answer of theirs."""
@@ -59,7 +60,7 @@ class Answered:
                 steps.append(replace(step, triple=replace(step.triple, places=places)))
         if len(steps) == len(self.steps) and not self.left_out:
             return replace(self, steps=tuple(steps))
-        if self.kind not in _SINGLE or not steps:
+        if self.kind not in _SINGLE or self.truth is not None or not steps:
             return Answered()
         return replace(self, steps=tuple(steps), values=tuple(dict.fromkeys(one.end.name for one in steps)), left_out=0)
 
@@ -71,4 +72,4 @@ def answered(kb_id: str, found: GraphAnswer, view: GraphView, store: GraphStore)
     steps = tuple(AnswerStep(read[one], forward) for one, forward in shown[:MOST_STEPS] if one in read)
     if len(steps) < len(shown[:MOST_STEPS]):
         return Answered()
-    return Answered(kb_id, found.kind, found.relation, found.values, steps, len(shown) - len(steps), found.confidence)
+    return Answered(kb_id, found.kind, found.relation, found.values, steps, len(shown) - len(steps), found.confidence, found.truth)
