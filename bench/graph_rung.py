@@ -2,9 +2,9 @@
 
     python bench/graph_rung.py --data DIR [--every 4] [--keep FOLDER]
 
-DIR holds A_retrieval, B_regulations, C_kg and E_unanswerable (see docs/benchmarks.md). Three knowledge bases: 301 laws with the graph that they make by themselves;
-paragraphs of an encyclopedia, and the same with 320,000 triples about other things beside them; the triples alone. Of each set of questions: how many
-the graph answers, and how many show the right answer with and without it. One JSON object on standard output.
+DIR holds A_retrieval, B_regulations, C_kg and E_unanswerable (see docs/benchmarks.md). Knowledge bases: 301 laws with the graph that they make by
+themselves; paragraphs of an encyclopedia, and the same with triples about other things beside them; triples alone. Of each set of questions: how many the
+graph answers, and how many show the right answer with and without it. One JSON object on standard output.
 """
 
 from __future__ import annotations

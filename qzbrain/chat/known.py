@@ -32,7 +32,10 @@ class LabelMeanings(Protocol):
     """How near the names of relations are to a question in meaning."""
 
     def nearness(self, kb_ids: Sequence[str], vector: Any) -> Mapping[str, float] | None:
-        """Cosines by name, of what is known at once; `vector`: the question's."""
+        """Cosines by name, of what is known at once; `vector`: the question's, None: only begin to make what is missing."""
+
+    def vector(self, question: str) -> Any:
+        """The question's, if it can be had at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,20 @@ class GraphKnowledge:
             return Known(degraded=(_FAILED,))
 
     def _look(self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any) -> Known:
-        nearness = None if self._labels is None or vector is None else self._labels.nearness(scope.kb_ids, vector)
-        found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
+        found = self._answer(question, before, scope, vector)
         if found.confidence < self._least or found.kb_id not in scope.kb_ids:
             return Known()
         if scope.document_ids is not None:
             found = found.within(scope.document_ids)
         sources = self._sources.of(found.steps, names.get(found.kb_id, found.kb_id)) if found.steps else None
         return Known() if sources is None else Known(found, sources)
+
+    def _answer(self, question: str, before: Sequence[str], scope: ReadScope, vector: Any) -> Answered:
+        """By words, and by meaning with the vector that the search has; where it has none, with one made for what words leave open."""
+        labels = self._labels
+        nearness = None if labels is None else labels.nearness(scope.kb_ids, vector)
+        found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
+        if labels is None or vector is not None or not found.values or found.confidence >= self._least:
+            return found
+        nearness = labels.nearness(scope.kb_ids, labels.vector(question))
+        return found if nearness is None else self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)

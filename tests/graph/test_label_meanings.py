@@ -150,3 +150,33 @@ def test_the_built_in_model_finds_the_relation_that_is_meant() -> None:
             assert found is not None and next(iter(found)) == label, (question, found)
     finally:
         engine.kill()
+
+
+class Asked(Embedder):
+    """Makes vectors of questions, too."""
+
+    def embed_query(self, text: str, *, timeout_s: float) -> Any:
+        self.gate.wait(5)
+        if self.fault is not None:
+            raise self.fault
+        return vector(text)
+
+
+def test_a_question_gets_a_vector_of_its_own_only_if_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_meanings, "QUESTION_S", 5.0)
+    embedder = Asked()
+    meanings = LabelVectors(lambda _kb: ["作者"], embedder)
+    assert meanings.vector("作者") is None, "no graph has names yet"
+    meanings.nearness(["kb"], None)
+    meanings.wait()
+    assert meanings.vector("作者") == pytest.approx(vector("作者"))
+    monkeypatch.setattr(label_meanings, "QUESTION_S", 0.02)
+    embedder.gate.clear()
+    began = time.perf_counter()
+    assert meanings.vector("作者") is None and time.perf_counter() - began < 1
+    embedder.gate.set()
+    monkeypatch.setattr(label_meanings, "QUESTION_S", 5.0)
+    embedder.fault = EngineUnavailable(zh="不在。", en="Away.")
+    assert meanings.vector("作者") is None
+    embedder.fault = None
+    assert meanings.vector("作者") is None, "not asked again at once"
