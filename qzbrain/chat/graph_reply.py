@@ -36,15 +36,14 @@ def reply(answered: Answered, numbers: Sequence[int], question: str, lang: Lang)
     clauses = _clauses(answered, numbers, question)
     words = _Chinese if lang == "zh" else _English
     said = words.between.join(words.clause(one) for one in clauses)
-    said = said[:1].upper() + said[1:]
+    said = words.begun(said)
     if answered.truth is not None:
         return f"{words.yes if answered.truth else words.no}{said}{words.stop}"
     if answered.kind == "count":
         count = _plain(answered.values[0])
         return words.counted(clauses[0], count, question) if len(clauses) == 1 else words.concluded([words.number(count, question)], 1, said)
     if answered.kind in ("list", "values") and len(clauses) == 1:
-        said = words.clause(clauses[0], len(answered.values))
-        return said[:1].upper() + said[1:] + words.stop
+        return words.begun(words.clause(clauses[0], len(answered.values))) + words.stop
     values = [_plain(one) for one in answered.values[:MOST_SHOWN]]
     if answered.kind in ("compare", "two_hop", "list", "values") and values:
         return words.concluded(values, len(answered.values), said)
@@ -91,6 +90,10 @@ class _Chinese:
         return f"{one.start}的{one.relation}是{names}{more}" if one.forward else f"{one.relation}是{one.start}的有：{names}{more}"
 
     @staticmethod
+    def begun(said: str) -> str:
+        return said
+
+    @staticmethod
     def number(count: str, question: str) -> str:
         unit = _ZH_UNIT.search(question)
         return f"{count} {unit[1] if unit else '项'}"
@@ -111,6 +114,11 @@ class _Chinese:
 
 class _English:
     between, stop, yes, no = "; ", ".", "Yes: ", "No: "
+
+    @staticmethod
+    def begun(said: str) -> str:
+        """With a capital letter, where it does not begin with a name."""
+        return said[:1].upper() + said[1:] if said.startswith(("the ", "with ")) else said
 
     @staticmethod
     def number(count: str, question: str) -> str:
