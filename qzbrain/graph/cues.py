@@ -181,16 +181,22 @@ SYMMETRIC = frozenset(
 
 
 @lru_cache(maxsize=1 << 15)
-def groups_of(label: str) -> tuple[tuple[Group, bool], ...]:
-    """The words for a label as `label_key` gives it; with each whether the label is one of theirs, or only has one in it."""
+def groups_of(label: str) -> tuple[tuple[Group, float], ...]:
+    """The words for a label as `label_key` gives it; with each how much less sure it is because the label only has one of theirs in it."""
     found = []
     for group in GROUPS:
-        if label in group.labels:
-            found.append((group, True))
-        elif any(_within(one, label) for one in group.labels if len(one) > 1):
-            found.append((group, False))
+        less = min((_distance(one, label) for one in group.labels), default=1.0)
+        if less < 1:
+            found.append((group, less))
     return tuple(found)
 
 
-def _within(one: str, label: str) -> bool:
-    return one in label if not one.isascii() else f" {one} " in f" {label} "
+def _distance(one: str, label: str) -> float:
+    """0 for the same, 1 for labels that have nothing to do with each other. What a Chinese label means stands at its end: 歌曲原唱, not 作品风格."""
+    if one == label:
+        return 0.0
+    if len(one) < 2:
+        return 1.0
+    if one.isascii():
+        return 0.12 if f" {one} " in f" {label} " else 1.0
+    return 0.12 if label.endswith(one) else 0.4 if one in label else 1.0

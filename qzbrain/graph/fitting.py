@@ -15,6 +15,8 @@ from qzbrain.graph.intent import MARK, Rest, Span, last_mark_fits, squeezed, ste
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LATIN = re.compile(r"[a-z0-9]+")
 _ASKS = r"(?:谁|哪|什么|何|啥|几|多少)"
+_ASKING = re.compile(r"谁|哪|什么|多[大高长重远久宽深快少]|几|(?<![a-z])(?:how|where|what|who)(?![a-z])")
+_PERSON = re.compile(r"谁|哪位|何人|什么人|哪个人|(?<![a-z])(?:who|whose|whom)(?![a-z])")
 _OF = re.compile(r"^(?:的|之|'s|’s|s'|这[个家部本位]?\S{0,3}的|本人的|身上的)?(?:主要|全部|所有|第一|现任|具体|the )?$")
 _BEARS = re.compile(r"(?:担任|任|当|做|出任|作为|成为)(?:过|了)?$")
 _ASKED_BEFORE = re.compile(rf"{_ASKS}\S{{0,6}}(?:的|之|担任|任|当|做)$|{_ASKS}$")
@@ -52,7 +54,7 @@ class Relation:
     key: str
     label: str
     grams: tuple[tuple[str, float], ...]
-    groups: tuple[tuple[Group, bool], ...]
+    groups: tuple[tuple[Group, float], ...]
     symmetric: bool
     forward: tuple[str, ...] = ()
     backward: tuple[str, ...] = ()
@@ -199,6 +201,8 @@ def _direction(text: str, mark: int, span: Span) -> float:
     start, end = span
     if mark < 0:
         return 0.0
+    if _ASKING.search(text, start, end):
+        return 1.0
     after = text[end:]
     if mark < start:
         between = text[mark + 1 : start]
@@ -228,14 +232,14 @@ def _direction(text: str, mark: int, span: Span) -> float:
 def _by_groups(relation: Relation, rest: Rest) -> dict[int, tuple[float, float, Span | None]]:
     """What people's words for such relations say, by direction: score, how sure, where."""
     found: dict[int, tuple[float, float, Span | None]] = {1: (0.0, 0.0, None), -1: (0.0, 0.0, None)}
-    for group, whole in relation.groups:
+    for group, less in relation.groups:
         for toward, span in _words(group, rest):
             for side in (1, -1):
                 agrees = toward * side
                 if agrees < 0 or (agrees == 0 and side < 0):
                     continue
                 score = 0.5 + 0.2 * (agrees > 0) + 0.01 * min(span[1] - span[0], 8)
-                sure = (0.92 if agrees > 0 else 0.75) - (0.0 if whole else 0.12)
+                sure = (0.92 if agrees > 0 else 0.75) - less
                 if (score, sure) > found[side][:2]:
                     found[side] = (score, sure, span)
     return found
@@ -247,7 +251,7 @@ def _words(group: Group, rest: Rest) -> Iterator[tuple[float, Span]]:
     if known is None:
         text, mark = rest.text, rest.mark
         known = [(_direction(text, mark, m.span()), m.span()) for m in group.nouns.finditer(text)]
-        known += [(_inverse(text, mark, m.span()), m.span()) for m in group.inverse.finditer(text)]
+        known += [(way, m.span()) for m in group.inverse.finditer(text) if (way := _inverse(text, mark, m.span()))]
         for pattern, role in ((group.tail_does, -1), (group.head_does, 1)):
             known += [(role * _agent(text, mark, m.span(), moves=role > 0), m.span()) for m in pattern.finditer(text)]
         rest.memo[id(group)] = known
@@ -256,8 +260,12 @@ def _words(group: Group, rest: Rest) -> Iterator[tuple[float, Span]]:
 
 def _inverse(text: str, mark: int, span: Span) -> float:
     """For a word that names the head: it asks for the head where one that names the tail would ask for the tail."""
+    if _ASKING.search(text, *span):
+        return -1.0
     toward = -_direction(text, mark, span)
-    return toward if abs(toward) >= 1 else -0.5 if mark < span[0] and toward == 0 and text[mark + 1 : span[0]].endswith("的") else toward
+    if toward > 0:
+        return toward if _PERSON.search(text) else 0.0
+    return -0.5 if mark < span[0] and toward == 0 and text[mark + 1 : span[0]].endswith("的") else toward
 
 
 def _agent(text: str, mark: int, span: Span, *, moves: bool) -> float:

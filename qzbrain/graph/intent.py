@@ -17,7 +17,7 @@ MARK = "\ufffc"
 Span = tuple[int, int]
 
 _COUNT = re.compile(
-    r"(?:有)?(?:多少|几)(?:个|位|名|家|种|类|条|项|部|本|只|人|篇|座|所|支|台|款|次|首|集|门|张|枚|颗|届)|总共有?多少|一共有?(?:多少|几)|数量是多少"
+    r"(?:有)?(?:多少|(?<!哪)几)(?:个|位|名|家|种|类|条|项|部|本|只|人|篇|座|所|支|台|款|次|首|集|门|张|枚|颗|届)|总共有?多少|一共有?(?:多少|几)|数量是多少"
     r"|(?<![a-z])how many(?![a-z])|(?<![a-z])number of(?![a-z])"
 )
 _LIST = re.compile(r"哪些|有哪|哪几|都有谁|都有什么|有什么|所有|列出|列举|分别|(?<![a-z])(?:which|list|what are|who are|all)(?![a-z])")
@@ -36,8 +36,9 @@ _NOISE = re.compile(
     r"请问|告诉我|我想知道|想知道|你知道|谁知道|知道|谁能|能不能|吗|呢|呀|啊|的|是|了|吧|有|我|你|请|这个|那个|一下"
     r"|[\s，。？?！!、；;：:“”\"'《》（）()\[\]]"
 )
+_ASKS = re.compile(r"谁|什么|哪|多少|几|何|怎|啥|多[大高长重远久宽深快]|(?<![a-z])(?:who|whom|whose|what|which|where|when|how|why)(?![a-z])")
 _YES_NO = re.compile(
-    r"吗|是不是|是否|对不对|对吧|是吧|有没有|^(?:is|are|was|were|did|does|do|has|have)(?![a-z])|(?:,|，)\s?(?:right|isn't (?:it|he|she))\??$"
+    r"吗$|吗[,，]|是不是|是否|对不对|对吧|是吧|有没有|^(?:is|are|was|were|did|does|do|has|have)(?![a-z])|(?:,|，)\s?(?:right|isn't (?:it|he|she))\??$"
 )
 _EMPTY = re.compile(
     r"请问|请告诉我|告诉我|能告诉我|我想知道|我想了解|我要知道|想知道|你知道|有谁知道|谁知道|大家知道|知道|谁能|能不能|可不可以|可以|帮我|查一下|查查|查询|说说|说一下|问一下|讲讲|列出|列举"
@@ -59,6 +60,18 @@ _PLAIN = re.compile(r"[\s，。？?！!、；;：:“”\"'’‘《》〈〉「
 _BLANK = re.compile(r"\s+")
 
 
+_THINGS = (
+    "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|作家|作者|学校|大学|医院|疾病|病|药物|药|作品|产品|机构|软件|节目|网站|地方|地区"
+)
+_BEHIND = re.compile(
+    rf"(?<={MARK})(?:的?(?:这|那|该)(?:一)?(?:个|家|本|部|位|座|所|种|款|首|篇|条|支|只|场|台)?(?:{_THINGS}|\S{{0,3}}?)|的?(?:那个|那家|那部)?(?:{_THINGS})|本人)(?=的|是|有|$)"
+)
+_AHEAD = re.compile(
+    rf"(?:小说|电影|影片|电视剧|歌曲|游戏|作家|诗人|演员|导演|歌手|公司|企业|城市|国家)(?={MARK})"
+    rf"|(?<![a-z])(?:the )?(?:novel|film|movie|book|company|city|country|song|game|actor|writer|author|director|poet) (?={MARK})"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a question wants, by its words alone."""
@@ -75,7 +88,7 @@ def asked(text: str) -> Asked:
     """`text` as `squeezed` gives it."""
     kinds = tuple(marks for pattern, marks in _KINDS if pattern.search(text))
     time, amount = bool(_TIME.search(text)), bool(_AMOUNT.search(text))
-    return Asked(bool(_COUNT.search(text)), bool(_LIST.search(text)), kinds, time, amount, bool(_YES_NO.search(text)))
+    return Asked(bool(_COUNT.search(text)), bool(_LIST.search(text)), kinds, time, amount, bool(_YES_NO.search(text)) and not _ASKS.search(text))
 
 
 def squeezed(text: str) -> str:
@@ -135,8 +148,13 @@ class Rest:
             return None
         low, high = min(start, self.mark), max(end, self.mark + 1)
         if high - low - (end - start) - 1 <= 4:
-            return Rest(f"{self.text[:low]}{MARK}{self.text[high:]}")
-        return Rest(self.without([span]))
+            return Rest(tidied(f"{self.text[:low]}{MARK}{self.text[high:]}"))
+        return Rest(tidied(self.without([span])))
+
+
+def tidied(text: str) -> str:
+    """A text without what only says of what sort the thing is that MARK stands for (the film □, □这本书的)."""
+    return _AHEAD.sub("", _BEHIND.sub("", text))
 
 
 def content(text: str) -> float:

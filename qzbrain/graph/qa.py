@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +23,7 @@ MOST_HOPS = 3
 WAY_HOPS = 4
 _JOINS = 0.5
 _ON_THE_WAY = 0.01
-_LEAST = 0.15
+_LEAST = 0.03
 """Less than this said by the words is nothing said."""
 _RERANKED = 6
 _BY_CONFIDENCE = 0.5
@@ -31,6 +31,7 @@ _WAY = re.compile(
     r"(?:什么|啥|何种|哪些|怎样的)(?:样的)?(?:关系|联系|关联|渊源|交集)|(?:之间)?的?(?:关系|联系|关联)(?:是什么|如何|怎样|是啥)?$|怎么认识|如何认识|(?:有没有|有)(?:关系|联系|关联)"
     r"|(?<![a-z])(?:how (?:is|are) .* (?:related|connected|linked)|relation(?:ship)?s?|connections?|links? between)(?![a-z])"
 )
+_NUMBERS = re.compile(r"\d|^[约近]?[零一二三四五六七八九十百千万两]+余?[个位名家座所部条种人间]?$")
 _KIN = re.compile(rf"^{MARK}(?:是|和|与|跟){MARK}(?:的|是)?(?:什么|谁|啥)(?:人|亲戚)?$|^(?:who|what) is {MARK} (?:to|for) {MARK}$")
 
 
@@ -302,7 +303,4 @@ class Answerer:
 
 
 def _number(names: Sequence[str]) -> bool:
-    return len(names) == 1 and any(c.isdigit() for c in names[0])
-
-
-_ = replace
+    return len(names) == 1 and bool(_NUMBERS.search(names[0]))

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from qzbrain.graph.fitting import NONE, Fit, Relation, fits, label_key, prepared
-from qzbrain.graph.intent import MARK, Rest, Span, squeezed
+from qzbrain.graph.intent import MARK, Rest, Span, squeezed, tidied
 from qzbrain.graph.linking import Mention
 from qzbrain.graph.view import GraphView, Ints
 
@@ -25,18 +25,10 @@ _ENTITIES = 20
 """Of one name so many entities are looked at."""
 _FORWARD = 0.1
 _NEAR = 0.35
-_DATED = re.compile(r"\d{3,4}|年|月|世纪")
+_DATED = re.compile(r"\d{4}|年|月|世纪")
 _DIGITS = re.compile(r"\d")
 _QUOTES = re.compile(r"[《》〈〉“”\"「」『』]|‘|(?<![a-z])'|'(?![a-z])")
 _ENDS = re.compile(r"[?？.。!！,，;；]+$")
-_THINGS = (
-    "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|作家|作者|学校|大学|医院|疾病|病|药物|药|作品|产品|机构|软件|节目|网站|地方|地区"
-)
-_BEHIND = re.compile(rf"(?<={MARK})(?:(?:这|那|该)(?:一)?(?:个|家|本|部|位|座|所|种|款|首|篇|条|支|只|场|台)?(?:{_THINGS}|\S{{0,3}}?)|{_THINGS}|本人)(?=的|是|有|$)")
-_AHEAD = re.compile(
-    rf"(?:小说|电影|影片|电视剧|歌曲|游戏|作家|诗人|演员|导演|歌手|公司|企业|城市|国家)(?={MARK})"
-    rf"|(?<![a-z])(?:the )?(?:novel|film|movie|book|company|city|country|song|game|actor|writer|author|director|poet) (?={MARK})"
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Reading:
 def rest_of(question: str, span: Span) -> Rest:
     """The question with MARK for this stretch."""
     text = _QUOTES.sub("", squeezed(f"{question[: span[0]]}{MARK}{question[span[1] :]}"))
-    return Rest(_AHEAD.sub("", _BEHIND.sub("", _ENDS.sub("", text))))
+    return Rest(tidied(_ENDS.sub("", text)))
 
 
 @dataclass
