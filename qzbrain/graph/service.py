@@ -109,8 +109,8 @@ class GraphService:
         return Answered() if best is None else answered(best[1], best[2], best[3], self._store)
 
     def labels(self, kb_id: str) -> Sequence[str]:
-        """Names of a graph's relations; () where there is no graph."""
-        return self._answerer(kb_id).view.relation_names if self._store.version(kb_id) else ()
+        """Names of a graph's relations, those of most triples first; () where there is no graph."""
+        return self._answerer(kb_id).view.labels if self._store.version(kb_id) else ()
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""

@@ -54,6 +54,12 @@ class GraphView:
         return Linker([*names, *((name_key(alias), self.same.get(number, number)) for alias, number in self.aliases)])
 
     @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Names of relations, those of most triples first."""
+        counts = np.bincount(self.relations, minlength=len(self.relation_names))
+        return tuple(self.relation_names[one] for one in np.argsort(-counts, kind="stable").tolist())
+
+    @cached_property
     def _out(self) -> tuple[Ints, Ints]:
         return _rows(self.heads, len(self.names))
 
