@@ -1,4 +1,5 @@
-"""Words by which people ask for common relations, in Chinese and English. Pure data, with the rule which label belongs to which words.
+"""Words by which people ask for relations: a table for common ones, in Chinese and English, with the rule which label belongs to which words; and what words
+may be set for a relation of a graph. Pure.
 
 A relation has a head and a tail: (红楼梦, 作者, 曹雪芹). Four kinds of words speak for it:
 `nouns` name its tail as seen from its head (红楼梦的作者); `inverse` name its head as seen from its tail (曹雪芹的作品);
@@ -8,11 +9,15 @@ A relation has a head and a tail: (红楼梦, 作者, 曹雪芹). Four kinds of 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from qzbrain.errors import InvalidRequest
 from qzbrain.text.normalize import searchable
 
+MOST_CUES = 50
+CUE_CHARS = 64
 _NEVER = re.compile(r"(?!)")
 
 
@@ -182,23 +187,54 @@ SYMMETRIC = frozenset(
 """What holds in both directions."""
 
 
+def cleaned(words: Sequence[str], param: str) -> list[str]:
+    """Words to be set for a relation, each once as a search sees it, without blanks at their ends. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for word in words:
+        said = word.strip()
+        if not searchable(said).strip() or len(said) > CUE_CHARS or not said.isprintable():
+            raise InvalidRequest(
+                zh=f"关系的提示词须为 1 到 {CUE_CHARS} 个可见字符：{said[:20]!r}。请改短或去掉它。",
+                en=f"A relation's cue word has 1 to {CUE_CHARS} printable characters: {said[:20]!r}. Shorten it, or leave it out.",
+                param=param,
+            )
+        found.setdefault(searchable(said), said)
+    if len(found) > MOST_CUES:
+        raise InvalidRequest(
+            zh=f"每个方向最多 {MOST_CUES} 个提示词，收到 {len(found)} 个。", en=f"At most {MOST_CUES} cue words for each direction; there are {len(found)}.", param=param
+        )
+    return list(found.values())
+
+
 @lru_cache(maxsize=1 << 15)
 def groups_of(label: str) -> tuple[tuple[Group, float], ...]:
-    """The words for a label as `label_key` gives it; with each how much less sure it is because the label only has one of theirs in it."""
-    found = []
-    for group in GROUPS:
-        less = min((_distance(one, label) for one in group.labels), default=1.0)
-        if less < 1:
-            found.append((group, less))
-    return tuple(found)
+    """The words for a label as `label_key` gives it; with each how much less sure it is because the label only has one of theirs in it.
+
+    What a Chinese label means stands at its end: 歌曲原唱 is asked for as 原唱 is, 作品风格 hardly as 作品 is.
+    """
+    best: dict[int, float] = {}
+    for part, less in _parts(label):
+        for number in _BY_LABEL.get(part, ()):
+            best[number] = min(less, best.get(number, 1.0))
+    return tuple((GROUPS[number], less) for number, less in sorted(best.items()))
 
 
-def _distance(one: str, label: str) -> float:
-    """0 for the same, 1 for labels that have nothing to do with each other. What a Chinese label means stands at its end: 歌曲原唱, not 作品风格."""
-    if one == label:
-        return 0.0
-    if len(one) < 2:
-        return 1.0
-    if one.isascii():
-        return 0.12 if f" {one} " in f" {label} " else 1.0
-    return 0.12 if label.endswith(one) else 0.4 if one in label else 1.0
+def _parts(label: str) -> Iterator[tuple[str, float]]:
+    """What of a label may be one that has words, with how much less sure that is."""
+    yield label, 0.0
+    words = label.split()
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            if words[start].isascii() and words[end - 1].isascii():
+                yield " ".join(words[start:end]), 0.12
+    if not label.isascii() and len(label) <= 20:
+        for start in range(len(label) - 1):
+            for end in range(start + 2, len(label) + 1):
+                if not label[start:end].isascii():
+                    yield label[start:end], 0.12 if end == len(label) else 0.4
+
+
+_BY_LABEL: dict[str, list[int]] = {}
+for _number, _one in enumerate(GROUPS):
+    for _label in _one.labels:
+        _BY_LABEL.setdefault(_label, []).append(_number)
