@@ -78,6 +78,8 @@ def comparison(question: str, mentions: Sequence[Mention]) -> Comparison | None:
     found = _COMPARES.search(text)
     if found:
         word = next(one for one in found.groups() if one)
+        if word in ("大", "小") and re.search(r"年龄|岁数|年纪", text):
+            word = "年长" if word == "大" else "年轻"
         whether = found.lastgroup == "than" and ("吗" in text or "是不是" in text or "是否" in text)
         at = found.start(found.lastgroup or 0), found.end(found.lastgroup or 0)
         return Comparison(word, text, whether or text.startswith(("is ", "was ", "are ", "does ", "did ")), (at,))
@@ -100,7 +102,7 @@ def compared(view: GraphView, readings: Readings, asks: Comparison, mentions: Se
             break
         best = _decided(view, asks, entities, relation, forward, kind)
         if best is not None:
-            left = content(Rest(rest.text).without([*spans, *asks.spans]).replace("更", "").replace("比较", "").replace("比", "").replace("最", ""))
+            left = content(Rest(rest.text).without([*spans, *asks.spans]).replace("更", "").replace("比较", "").replace("比", "").replace("最", "").replace("年龄", ""))
             return Compared(best.winners, best.relation, best.steps, round((0.95 if named else 0.8) / (1 + 0.45 * left), 4), best.truth)
     return None
 

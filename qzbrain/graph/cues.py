@@ -1,4 +1,5 @@
-"""Words by which people ask for common relations, in Chinese and English. Pure data, with the rule which label belongs to which words.
+"""Words by which people ask for relations: a table for common ones, in Chinese and English, with the rule which label belongs to which words; and what words
+may be set for a relation of a graph. Pure.
 
 A relation has a head and a tail: (红楼梦, 作者, 曹雪芹). Four kinds of words speak for it:
 `nouns` name its tail as seen from its head (红楼梦的作者); `inverse` name its head as seen from its tail (曹雪芹的作品);
@@ -8,11 +9,15 @@ A relation has a head and a tail: (红楼梦, 作者, 曹雪芹). Four kinds of 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from qzbrain.errors import InvalidRequest
 from qzbrain.text.normalize import searchable
 
+MOST_CUES = 50
+CUE_CHARS = 64
 _NEVER = re.compile(r"(?!)")
 
 
@@ -70,9 +75,10 @@ GROUPS: tuple[Group, ...] = (
     _group("国籍 nationality citizenship country_of_citizenship", "国籍|哪国人|哪个国家的人|哪国|国家", n="nationality|citizenship", h="from"),
     _group("国家 所属国家 制片地区 产地 country country_of_origin located_in_country", "哪国|国家|哪个国家", n="country"),
     _group(
-        "配偶 妻子 丈夫 夫人 伴侣 spouse married_to husband wife partner",
-        "老婆|妻子|丈夫|老公|配偶|太太|夫人|爱人|媳妇|先生(?=是谁)", "", "", "结婚|嫁|娶", n="wife|husband|spouse", h="marr(?:y|ied)",
+        "配偶 伴侣 夫妻 spouse married_to partner", "老婆|妻子|丈夫|老公|配偶|太太|夫人|爱人|媳妇|先生(?=是谁)", "", "", "结婚|嫁|娶", n="wife|husband|spouse|partner", h="marr(?:y|ied)",
     ),
+    _group("妻子 夫人 老婆 wife", "老婆|妻子|太太|夫人|媳妇|配偶|爱人", "丈夫|老公|配偶|爱人|先生(?=是谁)", "嫁", "娶|结婚", n="wife|spouse", i="husband|spouse", h="marr(?:y|ied)"),
+    _group("丈夫 老公 husband", "丈夫|老公|配偶|爱人|先生(?=是谁)", "老婆|妻子|太太|夫人|媳妇|配偶|爱人", "娶", "嫁|结婚", n="husband|spouse", i="wife|spouse", h="marr(?:y|ied)"),
     _group("父亲 爸爸 father", "爸爸|父亲|爹|老爸", "儿子|女儿|子女|孩子|儿女|后代", n="father|dad", i="children|child|sons?|daughters?|kids?"),
     _group("母亲 妈妈 mother", "妈妈|母亲|娘亲|老妈", "儿子|女儿|子女|孩子|儿女", n="mother|mom|mum", i="children|child|sons?|daughters?|kids?"),
     _group("父母 双亲 parents parent", "父母|双亲|爸妈|父亲|母亲|爸爸|妈妈", "儿子|女儿|子女|孩子|儿女", n="parents?|father|mother", i="children|child|sons?|daughters?"),
@@ -153,7 +159,8 @@ GROUPS: tuple[Group, ...] = (
     _group("产品 主要产品 主营产品 product products", "产品", "厂家|厂商|制造商|生产商|公司", "", "生产|制造|卖|销售|出品|研发", n="products?", i="manufacturer|maker", h="makes?|made|produces?|produced|sells?"),
     _group("原料 材料 成分 主要原料 食材 主要食材 配料 ingredients ingredient material made_of composition", "原料|材料|成分|食材|配料|什么做的|什么组成", n="ingredients?|materials?", h="made (?:of|from)|contains?"),
     _group("隶属 隶属于 所属 主管部门 主管单位 上级部门 所属机构 所属部门 part_of belongs_to member_of parent", "主管|上级|哪个部门|哪个单位", "下属|下级|成员", "管辖|主管|管理", "属于|隶属|归属|归(?=[哪谁什])", n="parent", i="members?|parts?", h="belongs?|part of|member"),
-    _group("下辖地区 下辖 管辖 包含 包括 组成 contains includes consists_of has_part", "下辖|组成部分", "", "", "管辖|下辖|包含|包括|含有|有(?=哪些|几|多少|什么)|由(?=哪些|什么)|分为|组成", n="parts?", h="contains?|includes?|consists?|ha(?:s|ve)"),
+    _group("下辖地区 下辖 管辖 组成 consists_of has_part", "下辖|组成部分", "", "", "管辖|下辖|包含|包括|含有|由(?=哪些|什么)|分为|组成", n="parts?", h="contains?|includes?|consists?"),
+    _group("包含 包括 contains includes", "组成部分", "", "", "包含|包括|含有|有(?=哪些|几|多少)|分为", n="parts?", h="contains?|includes?|ha(?:s|ve)"),
     _group("引用 引用法条 references cites refers_to", "", "", "", "引用|援引|依据|参照|提到|指向", h="cites?|cited|refers?|references?|referenced|mentions?"),
     _group("症状 临床症状 常见症状 表现 典型症状 symptom symptoms", "症状|表现|征兆|前兆|反应", "什么病|哪些病|哪种病|疾病", n="symptoms?|signs?", i="diseases?|illness(?:es)?"),
     _group("治疗 治疗方法 治疗方式 疗法 treatment treated_with", "疗法|治法|怎么治|怎么办|如何治", "", "治", "治疗|医治", n="treatments?|cure|therapy", t="treats?|cures?", h="treated"),
@@ -180,23 +187,54 @@ SYMMETRIC = frozenset(
 """What holds in both directions."""
 
 
+def cleaned(words: Sequence[str], param: str) -> list[str]:
+    """Words to be set for a relation, each once as a search sees it, without blanks at their ends. Raises InvalidRequest."""
+    found: dict[str, str] = {}
+    for word in words:
+        said = word.strip()
+        if not searchable(said).strip() or len(said) > CUE_CHARS or not said.isprintable():
+            raise InvalidRequest(
+                zh=f"关系的提示词须为 1 到 {CUE_CHARS} 个可见字符：{said[:20]!r}。请改短或去掉它。",
+                en=f"A relation's cue word has 1 to {CUE_CHARS} printable characters: {said[:20]!r}. Shorten it, or leave it out.",
+                param=param,
+            )
+        found.setdefault(searchable(said), said)
+    if len(found) > MOST_CUES:
+        raise InvalidRequest(
+            zh=f"每个方向最多 {MOST_CUES} 个提示词，收到 {len(found)} 个。", en=f"At most {MOST_CUES} cue words for each direction; there are {len(found)}.", param=param
+        )
+    return list(found.values())
+
+
 @lru_cache(maxsize=1 << 15)
 def groups_of(label: str) -> tuple[tuple[Group, float], ...]:
-    """The words for a label as `label_key` gives it; with each how much less sure it is because the label only has one of theirs in it."""
-    found = []
-    for group in GROUPS:
-        less = min((_distance(one, label) for one in group.labels), default=1.0)
-        if less < 1:
-            found.append((group, less))
-    return tuple(found)
+    """The words for a label as `label_key` gives it; with each how much less sure it is because the label only has one of theirs in it.
+
+    What a Chinese label means stands at its end: 歌曲原唱 is asked for as 原唱 is, 作品风格 hardly as 作品 is.
+    """
+    best: dict[int, float] = {}
+    for part, less in _parts(label):
+        for number in _BY_LABEL.get(part, ()):
+            best[number] = min(less, best.get(number, 1.0))
+    return tuple((GROUPS[number], less) for number, less in sorted(best.items()))
 
 
-def _distance(one: str, label: str) -> float:
-    """0 for the same, 1 for labels that have nothing to do with each other. What a Chinese label means stands at its end: 歌曲原唱, not 作品风格."""
-    if one == label:
-        return 0.0
-    if len(one) < 2:
-        return 1.0
-    if one.isascii():
-        return 0.12 if f" {one} " in f" {label} " else 1.0
-    return 0.12 if label.endswith(one) else 0.4 if one in label else 1.0
+def _parts(label: str) -> Iterator[tuple[str, float]]:
+    """What of a label may be one that has words, with how much less sure that is."""
+    yield label, 0.0
+    words = label.split()
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            if words[start].isascii() and words[end - 1].isascii():
+                yield " ".join(words[start:end]), 0.12
+    if not label.isascii() and len(label) <= 20:
+        for start in range(len(label) - 1):
+            for end in range(start + 2, len(label) + 1):
+                if not label[start:end].isascii():
+                    yield label[start:end], 0.12 if end == len(label) else 0.4
+
+
+_BY_LABEL: dict[str, list[int]] = {}
+for _number, _one in enumerate(GROUPS):
+    for _label in _one.labels:
+        _BY_LABEL.setdefault(_label, []).append(_number)

@@ -32,16 +32,23 @@ _BE = re.compile(r"(?<![a-z])(?:is|are|was|were|been|being|be)(?![a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """`score` 0 = not at all, about 1 = named; `sure` 0..1: how certainly the words mean this relation; `spans`: these words."""
+    """`score` 0 = not at all, about 1 = named; `sure` 0..1: how certainly the words mean this relation; `spans`: these words; `also`: others that go with them."""
 
     score: float = 0.0
     sure: float = 0.0
     spans: tuple[Span, ...] = ()
+    also: tuple[Span, ...] = ()
 
     @property
     def span(self) -> Span | None:
         """From the first to the last of the words."""
         return (min(start for start, _ in self.spans), max(end for _, end in self.spans)) if self.spans else None
+
+
+    @property
+    def words(self) -> tuple[Span, ...]:
+        """All that it explains."""
+        return (*self.spans, *self.also)
 
 
 NONE = Fit()
@@ -101,9 +108,10 @@ def _fits(relation: Relation, rest: Rest) -> tuple[Fit, Fit]:
     label, exact, spans, toward = _by_label(relation, rest)
     sides = []
     for side, words in ((1, relation.forward), (-1, relation.backward)):
-        score, sure, mine = label, min(1.0, label if not exact else 1.0), spans
+        sure = 1.0 if exact else min(1.0, label + 0.2 * (label > 0 and len(relation.key) < 6 and not relation.key.isascii() and relation.key[-2:] in rest.bare))
+        score, mine = label, spans
         if toward * side < 0 and not relation.symmetric:
-            score, sure = score * 0.3, sure * 0.2
+            score, sure = (score * 0.3, sure * 0.2) if abs(toward) >= 1 else (score * 0.8, sure * 0.8)
         elif toward * side > 0:
             score += 0.1
         said = _set_word(words, rest)
@@ -116,16 +124,19 @@ def _fits(relation: Relation, rest: Rest) -> tuple[Fit, Fit]:
     cued = _by_groups(relation, rest)
     for (score, sure, mine), side in zip(sides, (1, -1), strict=True):
         more, certain, span = cued[side] if not relation.symmetric else max(cued.values())
+        also: tuple[Span, ...] = ()
         if span is not None:
             score += more
-            if certain > sure or span not in mine:
-                mine = (*mine, span) if sure > 0 and (sure >= 0.5 or not exact) else (span,)
+            if certain > sure:
+                mine, also = (span,), mine if sure > 0.3 else ()
+            else:
+                also = (span,)
             sure = max(sure, certain)
         if side > 0 and last_mark_fits(relation.key, rest.asked):
             score += 0.15
             if not exact and 0.3 < sure < 0.8:
                 sure += 0.1
-        found.append(Fit(score, sure, mine) if score > 0 else NONE)
+        found.append(Fit(score, sure, mine, also) if score > 0 else NONE)
     return found[0], found[1]
 
 
@@ -209,7 +220,7 @@ def _direction(text: str, mark: int, span: Span) -> float:
         if _OF.match(between):
             if between:
                 return 1.0
-            if re.match(r"的(?:有|都|公司|企业|人|国家|城市|书|电影|作品|\S{1,4}(?:有|是))", after) and not re.match(r"的\S{1,4}(?:是|有)(?:谁|什么|哪|多)", after):
+            if re.match(r"有?哪(?:些|几)\S{2}", after) or re.match(r"的(?:有|都|公司|企业|人|国家|城市|书|电影|作品|\S{1,4}(?:有|是))", after) and not re.match(r"的\S{1,4}(?:是|有)(?:谁|什么|哪|多)", after):
                 return -0.5
             return 0.0 if after.startswith("的") else 0.6
         if text[mark - 1 : mark] == "在" and not re.search(_ASKS, between):

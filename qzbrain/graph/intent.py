@@ -55,16 +55,18 @@ _EMPTY_WORDS = frozenset(
         "any about named called so than then hey hi whats if"
     ).split()
 )
+_NO_MORE = re.compile(
+    rf"^[请问你知道告诉我想有人谁吗,，]*(?:(?:谁|什么|哪[些个位家本部]\S{{0,2}})(?:是|在)?)?的?{MARK}(?:都|分别|一共|现在)?(?:是|有|叫|为)?(?:什么|谁|哪[些个位家本部]\S{{0,2}}|多少\S?|几\S|啥)?(?:吗|呢|呀|啊)?$"
+    rf"|^(?:(?:who|what|which|where) (?:is|are|was|were) )?(?:the )?{MARK}$"
+)
 _WORD = re.compile(r"[a-z][a-z']*")
 _PLAIN = re.compile(r"[\s，。？?！!、；;：:“”\"'’‘《》〈〉「」（）()\[\]…—~·,.\-/]+")
 _BLANK = re.compile(r"\s+")
 
 
-_THINGS = (
-    "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|作家|作者|学校|大学|医院|疾病|病|药物|药|作品|产品|机构|软件|节目|网站|地方|地区"
-)
+_THINGS = "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|学校|大学|医院|疾病|病|药物|药|产品|机构|软件|节目|网站|地方|地区|词|作品"
 _BEHIND = re.compile(
-    rf"(?<={MARK})(?:的?(?:这|那|该)(?:一)?(?:个|家|本|部|位|座|所|种|款|首|篇|条|支|只|场|台)?(?:{_THINGS}|\S{{0,3}}?)|的?(?:那个|那家|那部)?(?:{_THINGS})|本人)(?=的|是|有|$)"
+    rf"(?<={MARK})(?:的?(?:这|那|该)(?:一)?(?:个|家|本|部|位|座|所|种|款|首|篇|条|支|只|场|台)?(?:{_THINGS})|(?:{_THINGS})(?=的)|的(?:那个|那家|那部)?(?:公司|企业|人|电影|书)(?=的|是哪|是谁|是做|是干)|本人)"
 )
 _AHEAD = re.compile(
     rf"(?:小说|电影|影片|电视剧|歌曲|游戏|作家|诗人|演员|导演|歌手|公司|企业|城市|国家)(?={MARK})"
@@ -79,6 +81,7 @@ class Asked:
     counts: bool
     lists: bool
     kinds: tuple[str, ...]
+    place: bool
     time: bool
     amount: bool
     yes_no: bool
@@ -88,7 +91,7 @@ def asked(text: str) -> Asked:
     """`text` as `squeezed` gives it."""
     kinds = tuple(marks for pattern, marks in _KINDS if pattern.search(text))
     time, amount = bool(_TIME.search(text)), bool(_AMOUNT.search(text))
-    return Asked(bool(_COUNT.search(text)), bool(_LIST.search(text)), kinds, time, amount, bool(_YES_NO.search(text)) and not _ASKS.search(text))
+    return Asked(bool(_COUNT.search(text)), bool(_LIST.search(text)), kinds, bool(_PLACE.search(text)), time, amount, bool(_YES_NO.search(text)) and not _ASKS.search(text))
 
 
 def squeezed(text: str) -> str:
@@ -140,6 +143,11 @@ class Rest:
     def left(self, spans: Iterable[Span]) -> float:
         """How many words of content there are besides these stretches and what every question has; two Chinese characters are a word."""
         return content(self.without(spans))
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether it asks more than who or what that is."""
+        return not _NO_MORE.match(self.text)
 
     def joined(self, span: Span) -> Rest | None:
         """With MARK for what this stretch and the name before or behind it mean together (□的作者的出生地 -> □的出生地)."""

@@ -92,12 +92,12 @@ def _squeezed(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _whole(text: str, places: Sequence[int], start: int, end: int) -> bool:
-    """Whether Latin letters or digits at an end are not the middle of a longer word or number. `places`: of the characters before blanks were taken out."""
-    return not (_joined(text, places, start - 1, start) or _joined(text, places, end - 1, end))
+    """Whether Latin letters or digits at an end are not the middle of a longer word or number; a blank in the text ends a word."""
+    return not (_joined(text, places, start - 1) or _joined(text, places, end - 1))
 
 
-def _joined(text: str, places: Sequence[int], left: int, right: int) -> bool:
-    if left < 0 or right >= len(text) or places[right] - places[left] > 1:
+def _joined(text: str, places: Sequence[int], left: int) -> bool:
+    if left < 0 or left + 1 >= len(text) or places[left + 1] - places[left] > 1:
         return False
-    a, b = text[left], text[right]
+    a, b = text[left], text[left + 1]
     return a.isascii() and b.isascii() and ((a.isdigit() and b.isdigit()) or (a.isalpha() and b.isalpha()))

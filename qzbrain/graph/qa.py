@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from qzbrain.graph import earlier
 from qzbrain.graph.comparing import Compared, compared, comparison
 from qzbrain.graph.fitting import label_key
 from qzbrain.graph.intent import MARK, Span, content
 from qzbrain.graph.linking import Mention, name_key
 from qzbrain.graph.readings import HUB, Reading, Readings, rest_of
 from qzbrain.graph.view import Edge, GraphView, Ints
+from qzbrain.graph.walks import MOST_SEEN
 from qzbrain.graph.walks import path as way
 
 MOST_VALUES = 1000
@@ -25,12 +27,16 @@ _JOINS = 0.5
 _ON_THE_WAY = 0.01
 _LEAST = 0.03
 """Less than this said by the words is nothing said."""
+_ENOUGH = 0.5
+"""An answer less sure than this is looked for in other ways."""
+_EARLIER = 3
 _RERANKED = 6
 _BY_CONFIDENCE = 0.5
 _WAY = re.compile(
     r"(?:什么|啥|何种|哪些|怎样的)(?:样的)?(?:关系|联系|关联|渊源|交集)|(?:之间)?的?(?:关系|联系|关联)(?:是什么|如何|怎样|是啥)?$|怎么认识|如何认识|(?:有没有|有)(?:关系|联系|关联)"
     r"|(?<![a-z])(?:how (?:is|are) .* (?:related|connected|linked)|relation(?:ship)?s?|connections?|links? between)(?![a-z])"
 )
+_WHO = re.compile(r"谁|哪位|何人|什么人|(?<![a-z])who(?:m|se)?(?![a-z])")
 _NUMBERS = re.compile(r"\d|^[约近]?[零一二三四五六七八九十百千万两]+余?[个位名家座所部条种人间]?$")
 _KIN = re.compile(rf"^{MARK}(?:是|和|与|跟){MARK}(?:的|是)?(?:什么|谁|啥)(?:人|亲戚)?$|^(?:who|what) is {MARK} (?:to|for) {MARK}$")
 
@@ -125,12 +131,51 @@ class Answerer:
             if found is not None:
                 return found
         best = self._best(question, mentions, self._all(question, mentions, hops, near))
-        if best.answer.confidence < 0.5:
+        if best.answer.confidence < _ENOUGH:
             inside = [one for one in linker.all_mentions(question) if one not in mentions and len(one.key) > 1][:8]
             other = self._best(question, mentions, self._all(question, inside, hops, near))
             if other.answer.confidence > best.answer.confidence + 0.2:
                 best = other
+        if before and best.answer.confidence < _ENOUGH:
+            other = self._gone_on(question, mentions, before[-_EARLIER:], hops, near)
+            if other is not None and other.answer.confidence > best.answer.confidence:
+                best = other
         return best
+
+    def _gone_on(self, question: str, mentions: Sequence[Mention], before: Sequence[str], hops: int, near: Sequence[float]) -> _Found | None:
+        """The answer when the question goes on from those before it; None when it does not, or they were about nothing that is known."""
+        stands = earlier.pronoun(question, mentions)
+        names = earlier.only_names(question, mentions)
+        if stands is None and not names and (mentions or not earlier.refers(question)):
+            return None
+        for number in range(len(before) - 1, -1, -1):
+            last = self._found(before[number], before[:number], None, hops)
+            if last.reading is None and not last.values:
+                continue
+            if names:
+                rest = last.reading.rest if last.reading is not None else None
+                readings = self._readings.of(rest, mentions[0], hops=hops, near=()) if rest is not None else []
+            else:
+                span, person = stands if stands is not None else ((0, 0), False)
+                rest = rest_of(question if stands is not None else f" {question}", span)
+                readings = [
+                    replace(one, score=one.score + bonus)
+                    for entity, bonus in self._meant(last, person=person, pronoun=stands is not None)
+                    for one in self._readings.of(rest, Mention(*span, name_key(self.view.names[entity]), (entity,)), hops=hops, near=near)
+                ]
+            found = self._best(question, mentions, readings)
+            if found.reading is not None:
+                meant = Mention(found.reading.mention.start, found.reading.mention.end, found.reading.mention.key, found.reading.mention.entity_ids)
+                return replace(found, answer=replace(found.answer, mentions=tuple(dict.fromkeys((meant, *mentions)))))
+        return None
+
+    def _meant(self, last: _Found, *, person: bool, pronoun: bool) -> list[tuple[int, float]]:
+        """Entities that a question may go on about, each with what speaks for it: what the one before was about, and what it led to."""
+        about = [] if last.reading is None else [last.reading.entity]
+        led_to = list(last.values[:3]) if last.answer.kind in ("values", "two_hop", "compare") and not last.answer.counted else []
+        asked_who = last.reading is not None and bool(_WHO.search(last.reading.rest.text))
+        to = 0.3 if person and asked_who else 0.0
+        return [*((one, 0.1 if not pronoun or not asked_who else 0.05) for one in about), *((one, to) for one in led_to)]
 
     def _all(self, question: str, mentions: Sequence[Mention], hops: int, near: Sequence[float]) -> list[Reading]:
         return [one for m in mentions for one in self._readings.of(rest_of(question, (m.start, m.end)), m, hops=hops, near=near)]
@@ -206,7 +251,7 @@ class Answerer:
                 continue
             at = text.find(mention.key)
             spans = [(at, at + len(mention.key))] if at >= 0 else []
-            if spans and not any(start < at + len(mention.key) and at < end for start, end in reading.fit.spans):
+            if spans and not any(start < at + len(mention.key) and at < end for start, end in reading.fit.words):
                 given.append((spans[0], bool(np.isin(np.array(mention.entity_ids, np.int32), ends).any())))
         explained += [span for span, there in given if there]
         if not reading.last.asked.yes_no:
@@ -247,15 +292,15 @@ class Answerer:
         return _Found(answer, None, tuple(found))
 
     def _direct(self, first: Mention, second: Mention) -> list[tuple[Edge, int]]:
-        """Triples that say something of both."""
-        goals = np.array(second.entity_ids[:4], np.int32)
+        """Triples that say something of both; looked for among those of the one that has fewer."""
         found: list[tuple[Edge, int]] = []
         for one in first.entity_ids[:4]:
-            for relation, forward, _ in self.view.relations_of(one):
-                triples, others, _ = self.view.reached(np.array([one], np.int32), relation, forward=forward)
-                there = np.isin(others, goals)
-                pairs = zip(triples[there].tolist(), others[there].tolist(), strict=True)
-                found += [(Edge(triple, relation, other, forward), one) for triple, other in pairs]
+            for other in second.entity_ids[:4]:
+                turned = self.view.degree(one) > self.view.degree(other)
+                few, goal = (other, one) if turned else (one, other)
+                for relation, forward, _ in self.view.relations_of(few):
+                    triples, others, _ = self.view.reached(np.array([few], np.int32), relation, forward=forward, most=MOST_SEEN)
+                    found += [(Edge(triple, relation, other, forward != turned), one) for triple in triples[others == goal].tolist()]
         return found[:20]
 
     def _walked(self, first: Mention, second: Mention) -> list[tuple[Edge, int]]:
