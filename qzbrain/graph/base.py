@@ -6,9 +6,11 @@ says it, an entity as long as a triple or an alias needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from qzbrain.errors import NotFound
 
 if TYPE_CHECKING:
     from qzbrain.graph.view import GraphView
@@ -68,6 +70,14 @@ class Triple:
 
 
 @dataclass(frozen=True, slots=True)
+class Cues:
+    """Words set for a relation: `forward` ask for its tail (谁写了 for 作者), `backward` for its head (写了什么)."""
+
+    forward: tuple[str, ...] = ()
+    backward: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Counts of one knowledge base's graph; `version` grows with every change."""
 
@@ -76,6 +86,11 @@ class Stats:
     triples: int = 0
     mentions: int = 0
     version: int = 0
+
+
+def relation_not_found(relation: str) -> NotFound:
+    """For a label that a graph has not."""
+    return NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
 
 
 class GraphStore(Protocol):
@@ -116,6 +131,15 @@ class GraphStore(Protocol):
 
     def every_triple(self, kb_id: str) -> Iterator[Triple]:
         """All triples in the order of their ids, for an export; of one moment."""
+
+    def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
+        """Set the words by which people ask for a relation, in the place of those that were set.
+
+        A relation with such words stays when nothing says it any more. Raises NotFound, InvalidRequest (see `cues.cleaned`).
+        """
+
+    def cues(self, kb_id: str) -> Mapping[str, Cues]:
+        """The words that are set, by relation; of those for which there are any."""
 
     def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
         """Make several entities one; the others' names become aliases. Gives the merge's id. Raises NotFound, InvalidRequest."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qzbrain.errors import InvalidRequest, NotFound
-from qzbrain.graph.base import Entity, GraphStore, Triple
+from qzbrain.errors import InvalidRequest
+from qzbrain.graph.answered import Answered, answered
+from qzbrain.graph.base import Cues, Entity, GraphStore, Triple, relation_not_found
+from qzbrain.graph.linking import name_key
 from qzbrain.graph.merging import entity_not_found
 
 if TYPE_CHECKING:
     from qzbrain.graph.overview import Overview
-    from qzbrain.graph.qa import Answerer
+    from qzbrain.graph.qa import Answerer, GraphAnswer
     from qzbrain.graph.view import GraphView
     from qzbrain.graph.walks import Step
 
@@ -61,6 +63,15 @@ class RelationCount:
     triples: int
 
 
+@dataclass(frozen=True, slots=True)
+class CuedRelation:
+    """A relation with the number of its triples and the words set for it."""
+
+    relation: str
+    triples: int
+    cues: Cues
+
+
 class GraphService:
     """Answers from graphs. Thread-safe."""
 
@@ -69,8 +80,8 @@ class GraphService:
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._open: OrderedDict[str, Answerer] = OrderedDict()
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
-        """What the graphs of these knowledge bases know about what the text names, best first."""
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+        """What the graphs of these knowledge bases know about what the text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
         begun = time.perf_counter()
         named: list[NamedEntity] = []
         scored: list[ScoredTriple] = []
@@ -79,7 +90,7 @@ class GraphService:
             answerer = self._answerer(kb_id)
             view = answerer.view
             version += view.version
-            mentions, ranked = answerer.ranked(text, top_k=top_k)
+            mentions, ranked = answerer.ranked(text, top_k=top_k, hops=hops, mode=mode)
             named += [
                 NamedEntity(Entity(int(view.ids[one]), view.names[one], view.types[one], (), view.degree(one)), text[m.start : m.end], m.start, m.end)
                 for m in mentions for one in m.entity_ids
@@ -92,6 +103,27 @@ class GraphService:
         scored = sorted(scored, key=lambda one: -one.score)[:top_k]
         return Processed(tuple(named), tuple(scored), context([one.triple for one in scored]), (time.perf_counter() - begun) * 1e3, version)
 
+    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+        """The answer of the graph that is surest of its own; an empty one where none has any.
+
+        `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
+        """
+        best: tuple[float, str, GraphAnswer, GraphView] | None = None
+        for kb_id in kb_ids:
+            version = self._store.version(kb_id)
+            if not version:
+                continue
+            answerer = self._answerer(kb_id, version)
+            found = answerer.answer(text, before=before, nearness=nearness)
+            if found.values and found.steps and (best is None or found.confidence > best[0]):
+                best = found.confidence, kb_id, found, answerer.view
+        return Answered() if best is None else answered(best[1], best[2], best[3], self._store)
+
+    def labels(self, kb_id: str) -> Sequence[str]:
+        """Names of a graph's relations, those of most triples first; () where there is no graph."""
+        version = self._store.version(kb_id)
+        return self._answerer(kb_id, version).view.labels if version else ()
+
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""
         from qzbrain.graph.walks import neighbors
@@ -100,7 +132,7 @@ class GraphService:
         kind: int | None = None
         if relation is not None:
             if relation not in view.relation_names:
-                raise NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
+                raise relation_not_found(relation)
             kind = list(view.relation_names).index(relation)
         return self._told(kb_id, view, neighbors(view, _number(view, entity_id), depth=depth, relation=kind, most=limit))
 
@@ -133,6 +165,23 @@ class GraphService:
         found = [RelationCount(view.relation_names[kind], forward, count) for kind, forward, count in view.relations_of(_number(view, entity_id))]
         return sorted(found, key=lambda one: (-one.triples, one.relation, not one.forward))
 
+    def relations(self, kb_id: str) -> list[CuedRelation]:
+        """All relations with the number of their triples, most first, and the words set for them."""
+        import numpy as np
+
+        view = self._answerer(kb_id).view
+        counts = np.bincount(view.relations, minlength=len(view.relation_names)).tolist()
+        words = [Cues(tuple(forward), tuple(backward)) for forward, backward in view.cues] or [Cues()] * len(counts)
+        found = [CuedRelation(name, count, cues) for name, count, cues in zip(view.relation_names, counts, words, strict=True)]
+        return sorted(found, key=lambda one: (-one.triples, one.relation))
+
+    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+        """One of them, by its label. Raises NotFound."""
+        found = next((one for one in self.relations(kb_id) if name_key(one.relation) == name_key(relation)), None)
+        if found is None:
+            raise relation_not_found(relation)
+        return found
+
     def overview(self, kb_id: str, *, limit: int) -> Overview:
         """What there is: types and relations with their counts, most first, and the entities that most triples name."""
         from qzbrain.graph.overview import overview
@@ -163,9 +212,9 @@ class GraphService:
         found = entity if one == at else self._store.entity(kb_id, int(view.ids[one]))
         return replace(found or entity, degree=view.degree(one))
 
-    def _answerer(self, kb_id: str) -> Answerer:
+    def _answerer(self, kb_id: str, version: int | None = None) -> Answerer:
         """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
-        version = self._store.version(kb_id)
+        version = self._store.version(kb_id) if version is None else version
         kept = self._kept(kb_id, version)
         if kept is not None:
             return kept
