@@ -13,7 +13,7 @@ import numpy as np
 from qzbrain.graph import earlier
 from qzbrain.graph.comparing import Compared, compared, comparison
 from qzbrain.graph.fitting import label_key
-from qzbrain.graph.intent import MARK, Span, content
+from qzbrain.graph.intent import MARK, Span, content, squeezed
 from qzbrain.graph.linking import Mention, name_key
 from qzbrain.graph.readings import HUB, Reading, Readings, rest_of
 from qzbrain.graph.view import Edge, GraphView, Ints
@@ -29,6 +29,8 @@ _LEAST = 0.03
 """Less than this said by the words is nothing said."""
 _ENOUGH = 0.5
 """An answer less sure than this is looked for in other ways."""
+_TOLD = 0.3
+"""An answer less sure than this is a guess, and no better than the other triples."""
 _EARLIER = 3
 _RERANKED = 6
 _BY_CONFIDENCE = 0.5
@@ -100,7 +102,8 @@ class Answerer:
         """
         found = self._found(question, (), None, hops)
         mentions = list(found.answer.mentions)
-        first = [(found.answer.score + 1.0, edge, seen) for edge, seen in found.seen] if mode != "around" else []
+        told = found.seen if mode != "around" and found.answer.confidence >= _TOLD else ()
+        first = [(found.answer.score + 1.0, edge, seen) for edge, seen in told]
         if mode == "answer":
             return mentions, first[:top_k]
         readings = sorted(
@@ -197,7 +200,7 @@ class Answerer:
         steps, ends = self._followed(reading)
         explained: list[Span] = []
         ends, steps = self._of_type(reading, ends, steps, explained)
-        truth = self._verified(reading, mentions, ends, explained)
+        truth = self._verified(question, reading, mentions, ends, explained)
         names = list(dict.fromkeys(self.view.names[one] for one in ends[:MOST_VALUES].tolist()))
         confidence = round(reading.confidence(explained), 4)
         relation = " > ".join(self.view.relation_names[kind] for kind, _ in reading.path)
@@ -243,16 +246,17 @@ class Answerer:
                 return np.array(kept, np.int32), steps
         return ends, steps
 
-    def _verified(self, reading: Reading, mentions: Sequence[Mention], ends: Ints, explained: list[Span]) -> bool | None:
+    def _verified(self, question: str, reading: Reading, mentions: Sequence[Mention], ends: Ints, explained: list[Span]) -> bool | None:
         """Whether what the question says is so, where it asks that; names that it gives are looked for among the values."""
         text = reading.last.text
         given: list[tuple[Span, bool]] = []
         for mention in mentions:
             if mention is reading.mention:
                 continue
-            at = text.find(mention.key)
-            spans = [(at, at + len(mention.key))] if at >= 0 else []
-            if spans and not any(start < at + len(mention.key) and at < end for start, end in reading.fit.words):
+            name = squeezed(question[mention.start : mention.end])
+            at = text.find(name)
+            spans = [(at, at + len(name))] if at >= 0 else []
+            if spans and not any(start < at + len(name) and at < end for start, end in reading.fit.words):
                 given.append((spans[0], bool(np.isin(np.array(mention.entity_ids, np.int32), ends).any())))
         explained += [span for span, there in given if there]
         if not reading.last.asked.yes_no:
