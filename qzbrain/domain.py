@@ -325,6 +325,7 @@ class Hit:
 LEXICAL_PART = "lexical"
 SEMANTIC_PART = "semantic"
 RERANK_PART = "rerank"
+GRAPH_PART = "graph"
 
 
 @dataclass(frozen=True, slots=True)

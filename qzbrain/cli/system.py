@@ -42,6 +42,21 @@ def engines() -> None:
     _become("engines")
 
 
+def graph_service(
+    host: Annotated[str | None, typer.Option("--host", help=t("监听的地址，默认 QZBRAIN_GRAPH_HOST", "Address to bind; QZBRAIN_GRAPH_HOST by default"))] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help=t("端口，默认 QZBRAIN_GRAPH_PORT（8000）", "Port; QZBRAIN_GRAPH_PORT (8000) by default"))
+    ] = None,
+) -> None:
+    """Start the graph service alone: POST /chat-process-txt and the reading routes of graphs, over the same data as the brain."""
+    from qzbrain.ops.start import require_graph_port
+
+    given = {"QZBRAIN_GRAPH_HOST": host, "QZBRAIN_GRAPH_PORT": port}
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    require_graph_port(load_settings())
+    _become("graph")
+
+
 def _become(program: str, *more: str) -> None:
     from qzbrain.ops.start import prepare_folders
     from qzbrain.ops.supervision import programs

@@ -100,7 +100,7 @@ class GraphService:
         kind: int | None = None
         if relation is not None:
             if relation not in view.relation_names:
-                raise NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
+                raise relation_not_found(relation)
             kind = list(view.relation_names).index(relation)
         return self._told(kb_id, view, neighbors(view, _number(view, entity_id), depth=depth, relation=kind, most=limit))
 
@@ -208,6 +208,11 @@ def context(triples: Sequence[Triple]) -> str:
             break
         lines.append(line)
     return "\n".join(lines)
+
+
+def relation_not_found(relation: str) -> NotFound:
+    """The error for a relation that no triple of a graph has."""
+    return NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
 
 
 def entity_number(text: str) -> int:

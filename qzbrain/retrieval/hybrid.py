@@ -17,8 +17,8 @@ import orjson
 from sqlalchemy import bindparam, select
 
 from qzbrain import logs
-from qzbrain.domain import LEXICAL_PART, RERANK_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
-from qzbrain.errors import EngineUnavailable, IndexUnavailable
+from qzbrain.domain import GRAPH_PART, LEXICAL_PART, RERANK_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
+from qzbrain.errors import EngineUnavailable, IndexUnavailable, Unavailable
 from qzbrain.models.base import Reranker
 from qzbrain.retrieval.base import LexicalHit, SearchIndex
 from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
@@ -124,7 +124,8 @@ class Retriever:
         started = time.perf_counter()
         named = self._references.find(query.text, scope)
         meaning = self._meaning(query, scope)
-        near = self._near(query, scope, named)
+        degraded = list[Degraded]()
+        near = self._near(query, scope, named, degraded)
         reranked = self._reranker is not None and query.mode != "lexical"
         shown = max(query.top_k, RERANKED) if reranked else query.top_k
         wanted = shown + SPARE
@@ -137,7 +138,7 @@ class Retriever:
             if len(hits) >= shown or exhausted or wanted > 8 * shown:
                 break
             wanted *= 3
-        degraded = [*meaning.degraded]
+        degraded[:0] = meaning.degraded
         if reranked:
             hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
@@ -146,12 +147,19 @@ class Retriever:
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
 
-    def _near(self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit]) -> dict[str, Sequence[NearPassage]]:
-        """By knowledge base, what the graphs lead to."""
+    def _near(
+        self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], degraded: list[Degraded]
+    ) -> dict[str, Sequence[NearPassage]]:
+        """By knowledge base, what the graphs lead to; nothing while they are away, and then `degraded` is told."""
         if self._graphs is None or query.mode not in ("auto", "hybrid"):
             return {}
         articles = {kb_id: [hit.chunk_id for hit in named if hit.kb_id == kb_id] for kb_id in scope.kb_ids}
-        found = {kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH) for kb_id, chunk_ids in articles.items()}
+        try:
+            found = {kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH) for kb_id, chunk_ids in articles.items()}
+        except Unavailable as exc:
+            log.warning("graph_unavailable", code=exc.code)
+            degraded.append(Degraded(GRAPH_PART, exc.en))
+            return {}
         return {kb_id: some for kb_id, some in found.items() if some}
 
     def _meaning(self, query: SearchQuery, scope: ReadScope) -> Meaning:

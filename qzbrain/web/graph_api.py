@@ -48,6 +48,14 @@ def routes(brain: Brain) -> APIBlueprint:
     return api
 
 
+def asking_routes(brain: Brain) -> APIBlueprint:
+    """Those that only ask, of a graph service that runs alone."""
+    api = APIBlueprint("graph", __name__, abp_tags=[Tag(name="graph")])
+    _looking(api, brain)
+    _service(api, brain)
+    return api
+
+
 def _readable(brain: Brain, kb: str) -> KbRef:
     return brain.access.resolve(caller(brain.access), [kb])[0]
 
