@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qzbrain.cli.terminal import LANG, Json, result, result_json, t
+from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t
 from qzbrain.settings import ROOT, load_settings
 
 _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "-"}
@@ -53,7 +53,10 @@ def graph_service(
 
     given = {"QZBRAIN_GRAPH_HOST": host, "QZBRAIN_GRAPH_PORT": port}
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
-    require_graph_port(load_settings())
+    settings = load_settings()
+    require_graph_port(settings)
+    where = f"{settings.graph_service_url}/chat-process-txt"
+    note(t(f"知识图谱服务：POST {where}（Ctrl-C 停止）", f"The graph service: POST {where} (Ctrl-C stops it)"))
     _become("graph")
 
 

@@ -124,6 +124,13 @@ class OverviewShape(BaseModel):
     entities: list[EntityShape]
 
 
+class StatsShape(BaseModel):
+    """`stats`."""
+
+    model_config = _STRICT
+    version: _Count
+
+
 class NearShape(BaseModel):
     """A passage and how near it is."""
 
