@@ -23,6 +23,7 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qzbrain.chat.known import GraphKnowledge
     from qzbrain.chat.service import ChatService
     from qzbrain.graph.base import GraphAnswers
     from qzbrain.graph.embedded import SqlGraph
@@ -381,7 +382,17 @@ class Brain:
         """Answers."""
         from qzbrain.chat.service import ChatService
 
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, self.courtesy.note)
+        graph = self.graph_knowledge
+        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, graph, self.courtesy.note)
+
+    @cached_property
+    def graph_knowledge(self) -> GraphKnowledge:
+        """What knowledge graphs know about questions."""
+        from qzbrain.chat.known import GraphKnowledge
+        from qzbrain.graph.label_meanings import LabelVectors
+
+        labels = None if self.embedder is None else LabelVectors(self.graph_service.labels, self.embedder)
+        return GraphKnowledge(self.db, self.graph_service, labels, least=self.settings.qzbrain_graph_answer)
 
     def end_engines(self) -> None:
         """End the engines that this process started."""

@@ -345,6 +345,8 @@ class SearchResult:
     answerable: bool
     degraded: tuple[Degraded, ...]
     took_ms: float
+    vector: Any = field(default=None, repr=False, compare=False)
+    """The question's, (width,) float32 of unit length, where it was searched by meaning."""
 
     @property
     def incomplete(self) -> bool:
@@ -353,8 +355,24 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CitedFact:
+    """A triple of a knowledge graph that a citation stands for. `source`: what the imported file named as its source, '' where a document says it."""
+
+    knowledge_base: str
+    head_id: str
+    head: str
+    relation: str
+    tail_id: str
+    tail: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Citation:
-    """A source of an answer: `quote == document_text[start:end]`; `cited`: `[index]` stands in the answer."""
+    """A source of an answer: `quote == document_text[start:end]`; `cited`: `[index]` stands in the answer.
+
+    `facts`: the triples that it is the source of, where the graph named it. An imported one that is not told as a text (yet) has no document: `document_id` ''.
+    """
 
     index: int
     document_id: str
@@ -369,6 +387,7 @@ class Citation:
     url: str
     cited: bool
     supported: bool | None
+    facts: tuple[CitedFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

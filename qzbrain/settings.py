@@ -186,6 +186,11 @@ class Settings(BaseSettings):
         description="Least confidence (idf-weighted share of the question's terms that the evidence covers) at which a question counts as answerable; "
         "below it the brain says that it does not know.",
     )
+    qzbrain_graph_answer: float = Field(
+        0.6, ge=0, le=1,
+        description="From here the knowledge graph answers where no language model does, and its facts are shown to the language model where one does: "
+        "how sure it is, 0..1; 0: never (docs/graph_answers.md).",
+    )
     context_chars: int = Field(6000, ge=500, le=1_000_000, description="Most characters of passages shown to a language model.")
 
     # -- the manual's engines

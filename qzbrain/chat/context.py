@@ -69,9 +69,9 @@ def whole_answer(db: Database, hit: Hit, answer: str) -> Passage:
     return Passage(hit, len(text) - len(answer), len(text), answer, 1.0, article=False)
 
 
-def to_citations(found: Sequence[Passage]) -> tuple[Citation, ...]:
-    """The passages as sources, numbered from 1; none is cited yet."""
-    return tuple(_citation(number, passage) for number, passage in enumerate(found, 1))
+def to_citations(found: Sequence[Passage], first: int = 1) -> tuple[Citation, ...]:
+    """The passages as sources, numbered from `first`; none is cited yet."""
+    return tuple(_citation(number, passage) for number, passage in enumerate(found, first))
 
 
 def is_article(heading_path: Sequence[str]) -> bool:

@@ -1,4 +1,5 @@
-"""The rungs of an answer: a curated entry that is just what was asked → language model → extractive → passages, or an honest refusal.
+"""The rungs of an answer: a curated entry that is just what was asked → language model → what the knowledge graph says → extractive → passages, or an
+honest refusal.
 
 Yields events; fills the draft.
 
@@ -17,15 +18,19 @@ from typing import TYPE_CHECKING
 from qzbrain.auth.access import Access
 from qzbrain.chat import prompts, wording
 from qzbrain.chat.citations import MarkFilter, check
+from qzbrain.chat.citations import marks as marks_of
 from qzbrain.chat.context import Passage, passages, to_citations, whole_answer
 from qzbrain.chat.draft import Draft
 from qzbrain.chat.extracts import extracts, readable
+from qzbrain.chat.graph_reply import reply as graph_reply
+from qzbrain.chat.known import GraphKnowledge, Known
 from qzbrain.chat.query import full_question
 from qzbrain.chat.turns import Turn
-from qzbrain.domain import Degraded, Delta, Queued, SearchResult, SourcesFound, StreamEvent, Usage
+from qzbrain.domain import Citation, Degraded, Delta, Hit, Queued, ReadScope, SearchResult, SourcesFound, StreamEvent, Usage
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation, ChatMessage, Generation, Piece
 from qzbrain.models.registry import AUTO, EXTRACTIVE, ModelRegistry, RegisteredModel
+from qzbrain.retrieval.shelves import FACTS
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.shared import SharedState
@@ -50,7 +55,10 @@ MOST_PAUSE_S = 1.0
 class Ladder:
     """Answers one turn after another; keeps nothing of them."""
 
-    def __init__(self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings, shared: SharedState) -> None:
+    def __init__(
+        self, db: Database, access: Access, retriever: Retriever, models: ModelRegistry, settings: Settings, shared: SharedState, graph: GraphKnowledge
+    ) -> None:
+        self._graph = graph
         self._db, self._access, self._retriever, self._models, self._settings = db, access, retriever, models, settings
         self._shared = shared
 
@@ -96,19 +104,20 @@ class Ladder:
 
     def _from_knowledge(self, turn: Turn, draft: Draft, model: RegisteredModel | None) -> Iterator[StreamEvent]:
         question = full_question(turn.plan.question, turn.plan.earlier)
-        result = self._search(turn, draft, question)
+        scope = self._access.scope(turn.caller, [kb.id for kb in turn.plan.kbs])
+        result = self._search(scope, draft, question)
         if turn.cancellation.cancelled:
             raise Cancelled
         if (entry := self._entry(result)) is not None:
             yield from self._by_entry(draft, result, entry)
             return
-        if not result.answerable:
+        known = self._known(turn, scope, draft, result)
+        if turn.cancellation.cancelled:
+            raise Cancelled
+        if not result.answerable and not known:
             yield from self._without_evidence(turn, draft, model, result)
             return
-        budget = self._settings.context_chars if model is None else self._room(turn, model)
-        most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
-        found = passages(self._db, result.hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
-        draft.citations = to_citations(found)
+        found = self._sources(turn, draft, model, result, known)
         yield SourcesFound(draft.citations)
         why = wording.EXTRACTIVE_CHOSEN[draft.lang] if turn.plan.model == EXTRACTIVE else wording.EXTRACTIVE_DEFAULT[draft.lang]
         if model is not None:
@@ -116,13 +125,38 @@ class Ladder:
             if failure is None:
                 return
             why = wording.EXTRACTIVE_INSTEAD[draft.lang].format(why=failure)
-        yield from _in_own_words(question, found, draft, why)
+        if known and not (draft.begun and found):
+            yield from _by_graph(turn.plan.question, known, draft)
+        else:
+            yield from _in_own_words(question, found, draft, why)
 
-    def _search(self, turn: Turn, draft: Draft, question: str) -> SearchResult:
+    def _known(self, turn: Turn, scope: ReadScope, draft: Draft, result: SearchResult) -> Known:
+        """What the graph answers. A question that names an article by its number asks for its text, which is found for certain."""
+        if any("reference" in hit.sources for hit in result.hits):
+            return Known()
+        started = time.perf_counter()
+        plan = turn.plan
+        names = {kb.id: kb.name for kb in plan.kbs}
+        known = self._graph.look(plan.question, [one.question for one in plan.earlier], scope, names, result.vector)
+        draft.timings["graph_ms"] = round((time.perf_counter() - started) * 1e3, 3)
+        draft.degraded = tuple(dict.fromkeys((*draft.degraded, *known.degraded)))
+        return known
+
+    def _sources(self, turn: Turn, draft: Draft, model: RegisteredModel | None, result: SearchResult, known: Known) -> list[Passage]:
+        """The draft's citations: what the graph says, then the passages found, which are given back."""
+        facts = known.sources.citations
+        budget = self._settings.context_chars if model is None else self._room(turn, model)
+        budget = max(1, budget - sum(len(one.quote) for one in _within(facts, budget // 2)))
+        most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
+        hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
+        found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
+        draft.citations = (*facts, *to_citations(found, first=len(facts) + 1))
+        return found
+
+    def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:
         from qzbrain.retrieval.hybrid import SearchQuery
 
         started = time.perf_counter()
-        scope = self._access.scope(turn.caller, [kb.id for kb in turn.plan.kbs])
         result = self._retriever.search(SearchQuery(text=question, top_k=HITS), scope)
         draft.timings["search_ms"] = round((time.perf_counter() - started) * 1e3, 3)
         draft.confidence = result.confidence
@@ -151,7 +185,9 @@ class Ladder:
     def _by_model(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Generator[StreamEvent, None, str | None]:
         """Its return value says why the model did not answer, None when it did."""
         draft.stands_on("model", wording.BY_MODEL, model=model.name)
-        messages = prompts.from_passages(turn.plan.question, draft.citations, _recent(turn.plan.history))
+        facts = _within([one for one in draft.citations if one.facts], self._room(turn, model) // 2)
+        evidence = [*facts, *(one for one in draft.citations if not one.facts)]
+        messages = prompts.from_passages(turn.plan.question, evidence, _recent(turn.plan.history))
         try:
             yield from self._generate(turn, draft, model, messages, marks=MarkFilter(len(draft.citations)))
         except EngineUnavailable as exc:
@@ -278,20 +314,49 @@ def _gap(markdown: str) -> str:
     return "\n\n" if "|" in last or last.startswith(("    ", "\t")) or last.strip()[:3] in ("```", "~~~", "---", "***", "___", "===") else ""
 
 
+def _by_graph(question: str, known: Known, draft: Draft) -> Iterator[StreamEvent]:
+    """The graph's answer in a sentence; what was found in texts stands below as sources."""
+    answered, sources = known.answered, known.sources
+    said = sum(1 for one in sources.citations if one.document_id)
+    draft.stands_on("graph", wording.BY_GRAPH, sure=answered.confidence, facts=len(answered.steps) + answered.left_out, places=said)
+    draft.confidence = answered.confidence
+    text = graph_reply(answered, sources.numbers, question, prompts.language_of(question))
+    cited = {mark.index for mark in marks_of(text, len(sources.citations))}
+    draft.citations = tuple(replace(x, cited=True, supported=True) if x.index in cited else x for x in draft.citations)
+    yield draft.delta(text)
+
+
 def _in_own_words(question: str, found: Sequence[Passage], draft: Draft, why: str) -> Iterator[Delta]:
     """The documents' own sentences, each with its mark; whole passages when no sentence fits."""
     shown = extracts(question, found)
+    first = len(draft.citations) - len(found) + 1  # the graph's facts come before
     draft.rung, draft.reason = "extractive", why
     if not shown:
         draft.rung, draft.reason = "passages", f"{why}{wording.PASSAGES[draft.lang]}"
     used = {one.passage for one in shown} if shown else set(range(min(SHOWN_PASSAGES, len(found))))
-    draft.citations = tuple(replace(x, cited=True, supported=True) if x.index - 1 in used else x for x in draft.citations)
+    draft.citations = tuple(replace(x, cited=True, supported=True) if x.index - first in used else x for x in draft.citations)
     parts = [(x.passage, found[x.passage].text[x.start : x.end]) for x in shown] or [(i, found[i].text) for i in sorted(used)]
     before = -1
     for passage, text in parts:
         gap = "" if before < 0 else "\n" if passage == before else "\n\n"
         before = passage
-        yield draft.delta(f"{gap}{readable(text)}[{passage + 1}]")
+        yield draft.delta(f"{gap}{readable(text)}[{passage + first}]")
+
+
+def _within(facts: Sequence[Citation], chars: int) -> list[Citation]:
+    """The first of them whose quotes have so many characters together."""
+    shown: list[Citation] = []
+    for one in facts:
+        chars -= len(one.quote)
+        if chars < 0:
+            break
+        shown.append(one)
+    return shown
+
+
+def _holds(hit: Hit, citation: Citation) -> bool:
+    """Whether the passage has all that the citation quotes."""
+    return hit.document_id == citation.document_id and hit.start <= citation.start and citation.end <= hit.end
 
 
 def _recent(history: Sequence[ChatMessage]) -> list[ChatMessage]:

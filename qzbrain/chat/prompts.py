@@ -83,7 +83,9 @@ def rewrite(question: str, history: Sequence[ChatMessage]) -> list[ChatMessage]:
 def _block(passage: Citation, lang: Lang) -> str:
     place = " › ".join(_inert(part) for part in (passage.title or passage.document, *passage.heading_path) if part)
     page = "" if passage.page is None else f"，第 {passage.page} 页" if lang == "zh" else f", page {passage.page}"
-    return f"<<<[{passage.index}] {place}{page}\n{_inert(passage.quote)}\n>>>"
+    label = "知识图谱中的事实" if lang == "zh" else "fact of the knowledge graph"
+    facts = "".join(f"{label}: {_inert(' | '.join((x.head, x.relation, x.tail)))}\n" for x in passage.facts)
+    return f"<<<[{passage.index}] {place}{page}\n{facts}{_inert(passage.quote)}\n>>>"
 
 
 def _inert(text: str) -> str:

@@ -12,6 +12,7 @@ from qzbrain.chat import store
 from qzbrain.chat.conversations import Conversations
 from qzbrain.chat.draft import Draft
 from qzbrain.chat.elsewhere import Elsewhere
+from qzbrain.chat.known import GraphKnowledge
 from qzbrain.chat.ladder import Ladder
 from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
 from qzbrain.chat.turns import Turn, Turns
@@ -47,6 +48,7 @@ class ChatService:
         models: ModelRegistry,
         settings: Settings,
         shared: SharedState,
+        graph: GraphKnowledge,
         asked: Callable[[], None] = lambda: None,
     ) -> None:
         """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
@@ -54,7 +56,7 @@ class ChatService:
         self.elsewhere = Elsewhere(shared, self.turns)
         self.conversations = Conversations(db, access, models)
         self._db, self._access, self._models, self._shared = db, access, models, shared
-        self._ladder = Ladder(db, access, retriever, models, settings, shared)
+        self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
         self._runner, self._asked = new_owner(), asked
         self._per_minute = settings.rate_limit_per_minute
 

@@ -9,7 +9,7 @@ from sqlalchemy import Row, bindparam, insert, select, update
 
 from qzbrain.chat.plan import LONGEST_MODEL
 from qzbrain.chat.query import Earlier
-from qzbrain.domain import Answer, Citation, Degraded, Usage, new_id, utc_now
+from qzbrain.domain import Answer, Citation, CitedFact, Degraded, Usage, new_id, utc_now
 from qzbrain.jobs.owner import died_here
 from qzbrain.models.base import ChatMessage
 from qzbrain.storage.database import Database, Submitted
@@ -135,7 +135,7 @@ def answer_of(row: Row[Any]) -> Answer:
         rung=row.rung or "refused",
         rung_reason=row.rung_reason,
         confidence=row.confidence,
-        citations=tuple(Citation(**{**x, "heading_path": tuple(x["heading_path"])}) for x in details.get("citations") or ()),
+        citations=tuple(_citation(x) for x in details.get("citations") or ()),
         degraded=tuple(Degraded(**x) for x in details.get("degraded") or ()),
         usage=Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)),
         timings=dict(details.get("timings") or {}),
@@ -143,6 +143,12 @@ def answer_of(row: Row[Any]) -> Answer:
         finish_reason=details.get("finish_reason") or "stop",
         unsupported=tuple((x[0], x[1]) for x in details.get("unsupported") or ()),
     )
+
+
+def _citation(kept: dict[str, Any]) -> Citation:
+    """One of a stored answer; those of before there were facts have none."""
+    facts = tuple(CitedFact(**one) for one in kept.get("facts") or ())
+    return Citation(**{**kept, "heading_path": tuple(kept["heading_path"]), "facts": facts})
 
 
 def running(db: Database, conversation_id: str) -> set[str]:

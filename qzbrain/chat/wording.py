@@ -12,6 +12,10 @@ BY_ENTRY: Wording = {
     "zh": "由人工整理的知识条目直接回答（问题匹配度 {sure:.2f}）。",
     "en": "Answered by a curated entry (its question matches with {sure:.2f}).",
 }
+BY_GRAPH: Wording = {
+    "zh": "由知识图谱回答（可信度 {sure:.2f}），依据 {facts} 条事实；其中 {places} 处可在原文或事实文本中核对。",
+    "en": "Answered from the knowledge graph (confidence {sure:.2f}) by {facts} facts; {places} of their sources can be read in a text.",
+}
 BY_MODEL: Wording = {"zh": "由语言模型 {model} 依据检索到的资料回答。", "en": "Answered by the language model {model} from the passages found."}
 BARE_MODEL: Wording = {"zh": "由语言模型 {model} 直接回答，未检索知识库。", "en": "Answered by the language model {model} alone, without the knowledge base."}
 OWN_KNOWLEDGE: Wording = {

@@ -4,7 +4,7 @@ step or two; lists and counts. Ranks triples; says nothing of what it does not f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qzbrain.graph.intent import Asked, asked, fit, label_weights
@@ -21,13 +21,22 @@ _STEP = 0.55
 
 @dataclass(frozen=True, slots=True)
 class GraphAnswer:
-    """`values`: what was asked for, best first (names, or one number for a count); `steps`: the triples that say so; `score` 0 = nothing found."""
+    """`values`: what was asked for, best first (names, or one number for a count); `steps`: the triples that say so; `score` 0 = nothing found.
+
+    `kind`: values | list | count | compare (the value is the name that has more) | two_hop | path (the names on the way) | "" for nothing.
+    `relation`: the labels of the relations followed, joined by " > ". `confidence`, 0..1: how sure it is that the question asks just this; an ordinary
+    question that merely names an entity gets a low one. `truth`: for a question to be answered by yes or no (`values` then tell what is so).
+    """
 
     mentions: tuple[Mention, ...] = ()
     values: tuple[str, ...] = ()
     steps: tuple[Edge, ...] = ()
     score: float = 0.0
     counted: bool = False
+    kind: str = ""
+    relation: str = ""
+    confidence: float = 0.0
+    truth: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,11 @@ class Answerer:
     def __post_init__(self) -> None:
         self._weights = label_weights(self.view.relation_names)
 
-    def answer(self, question: str) -> GraphAnswer:
-        """The best reading's answer."""
+    def answer(self, question: str, *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> GraphAnswer:
+        """The best reading's answer. `before`: earlier questions of the conversation, the newest last; what a pronoun stands for is looked for in them.
+
+        `nearness`: by label of a relation, the cosine of its embedding to the question's.
+        """
         mentions = self.view.linker.mentions(question) or self.view.linker.mentions(question, shortest=1)
         readings = [reading for mention in mentions for reading in self._readings(question, mention, mentions)]
         if not readings:
@@ -61,8 +73,12 @@ class Answerer:
         names = list(dict.fromkeys(self.view.names[edge.other] for edge in edges))
         wanted = asked(_without(question, [best.mention]))
         if wanted.counts and (len(names) > 1 or not _number(names)):
-            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, counted=True)
-        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score)
+            return GraphAnswer(tuple(mentions), (str(len(names)),), tuple(edges), best.score, True, "count", self._labels(best), min(1.0, best.score / 2))
+        kind = "two_hop" if len(best.path) > 1 else "list" if len(names) > 1 else "values"
+        return GraphAnswer(tuple(mentions), tuple(names), tuple(edges), best.score, False, kind, self._labels(best), min(1.0, best.score / 2))
+
+    def _labels(self, reading: _Reading) -> str:
+        return " > ".join(self.view.relation_names[relation] for relation, _ in reading.path)
 
     def ranked(self, question: str, *, top_k: int) -> tuple[list[Mention], list[tuple[float, Edge, int]]]:
         """What the question names, and the triples that speak to it: (score, edge, the entity it is seen from), best first, each triple once.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.graph.answered import Answered, answered
 from qzbrain.graph.base import Entity, GraphStore, Triple
 from qzbrain.graph.merging import entity_not_found
 
 if TYPE_CHECKING:
     from qzbrain.graph.overview import Overview
-    from qzbrain.graph.qa import Answerer
+    from qzbrain.graph.qa import Answerer, GraphAnswer
     from qzbrain.graph.view import GraphView
     from qzbrain.graph.walks import Step
 
@@ -91,6 +92,25 @@ class GraphService:
                     scored.append(ScoredTriple(triple, round(score, 4)))
         scored = sorted(scored, key=lambda one: -one.score)[:top_k]
         return Processed(tuple(named), tuple(scored), context([one.triple for one in scored]), (time.perf_counter() - begun) * 1e3, version)
+
+    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+        """The answer of the graph that is surest of its own; an empty one where none has any.
+
+        `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
+        """
+        best: tuple[float, str, GraphAnswer, GraphView] | None = None
+        for kb_id in kb_ids:
+            if not self._store.version(kb_id):
+                continue
+            answerer = self._answerer(kb_id)
+            found = answerer.answer(text, before=before, nearness=nearness)
+            if found.values and found.steps and (best is None or found.confidence > best[0]):
+                best = found.confidence, kb_id, found, answerer.view
+        return Answered() if best is None else answered(best[1], best[2], best[3], self._store)
+
+    def labels(self, kb_id: str) -> Sequence[str]:
+        """Names of a graph's relations; () where there is no graph."""
+        return self._answerer(kb_id).view.relation_names if self._store.version(kb_id) else ()
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""

@@ -58,6 +58,21 @@ def told(head: Head) -> Told:
     return Told(text, tuple(pieces))
 
 
+def line_of(text: str, head: str, relation: str, tail: str) -> tuple[int, int] | None:
+    """Where a text that `told` made says this, as the whole line that says it; None where it does not."""
+    name, relation, tail = _plain(head), _plain(relation), _plain(tail)
+    labels = ((f"{name}的{relation}：", "、"), (f"{name}, {relation}: ", "; "))
+    start = 0
+    for line in text.split(_GAP):
+        for label, between in labels:
+            if line.startswith(label):
+                tails = line[len(label) :]
+                if any(f"{between}{tail}{between}" in f"{between}{some}{between}" for some in (tails, tails[:-1])):
+                    return start, start + len(line)
+        start += len(line) + len(_GAP)
+    return None
+
+
 def _lines(head: Head) -> Iterator[str]:
     name = _plain(head.name)
     chinese = _CJK.search(name + "".join(relation for relation, _ in head.facts)) is not None

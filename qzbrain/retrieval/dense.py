@@ -34,10 +34,11 @@ _UNFIT = (
 class Meaning:
     """A question as the semantic side sees it. `spaces`: by knowledge base, those that can be searched; `degraded`: why others cannot.
 
-    `coming`: waits for the question's vector, which is being made while words are looked for; raises EngineUnavailable.
+    `coming`: waits for the question's vector, which is being made while words are looked for; raises EngineUnavailable. `vector`: it, once it has come.
     """
 
     coming: Callable[[], Vector] | None = None
+    vector: Vector | None = None
     spaces: dict[str, Space] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
 
@@ -86,7 +87,8 @@ class Dense:
         if meaning.coming is None:
             return None
         try:
-            return meaning.coming()
+            meaning.vector = meaning.coming()
+            return meaning.vector
         except EngineUnavailable as exc:
             log.warning("question_not_embedded", code=exc.code, reason=exc.en)
             meaning.degraded.append(Degraded(SEMANTIC_PART, exc.en))

@@ -145,7 +145,7 @@ class Retriever:
         answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None and not c.seen.of_facts}
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
-        return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms)
+        return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms, meaning.vector)
 
     def _near(
         self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], degraded: list[Degraded]

@@ -196,6 +196,7 @@ def citation(one: Citation) -> Json:
         "url": one.url,
         "cited": one.cited,
         "supported": one.supported,
+        "facts": one.facts,
     }
 
 

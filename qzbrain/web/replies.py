@@ -245,8 +245,20 @@ class SearchReply(BaseModel):
     took_ms: float
 
 
+class CitedFactReply(BaseModel):
+    """A triple of a knowledge graph."""
+
+    knowledge_base: str
+    head_id: str
+    head: str
+    relation: str
+    tail_id: str
+    tail: str
+    source: str = Field(description="What the imported file named as its source.")
+
+
 class CitationReply(BaseModel):
-    """A source of an answer: `quote == content.text[start:end]`."""
+    """A source of an answer: `quote == content.text[start:end]`, but for an imported fact that stands in no document: `document_id` is empty then."""
 
     index: int
     document_id: str
@@ -261,6 +273,7 @@ class CitationReply(BaseModel):
     url: str
     cited: bool
     supported: bool | None
+    facts: list[CitedFactReply] = Field(description="What the knowledge graph says by this source; empty for a passage that a search found.")
 
 
 class UsageReply(BaseModel):

@@ -6,6 +6,7 @@ import { closeSource, lit, ordered, showSource, stepSource } from "../core/pane.
 import { address, link } from "../core/router.js";
 import { useStore } from "../core/store.js";
 import { html, useEffect, useMemo, useRef } from "../core/ui.js";
+import { CitedFacts } from "./cited_facts.js";
 import { ErrorBox, IconButton, Skeleton } from "./controls.js";
 import { DocumentText } from "./document_text.js";
 import { Icon } from "./icons.js";
@@ -23,7 +24,7 @@ export function SourcesPane({ source }) {
       ${citation && html`<${Steps} message=${message} index=${index} />`}
       <${IconButton} icon="close" label=${words("source.close")} onClick=${closeSource} />
     </header>
-    ${citation ? html`<${Passage} citation=${citation} />` : html`<${Cards} message=${message} />`}
+    ${citation ? html`<${citation.document_id ? Passage : Fact} citation=${citation} />` : html`<${Cards} message=${message} />`}
   </aside>`;
 }
 
@@ -61,6 +62,14 @@ function EntryLink({ document: row }) {
   return html`<a href=${target} onClick=${link(target)}><${Icon} name="pencil" />${words("entry.openIt")}</a>`;
 }
 
+/** What was imported and is told in no text: there is no document to open. */
+function Fact({ citation }) {
+  return html`<div class="pane-body">
+    <div class="passage-head"><p class="passage-title"><span class="number">${citation.index}</span><b>${citation.title || citation.document}</b></p></div>
+    <${CitedFacts} citation=${citation} />
+  </div>`;
+}
+
 function Passage({ citation }) {
   const words = useWords();
   const id = citation.document_id;
@@ -75,6 +84,7 @@ function Passage({ citation }) {
       <p class="passage-links"><a href=${page} onClick=${link(page)}><${Icon} name="document" />${words("document.open")}</a>
         ${loaded?.document?.entry_id ? html`<${EntryLink} document=${loaded.document} />` : html`<a href=${fileAddress(id)} download><${Icon} name="download" />${words("document.file")}</a>`}</p>
     </div>
+    <${CitedFacts} citation=${citation} />
     ${!loaded && html`<${Skeleton} lines=${8} />`}
     ${loaded?.error && html`<${ErrorBox} error=${loaded.error} onRetry=${retry} /><blockquote class="card-quote">${plainQuote(citation.quote)}</blockquote>`}
     ${loaded?.text !== undefined && html`<${DocumentText} text=${loaded.text} passage=${passage} isMarkdown=${isMarkdown(loaded.document)} />`}

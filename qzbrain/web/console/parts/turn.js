@@ -6,6 +6,7 @@ import { light, lit, showSource, unlight } from "../core/pane.js";
 import { useStore } from "../core/store.js";
 import { html, memo, useMemo } from "../core/ui.js";
 import { AnswerTools } from "./answer_tools.js";
+import { GraphLink } from "./cited_facts.js";
 import { Icon } from "./icons.js";
 import { modelName } from "./topbar.js";
 
@@ -95,6 +96,7 @@ function Footer({ message }) {
   const isPlain = (message.rung === "model" && message.citations.length > 0) || message.rung === "entry"; // its reason says nothing new
   const why = [isPlain ? "" : message.rungReason, ...message.degraded.map((part) => part.reason)].filter(Boolean);
   return html`<p class="rung rung-${message.rung || "none"}"><${Icon} name=${doubtful || message.status === "stopped" ? "warning" : "check"} />
-    <span>${parts.join(words("comma"))}${words("stop.mark")}${why.length > 0 && html`<span class="why">${[...new Set(why)].join(" ")}</span>`}</span></p>`;
+    <span>${parts.join(words("comma"))}${words("stop.mark")}${why.length > 0 && html`<span class="why">${[...new Set(why)].join(" ")}</span>`}
+    <${GraphLink} message=${message} /></span></p>`;
 }
 
