@@ -256,7 +256,7 @@ class Brain:
             return self.local_graph
         from qzbrain.graph.remote import RemoteGraph
 
-        return RemoteGraph(self.remote_graph, lambda: self.local_graph)
+        return RemoteGraph(self.remote_graph, self.graph.version, lambda: self.local_graph)
 
     @cached_property
     def local_graph(self) -> GraphService:

@@ -6,11 +6,12 @@ says it, an entity as long as a triple or an alias needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from qzbrain.graph.answered import Answered
     from qzbrain.graph.overview import Overview
     from qzbrain.graph.service import Processed, RelationCount
     from qzbrain.graph.view import GraphView
@@ -131,6 +132,15 @@ class GraphAnswers(Protocol):
 
     def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
         """What the graphs of these knowledge bases know about what a text names, best first."""
+
+    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+        """The answer of the graph that is surest of its own; an empty one where none has any.
+
+        `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
+        """
+
+    def labels(self, kb_id: str) -> Sequence[str]:
+        """Names of a graph's relations; () where there is no graph."""
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""

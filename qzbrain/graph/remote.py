@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from qzbrain.errors import GraphUnavailable, NotFound
 from qzbrain.graph import remote_replies as replies
+from qzbrain.graph.answered import Answered
 from qzbrain.graph.base import Entity, Place, Triple
 from qzbrain.graph.breaker import GraphFault
 from qzbrain.graph.calls import PROCESS, GraphCalls, RouteLacking, SaysNotFound
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 MOST_BASES = 100
 """Knowledge bases that one call may name."""
-MOST_CHARS, MOST_CHUNKS = 20_000, 1000
-"""Of a question, and passages that it names, in one call; what is beyond them is left out."""
+MOST_CHARS, MOST_CHUNKS, MOST_BEFORE = 20_000, 1000, 20
+"""Of a question, passages that it names, and questions before it, in one call; what is beyond them is left out."""
 LACKING_S = 60.0
 """So long a route that the service lacks is not asked for again."""
 
@@ -61,9 +62,10 @@ class RemoteRoutes:
 class RemoteGraph:
     """As `base.GraphAnswers`. Raises GraphUnavailable besides. Thread-safe."""
 
-    def __init__(self, routes: RemoteRoutes, local: Callable[[], GraphService]) -> None:
-        """`local`: the graph read in this process, for what the service lacks."""
-        self._routes, self._calls, self._local = routes, routes.calls, local
+    def __init__(self, routes: RemoteRoutes, version: Callable[[str], int], local: Callable[[], GraphService]) -> None:
+        """`version`: of a knowledge base's graph, 0 where there is none. `local`: the graph read in this process, for what the service lacks."""
+        self._routes, self._calls, self._version, self._local = routes, routes.calls, version, local
+        self._labels: dict[str, tuple[int, Sequence[str]]] = {}
 
     def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
         """As `GraphService.process`; triples have no ids here."""
@@ -92,6 +94,34 @@ class RemoteGraph:
             return self._calls.ask("POST", PROCESS, reading, payload={"text": text, "kb_ids": list(kb_ids), "top_k": top_k})
         except (RouteLacking, SaysNotFound) as exc:
             raise self._calls.no_service() from exc
+
+    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+        """As `GraphService.answer`. Only of knowledge bases that have a graph, and of the first MOST_BASES of them."""
+        asked = [kb_id for kb_id in kb_ids if self._version(kb_id)][:MOST_BASES]
+        if not asked:
+            return Answered()
+        earlier = [one[:MOST_CHARS] for one in before[-MOST_BEFORE:]]
+        payload = {"text": text[:MOST_CHARS], "kb_ids": asked, "before": earlier, "nearness": None if nearness is None else dict(nearness)}
+        try:
+            return self._routes.ask(
+                "answer",
+                lambda: self._calls.ask("POST", "/api/graph/answer", lambda body: replies.read(replies.AnsweredShape, body).answered(), payload=payload),
+                lambda: self._local().answer(text, kb_ids, before=before, nearness=nearness),
+            )
+        except SaysNotFound:
+            return Answered()
+
+    def labels(self, kb_id: str) -> Sequence[str]:
+        """As `GraphService.labels`, from memory while the graph does not change."""
+        version = self._version(kb_id)
+        kept = self._labels.get(kb_id, (0, ()))
+        if not version or kept[0] == version:
+            return kept[1] if version else ()
+        found = self._here_or_there(
+            kb_id, "relations", {}, lambda body: tuple(replies.read(replies.LabelsShape, body).data), lambda: tuple(self._local().labels(kb_id))
+        )
+        self._labels[kb_id] = version, found
+        return found
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """As `GraphService.neighbors`."""

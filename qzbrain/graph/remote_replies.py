@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from qzbrain.graph.answered import Answered, AnswerStep
 from qzbrain.graph.base import Entity, Place, Triple
 from qzbrain.graph.breaker import GraphFault
 
@@ -144,6 +145,40 @@ class PassagesShape(BaseModel):
 
     model_config = _STRICT
     data: Annotated[list[NearShape], Field(max_length=1000)]
+
+
+class StepShape(BaseModel):
+    """A triple of an answer."""
+
+    model_config = _STRICT
+    triple: TripleShape
+    forward: bool
+
+
+class AnsweredShape(BaseModel):
+    """`answer`."""
+
+    model_config = _STRICT
+    kb_id: _Name
+    kind: _Name
+    relation: _Name
+    values: list[_Name]
+    steps: Annotated[list[StepShape], Field(max_length=1000)]
+    left_out: _Count
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    truth: bool | None
+
+    def answered(self) -> Answered:
+        """As the graph has it."""
+        steps = tuple(AnswerStep(one.triple.triple(), one.forward) for one in self.steps)
+        return Answered(self.kb_id, self.kind, self.relation, tuple(self.values), steps, self.left_out, self.confidence, self.truth)
+
+
+class LabelsShape(BaseModel):
+    """`relations`."""
+
+    model_config = _STRICT
+    data: list[_Name]
 
 
 class NamedShape(BaseModel):

@@ -135,7 +135,7 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
         """Triples around an entity, nearest first; hubs are shown and not walked through."""
         kb_id = _readable(brain, path.kb).id
         found = brain.graph_service.neighbors(kb_id, entity_number(query.id), depth=query.depth, relation=query.relation, limit=query.limit)
-        return reply({"data": [_triple(one) for one in found]})
+        return reply({"data": [triple(one) for one in found]})
 
     @api.get("/api/graph/<kb>/path", responses={"200": shapes.WayReply})
     @validated
@@ -143,7 +143,7 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
         """A shortest way between two entities (ids `from` and `to`)."""
         kb_id = _readable(brain, path.kb).id
         found = brain.graph_service.path(kb_id, entity_number(query.start), entity_number(query.goal), max_hops=query.max_hops)
-        return reply({"found": found is not None, "data": [_triple(one) for one in found or ()]})
+        return reply({"found": found is not None, "data": [triple(one) for one in found or ()]})
 
     @api.get("/api/graph/<kb>/stats", responses={"200": shapes.StatsReply})
     @validated
@@ -217,7 +217,8 @@ def _source(one: Place) -> dict[str, Any]:
     }
 
 
-def _triple(one: Triple) -> dict[str, Any]:
+def triple(one: Triple) -> dict[str, Any]:
+    """As the routes of the graph show it."""
     return {"id": str(one.id), "head": _entity(one.head), "relation": one.relation, "tail": _entity(one.tail), "sources": [_source(x) for x in one.places]}
 
 

@@ -26,13 +26,14 @@ from qzbrain.web.graph_shapes import Text
 from qzbrain.web.guards import caller
 from qzbrain.web.replies import ErrorReply
 from qzbrain.web.responses import reply
-from qzbrain.web.schemas import KnowledgeBasePath, Strict
+from qzbrain.web.schemas import KnowledgeBasePath, Names, Strict
 from qzbrain.web.validation import validated
 
 log = logs.get(__name__)
 
 _MOST_BODY_BYTES = 1 << 20
 _ANY_BASE = select(knowledge_bases.c.id).limit(1)
+_ANSWERED = ("kb_id", "kind", "relation", "values", "left_out", "confidence", "truth")
 _Chunk = Annotated[int, Field(gt=0, lt=1 << 62)]
 
 
@@ -42,6 +43,15 @@ class PassagesBody(Strict):
     question: Text
     chunk_ids: list[_Chunk] = Field(default_factory=list, max_length=1000)
     top_k: int = Field(30, ge=1, le=200)
+
+
+class AnswerBody(Strict):
+    """A question, and what it may lean on: questions before it, and how near relations' names are to it in meaning."""
+
+    text: Text
+    kb_ids: Names
+    before: list[Text] = Field(default_factory=list, max_length=20)
+    nearness: dict[str, Annotated[float, Field(ge=-1.01, le=1.01)]] | None = Field(None, max_length=20_000)
 
 
 def create_graph_app(brain: Brain) -> Flask:
@@ -89,6 +99,21 @@ def _own_routes(brain: Brain) -> APIBlueprint:
         ref = brain.access.resolve(caller(brain.access), [path.kb])[0]
         found = brain.passage_graphs.near(ref.id, body.question, body.chunk_ids, top_k=body.top_k)
         return reply({"data": [{"chunk_id": one.chunk_id, "score": one.score} for one in found]})
+
+    @api.post("/api/graph/answer")
+    @validated
+    def answer(body: AnswerBody) -> Response:
+        """The answer of the graph that is surest of its own, with the triples that say it."""
+        refs = brain.access.resolve(caller(brain.access), body.kb_ids)
+        found = brain.graph_service.answer(body.text, [ref.id for ref in refs], before=body.before, nearness=body.nearness)
+        steps = [{"triple": graph_api.triple(one.triple), "forward": one.forward} for one in found.steps]
+        return reply({name: getattr(found, name) for name in _ANSWERED} | {"steps": steps})
+
+    @api.get("/api/graph/<kb>/relations")
+    @validated
+    def list_relations(path: KnowledgeBasePath) -> Response:
+        """Names of all relations."""
+        return reply({"data": list(brain.graph_service.labels(brain.access.resolve(caller(brain.access), [path.kb])[0].id))})
 
     @api.get("/healthz")
     def healthz() -> Response:
