@@ -55,16 +55,23 @@ class GraphCalls:
         """Of the circuit breaker."""
         return self._breaker.state
 
+    def process(self, payload: object, reading: Callable[[bytes], Found]) -> Found:
+        """As `ask`, of the one route that every graph service has."""
+        return self._guarded(lambda: self._processed(payload, reading))
+
     def ask(self, method: str, path: str, reading: Callable[[bytes], Found], *, query: Mapping[str, object] | None = None, payload: object = None) -> Found:
         """What `reading` makes of the body. Raises GraphUnavailable, RouteLacking, SaysNotFound.
 
         `reading` raises GraphFault for what is no such reply. `query`: None values are left out.
         """
+        return self._guarded(lambda: self._asked(method, path, reading, query, payload))
+
+    def _guarded(self, asking: Callable[[], Found]) -> Found:
         state = self._breaker.state
         if state.name != "closed":
             raise self.unavailable(state.fault or GraphFault("没有回复", "no reply"), state.retry_after_s)
         try:
-            found = self._asked(method, path, reading, query, payload)
+            found = asking()
         except GraphFault as fault:
             self._breaker.failed(fault)
             raise self.unavailable(fault, self._breaker.state.retry_after_s) from fault
@@ -105,21 +112,18 @@ class GraphCalls:
             retry_after_s=max(1, round(retry_after_s)),
         )
 
-    def no_service(self) -> GraphUnavailable:
-        """The error for an address where something else answers."""
-        fault = _no_service()
-        self._breaker.failed(fault)
-        return self.unavailable(fault, self._breaker.state.retry_after_s)
-
     def _had_reply(self) -> None:
         self._replied = time.monotonic()
         self._breaker.succeeded()
 
     def _trial(self) -> None:
+        self._processed({"text": "qzbrain", "kb_ids": [], "top_k": 1}, lambda body: read(ProcessedShape, body))
+
+    def _processed(self, payload: object, reading: Callable[[bytes], Found]) -> Found:
         try:
-            self._asked("POST", PROCESS, lambda body: read(ProcessedShape, body), None, {"text": "qzbrain", "kb_ids": [], "top_k": 1})
+            return self._asked("POST", PROCESS, reading, None, payload)
         except (RouteLacking, SaysNotFound) as exc:
-            raise _no_service() from exc
+            raise GraphFault("该地址没有 POST /chat-process-txt 接口，请检查 GRAPH_URL", "it has no route POST /chat-process-txt; check GRAPH_URL") from exc
 
     def _asked(self, method: str, path: str, reading: Callable[[bytes], Found], query: Mapping[str, object] | None, payload: object) -> Found:
         told = {name: value for name, value in (query or {}).items() if value is not None}
@@ -128,10 +132,6 @@ class GraphCalls:
         reply = self._connections.request(method, f"{path}?{urlencode(told)}" if told else path, body, headers, timeout_s=self._timeout_s)
         _require_usable(reply)
         return reading(reply.body)
-
-
-def _no_service() -> GraphFault:
-    return GraphFault("该地址没有 POST /chat-process-txt 接口，请检查 GRAPH_URL", "it has no route POST /chat-process-txt; check GRAPH_URL")
 
 
 def _require_usable(reply: Reply) -> None:

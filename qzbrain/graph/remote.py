@@ -6,6 +6,7 @@ has `POST /chat-process-txt` alone is asked by that; for the rest the graph is r
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +17,7 @@ from qzbrain.graph import remote_replies as replies
 from qzbrain.graph.answered import Answered
 from qzbrain.graph.base import Entity, Place, Triple
 from qzbrain.graph.breaker import GraphFault
-from qzbrain.graph.calls import PROCESS, GraphCalls, RouteLacking, SaysNotFound
+from qzbrain.graph.calls import GraphCalls, RouteLacking, SaysNotFound
 from qzbrain.graph.merging import entity_not_found
 from qzbrain.graph.service import NamedEntity, Processed, RelationCount, ScoredTriple, context, relation_not_found
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from qzbrain.graph.service import GraphService
 
 Found = TypeVar("Found")
+
+_NUMBERS = re.compile(r"\d+")
 MOST_BASES = 100
 """Knowledge bases that one call may name."""
 MOST_CHARS, MOST_CHUNKS, MOST_BEFORE = 20_000, 1000, 20
@@ -90,10 +93,7 @@ class RemoteGraph:
             said = context([one.triple for one in scored]) if told.context is None else told.context
             return Processed(entities, scored, said, (time.perf_counter() - begun) * 1e3, told.version or 0)
 
-        try:
-            return self._calls.ask("POST", PROCESS, reading, payload={"text": text, "kb_ids": list(kb_ids), "top_k": top_k})
-        except (RouteLacking, SaysNotFound) as exc:
-            raise self._calls.no_service() from exc
+        return self._calls.process({"text": text, "kb_ids": list(kb_ids), "top_k": top_k}, reading)
 
     def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
         """As `GraphService.answer`. Only of knowledge bases that have a graph, and of the first MOST_BASES of them."""
@@ -234,7 +234,7 @@ def _not_found(exc: SaysNotFound, entity_ids: Sequence[int], relation: str | Non
     if exc.code == "relation_not_found" and relation is not None:
         return relation_not_found(relation)
     if exc.code == "entity_not_found" and entity_ids:
-        return entity_not_found(next((one for one in entity_ids if str(one) in exc.message), entity_ids[0]))
+        return entity_not_found(next((one for one in entity_ids if str(one) in _NUMBERS.findall(exc.message)), entity_ids[0]))
     return NotFound(exc.code or None, zh=exc.message or "没有找到。", en=exc.message or "Not found.")
 
 

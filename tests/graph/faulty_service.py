@@ -35,9 +35,14 @@ class FaultyService:
         self.start()
 
     @property
+    def base(self) -> str:
+        """Its address alone."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """As the manual writes it."""
-        return f"http://127.0.0.1:{self.port}/chat-process-txt"
+        return f"{self.base}/chat-process-txt"
 
     def start(self) -> None:
         """Listen, after a stop at the same port."""
