@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import tempfile
 from collections import Counter
@@ -26,6 +27,7 @@ from qzbrain.settings import Settings
 from qzbrain.worker import work_inline
 
 Row = dict[str, Any]
+_MARKS = re.compile(r"\[\d+\]")
 
 
 def import_triples(brain: Brain, kb: str, path: Path) -> None:
@@ -54,7 +56,7 @@ def asked(brain: Brain, kb: str, questions: Sequence[Row]) -> dict[str, Any]:
         answer, ms = ask(brain, q["question"], kb)
         times.append(ms)
         rungs[answer.rung] += 1
-        right = any(squeezed(x) in squeezed(answer.answer) for x in q.get("answers") or ())
+        right = any(_plain(x) in _plain(answer.answer) for x in q.get("answers") or ())
         known += bool(q.get("answers"))
         shown += right
         if answer.rung == "graph":
@@ -65,6 +67,11 @@ def asked(brain: Brain, kb: str, questions: Sequence[Row]) -> dict[str, Any]:
     if known:
         found["shown"] = round(shown / known, 4)
     return {**found, "graph_without_the_answer": examples}
+
+
+def _plain(text: str) -> str:
+    """As texts are compared: without marks, which some names hold as well."""
+    return squeezed(_MARKS.sub("", text))
 
 
 def main() -> None:

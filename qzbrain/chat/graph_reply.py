@@ -36,14 +36,16 @@ def reply(answered: Answered, numbers: Sequence[int], question: str, lang: Lang)
     clauses = _clauses(answered, numbers, question)
     words = _Chinese if lang == "zh" else _English
     said = words.between.join(words.clause(one) for one in clauses)
+    said = words.begun(said)
     if answered.truth is not None:
         return f"{words.yes if answered.truth else words.no}{said}{words.stop}"
-    if answered.kind == "count" and len(clauses) == 1:
-        return words.counted(clauses[0], _plain(answered.values[0]), question)
+    if answered.kind == "count":
+        count = _plain(answered.values[0])
+        return words.counted(clauses[0], count, question) if len(clauses) == 1 else words.concluded([words.number(count, question)], 1, said)
     if answered.kind in ("list", "values") and len(clauses) == 1:
-        return words.clause(clauses[0], len(answered.values)) + words.stop
+        return words.begun(words.clause(clauses[0], len(answered.values))) + words.stop
     values = [_plain(one) for one in answered.values[:MOST_SHOWN]]
-    if answered.kind in ("count", "compare", "two_hop", "list", "values") and values:
+    if answered.kind in ("compare", "two_hop", "list", "values") and values:
         return words.concluded(values, len(answered.values), said)
     return said + words.stop
 
@@ -52,10 +54,11 @@ def _clauses(answered: Answered, numbers: Sequence[int], question: str) -> list[
     """In the order of the steps."""
     grouped: dict[tuple[int, str, bool], tuple[str, list[tuple[str, int]]]] = {}
     for step, number in zip(answered.steps, numbers, strict=True):
-        key = step.start.id, step.triple.relation, step.forward
-        name = _plain(step.start.name)
+        forward = step.forward or answered.kind == "path"  # a way may go against a fact; the fact is told as it is
+        start, end = (step.triple.head, step.triple.tail) if forward else (step.triple.tail, step.triple.head)
+        name = _plain(start.name)
         name = f"《{name}》" if f"《{name}》" in question else name
-        grouped.setdefault(key, (name, []))[1].append((_plain(step.end.name), number))
+        grouped.setdefault((start.id, step.triple.relation, forward), (name, []))[1].append((_plain(end.name), number))
     return [_Clause(name, _plain(relation), forward, tuple(ends)) for (_, relation, forward), (name, ends) in grouped.items()]
 
 
@@ -87,13 +90,21 @@ class _Chinese:
         return f"{one.start}的{one.relation}是{names}{more}" if one.forward else f"{one.relation}是{one.start}的有：{names}{more}"
 
     @staticmethod
-    def counted(one: _Clause, count: str, question: str) -> str:
+    def begun(said: str) -> str:
+        return said
+
+    @staticmethod
+    def number(count: str, question: str) -> str:
         unit = _ZH_UNIT.search(question)
+        return f"{count} {unit[1] if unit else '项'}"
+
+    @staticmethod
+    def counted(one: _Clause, count: str, question: str) -> str:
         subject = f"{one.start}的{one.relation}" if one.forward else f"{one.relation}是{one.start}的"
         if _ZH_VERB.search(one.relation):
             subject = f"{one.start}{one.relation}的" if one.forward else f"{one.relation}{one.start}的"
         more = " 等" if count.isdecimal() and int(count) > min(len(one.ends), MOST_SHOWN) else ""
-        return f"{subject}共有 {count} {unit[1] if unit else '项'}：{_listed(one.ends, '、')}{more}。"
+        return f"{subject}共有 {_Chinese.number(count, question)}：{_listed(one.ends, '、')}{more}。"
 
     @staticmethod
     def concluded(values: Sequence[str], total: int, said: str) -> str:
@@ -103,6 +114,15 @@ class _Chinese:
 
 class _English:
     between, stop, yes, no = "; ", ".", "Yes: ", "No: "
+
+    @staticmethod
+    def begun(said: str) -> str:
+        """With a capital letter, where it does not begin with a name."""
+        return said[:1].upper() + said[1:] if said.startswith(("the ", "with ")) else said
+
+    @staticmethod
+    def number(count: str, question: str) -> str:
+        return count
 
     @staticmethod
     def clause(one: _Clause, total: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from qzbrain.graph.base import Entity, GraphStore, Triple
 
 if TYPE_CHECKING:
     from qzbrain.graph.qa import GraphAnswer
-    from qzbrain.graph.view import GraphView
+    from qzbrain.graph.view import Edge, GraphView
 
 MOST_STEPS = 30
 """Triples that are read with their places; a longer list says how many more there are."""
@@ -67,9 +67,43 @@ class Answered:
 
 def answered(kb_id: str, found: GraphAnswer, view: GraphView, store: GraphStore) -> Answered:
     """The answer with its triples read. One whose triples are no longer there is none."""
-    shown = list(dict.fromkeys((int(view.triple_ids[edge.triple]), edge.forward) for edge in found.steps))
-    read = {one.id: one for one in store.triples(kb_id, [one for one, _ in shown[:MOST_STEPS]])}
-    steps = tuple(AnswerStep(read[one], forward) for one, forward in shown[:MOST_STEPS] if one in read)
-    if len(steps) < len(shown[:MOST_STEPS]):
+    edges = list({edge.triple: edge for edge in found.steps}.values())
+    shown = [(int(view.triple_ids[edge.triple]), edge.forward) for edge in _shown(edges, view)]
+    read = {one.id: one for one in store.triples(kb_id, [one for one, _ in shown])}
+    if len(read) < len(shown):
         return Answered()
-    return Answered(kb_id, found.kind, found.relation, found.values, steps, len(shown) - len(steps), found.confidence, found.truth)
+    steps = in_order([AnswerStep(read[one], forward) for one, forward in shown])
+    return Answered(kb_id, found.kind, found.relation, found.values, tuple(steps), len(edges) - len(shown), found.confidence, found.truth)
+
+
+def _shown(edges: Sequence[Edge], view: GraphView) -> Sequence[Edge]:
+    """At most MOST_STEPS: the first of them, and those that lead to where they start."""
+    if len(edges) <= MOST_STEPS:
+        return edges
+    chosen = list(edges[: MOST_STEPS // 2])
+    wanted = {_start(edge, view) for edge in chosen}
+    for edge in edges[MOST_STEPS // 2 :]:
+        if edge.other in wanted and len(chosen) < MOST_STEPS:
+            chosen.append(edge)
+            wanted.add(_start(edge, view))
+    rest = [edge for edge in edges[MOST_STEPS // 2 :] if edge not in chosen]
+    return [*chosen, *rest[: MOST_STEPS - len(chosen)]] if len(chosen) == MOST_STEPS // 2 else chosen
+
+
+def _start(edge: Edge, view: GraphView) -> int:
+    return int((view.heads if edge.forward else view.tails)[edge.triple])
+
+
+def in_order(steps: Sequence[AnswerStep]) -> list[AnswerStep]:
+    """As one says them: what a step starts from comes before it. Steps that hang on nothing, or on each other, stay in their order."""
+    ends = {step.end.id for step in steps}
+    reached = [step for step in steps if step.start.id not in ends]
+    waiting = [step for step in steps if step.start.id in ends]
+    while waiting:
+        there = {step.end.id for step in reached}
+        after = [step for step in waiting if step.start.id in there]
+        if not after:
+            break
+        reached += after
+        waiting = [step for step in waiting if step.start.id not in there]
+    return [*reached, *waiting]

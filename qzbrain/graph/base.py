@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from qzbrain.errors import NotFound
+
 if TYPE_CHECKING:
     from qzbrain.graph.answered import Answered
     from qzbrain.graph.overview import Overview
-    from qzbrain.graph.service import Processed, RelationCount
+    from qzbrain.graph.service import CuedRelation, Processed, RelationCount
     from qzbrain.graph.view import GraphView
 
 EXTRACT_JOB = "graph-extract"
@@ -71,6 +73,14 @@ class Triple:
 
 
 @dataclass(frozen=True, slots=True)
+class Cues:
+    """Words set for a relation: `forward` ask for its tail (谁写了 for 作者), `backward` for its head (写了什么)."""
+
+    forward: tuple[str, ...] = ()
+    backward: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Counts of one knowledge base's graph; `version` grows with every change."""
 
@@ -79,6 +89,11 @@ class Stats:
     triples: int = 0
     mentions: int = 0
     version: int = 0
+
+
+def relation_not_found(relation: str) -> NotFound:
+    """For a label that a graph has not."""
+    return NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
 
 
 class GraphStore(Protocol):
@@ -120,6 +135,15 @@ class GraphStore(Protocol):
     def every_triple(self, kb_id: str) -> Iterator[Triple]:
         """All triples in the order of their ids, for an export; of one moment."""
 
+    def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
+        """Set the words by which people ask for a relation, in the place of those that were set. A relation with such words stays when nothing says it any more.
+
+        Raises NotFound, InvalidRequest (see `cues.cleaned`).
+        """
+
+    def cues(self, kb_id: str) -> Mapping[str, Cues]:
+        """The words that are set, by relation; of those for which there are any."""
+
     def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
         """Make several entities one; the others' names become aliases. Gives the merge's id. Raises NotFound, InvalidRequest."""
 
@@ -130,8 +154,8 @@ class GraphStore(Protocol):
 class GraphAnswers(Protocol):
     """What is asked of graphs, wherever they are read: in this process, or by a service, which may be away: then each method raises GraphUnavailable."""
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
-        """What the graphs of these knowledge bases know about what a text names, best first."""
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+        """What the graphs of these knowledge bases know about what a text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
 
     def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
         """The answer of the graph that is surest of its own; an empty one where none has any.
@@ -140,7 +164,13 @@ class GraphAnswers(Protocol):
         """
 
     def labels(self, kb_id: str) -> Sequence[str]:
-        """Names of a graph's relations; () where there is no graph."""
+        """Names of a graph's relations, those of most triples first; () where there is no graph."""
+
+    def relations(self, kb_id: str) -> list[CuedRelation]:
+        """All relations with the number of their triples, most first, and the words set for them."""
+
+    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+        """One of them, by its label. Raises NotFound."""
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""

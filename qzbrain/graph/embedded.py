@@ -6,14 +6,15 @@ Whether something is there already is left to the unique keys of the tables, so 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Table, delete, func, select
+from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from qzbrain.graph import merging
-from qzbrain.graph.base import Entity, Fact, Place, Stats, Triple
+from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
+from qzbrain.graph.cues import cleaned
 from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
 from qzbrain.graph.forgetting import forget_documents, sweep
 from qzbrain.storage.database import Database
@@ -88,6 +89,18 @@ class SqlGraph:
                 connection.execute(delete(table).where(table.c.kb_id == kb_id))
             changed(connection, kb_id)
 
+    def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
+        """See `GraphStore.set_cues`."""
+        cues = {"forward": cleaned(forward, "forward_cues"), "backward": cleaned(backward, "backward_cues")}
+        named = graph_relations.c.kb_id == kb_id, graph_relations.c.name_key == key_of(relation)
+        with self._db.write(durable=True) as connection:
+            found = connection.execute(select(graph_relations.c.id).where(*named)).scalar()
+            if found is None:
+                raise relation_not_found(relation)
+            connection.execute(update(graph_relations).where(graph_relations.c.id == found).values(cues=cues if any(cues.values()) else {}))
+            sweep(connection, (), [found])
+            changed(connection, kb_id, grown=bool(cues["forward"] or cues["backward"]))
+
     def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
         """See `GraphStore.merge`."""
         with self._db.write(durable=True) as connection:
@@ -131,6 +144,11 @@ class SqlGraph:
             held = {one: read for one, read in list(self._read.items()) if read.view() is not None}
             self._read = {**held, kb_id: _LastRead(removals, keys, weakref.ref(view))}
         return view
+
+    def cues(self, kb_id: str) -> Mapping[str, Cues]:
+        """See `GraphStore.cues`."""
+        rows = self._db.rows(select(graph_relations.c.name, graph_relations.c.cues).where(graph_relations.c.kb_id == kb_id).order_by(graph_relations.c.id))
+        return {row.name: _cues(row.cues) for row in rows if row.cues}
 
     def entity(self, kb_id: str, entity_id: int) -> Entity | None:
         """See `GraphStore.entity`."""
@@ -204,7 +222,7 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
     number = {one: n for n, one in enumerate(ids)}
     named = fetched(connection, select(graph_aliases.c.alias, graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == kb_id))
     aliases = [(alias, number[entity]) for alias, entity in named if entity in number]
-    kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name).where(graph_relations.c.kb_id == kb_id)
+    kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name, graph_relations.c.cues).where(graph_relations.c.kb_id == kb_id)
     relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
     columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
     after = int(base.triple_ids[-1]) if base is not None and len(base.triple_ids) else 0
@@ -221,7 +239,12 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
         canonical = np.arange(len(names), dtype=np.int32)
         canonical[list(same)] = list(same.values())
         heads, tails = canonical[heads], canonical[tails]
-    return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same), keys
+    cues = [(one.forward, one.backward) for one in (_cues(row.cues) for row in relations)] if any(row.cues for row in relations) else []
+    return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same, cues), keys
+
+
+def _cues(stored: Mapping[str, Sequence[str]]) -> Cues:
+    return Cues(tuple(stored.get("forward", ())), tuple(stored.get("backward", ())))
 
 
 def _blocks(connection: Connection, columns: Select[Any], table: Table, kb_id: str, after: int) -> Iterator[list[tuple[Any, ...]]]:

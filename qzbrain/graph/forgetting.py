@@ -48,7 +48,7 @@ def _forget(connection: Connection, mentioned: ColumnElement[bool], document_ids
 
 
 def sweep(connection: Connection, entities: Collection[int], relations: Collection[int]) -> None:
-    """Remove those that nothing names any more."""
+    """Remove those that nothing names any more, but for relations that have words of their own."""
     for part in parts(sorted(entities)):
         used = or_(
             exists().where(graph_triples.c.head_id == graph_entities.c.id),
@@ -58,7 +58,9 @@ def sweep(connection: Connection, entities: Collection[int], relations: Collecti
         connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(part), ~used))
     for part in parts(sorted(relations)):
         used = exists().where(graph_triples.c.relation_id == graph_relations.c.id)
-        connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(part), ~used))
+        unused = connection.execute(select(graph_relations.c.id, graph_relations.c.cues).where(graph_relations.c.id.in_(part), ~used)).all()
+        gone = [row.id for row in unused if not row.cues]  # words that somebody has set for one are not lost while its documents are read anew
+        connection.execute(delete(graph_relations).where(graph_relations.c.id.in_(gone)))
 
 
 def _ends_in(connection: Connection, document_ids: Collection[str]) -> set[int]:

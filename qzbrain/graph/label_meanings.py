@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 log = logs.get(__name__)
 
-MOST_LABELS = 3000
-"""Of one graph. With 384 numbers of 16 bits each that is 2.3 MB."""
+MOST_LABELS = 1500
+"""Of one graph, those of most triples. With 384 numbers each that is 2.3 MB."""
 OPEN_GRAPHS = 16
 NEAREST = 30
 """So many names are told."""
 RETRY_S = 60.0
 QUESTION_S = 0.03
 """The longest that a question waits for a vector of its own; it takes the built-in model a third of that (2 cores, 2026-11-28)."""
-_AT_ONCE = 64
+_AT_ONCE = 16
+"""Some 0.3 s of the built-in model on two cores; as long a pause follows, so that questions get through."""
+_LONGEST_PAUSE_S = 1.0
 
 
 class LabelVectors:
@@ -43,7 +45,7 @@ class LabelVectors:
         """`labels`: the names of a knowledge base's relations, as of now."""
         self._labels, self._embedder, self._clock = labels, embedder, clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[tuple[str, ...], NDArray[np.float16]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[tuple[str, ...], NDArray[np.float32]]] = OrderedDict()
         self._making: Future[None] | None = None
         self._not_before = 0.0
 
@@ -76,7 +78,7 @@ class LabelVectors:
             self._not_before = self._clock() + RETRY_S
             return None
 
-    def _of(self, kb_id: str, labels: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.float16]] | None:
+    def _of(self, kb_id: str, labels: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.float32]] | None:
         """What is kept; what is new is begun beside, one graph at a time."""
         with self._lock:
             kept = self._kept.get(kb_id)
@@ -91,7 +93,7 @@ class LabelVectors:
         while (making := self._making) is not None:
             making.result()
 
-    def _make(self, kb_id: str, labels: tuple[str, ...], before: tuple[tuple[str, ...], NDArray[np.float16]] | None) -> None:
+    def _make(self, kb_id: str, labels: tuple[str, ...], before: tuple[tuple[str, ...], NDArray[np.float32]] | None) -> None:
         try:
             made = self._vectors(labels, before)
             with self._lock:
@@ -109,22 +111,24 @@ class LabelVectors:
             with self._lock:
                 self._making = None
 
-    def _vectors(self, labels: tuple[str, ...], before: tuple[tuple[str, ...], NDArray[np.float16]] | None) -> NDArray[np.float16]:
+    def _vectors(self, labels: tuple[str, ...], before: tuple[tuple[str, ...], NDArray[np.float32]] | None) -> NDArray[np.float32]:
         import numpy as np
 
         known = {} if before is None else dict(zip(before[0], before[1], strict=True))
         new = [label for label in dict.fromkeys(labels) if label not in known]
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
-            known.update(zip(some, self._embedder.embed_passages(some, Cancellation()).astype(np.float16), strict=True))
+            began = time.monotonic()
+            known.update(zip(some, self._embedder.embed_passages(some, Cancellation()).astype(np.float32), strict=True))
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE_S))
         return np.stack([known[label] for label in labels])
 
 
-def _nearest(labels: tuple[str, ...], vectors: NDArray[np.float16], vector: Any) -> dict[str, float]:
+def _nearest(labels: tuple[str, ...], vectors: NDArray[np.float32], vector: Any) -> dict[str, float]:
     import numpy as np
 
     if vectors.shape[1] != len(vector):
         return {}
-    cosines = vectors.astype(np.float32) @ np.asarray(vector, np.float32)
+    cosines = vectors @ np.asarray(vector, np.float32)
     best = np.argsort(-cosines, kind="stable")[:NEAREST]
     return {labels[at]: round(float(cosines[at]), 4) for at in best}

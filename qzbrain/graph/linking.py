@@ -64,7 +64,7 @@ class Linker:
             for length in (*some, *single) if len(squeezed[at : at + 2]) == 2 else single:
                 key = squeezed[at : at + length]
                 ids = names.get(key)
-                if ids is not None and len(key) == length and _whole(squeezed, at, at + length):
+                if ids is not None and len(key) == length and _whole(squeezed, places, at, at + length):
                     found.append(Mention(places[at], places[at + length - 1] + 1, key, ids))
         return found
 
@@ -91,13 +91,13 @@ def _squeezed(text: str) -> tuple[str, Sequence[int]]:
     return "".join(c for c, _ in kept), [n for _, n in kept]
 
 
-def _whole(text: str, start: int, end: int) -> bool:
-    """Whether Latin letters or digits at an end are not the middle of a longer word or number."""
-    return not (_joined(text, start - 1, start) or _joined(text, end - 1, end))
+def _whole(text: str, places: Sequence[int], start: int, end: int) -> bool:
+    """Whether Latin letters or digits at an end are not the middle of a longer word or number; a blank in the text ends a word."""
+    return not (_joined(text, places, start - 1) or _joined(text, places, end - 1))
 
 
-def _joined(text: str, left: int, right: int) -> bool:
-    if left < 0 or right >= len(text):
+def _joined(text: str, places: Sequence[int], left: int) -> bool:
+    if left < 0 or left + 1 >= len(text) or places[left + 1] - places[left] > 1:
         return False
-    a, b = text[left], text[right]
+    a, b = text[left], text[left + 1]
     return a.isascii() and b.isascii() and ((a.isdigit() and b.isdigit()) or (a.isalpha() and b.isalpha()))

@@ -15,11 +15,12 @@ from urllib.parse import quote
 from qzbrain.errors import GraphUnavailable, NotFound
 from qzbrain.graph import remote_replies as replies
 from qzbrain.graph.answered import Answered
-from qzbrain.graph.base import Entity, Place, Triple
+from qzbrain.graph.base import Entity, Place, Triple, relation_not_found
 from qzbrain.graph.breaker import GraphFault
 from qzbrain.graph.calls import GraphCalls, RouteLacking, SaysNotFound
+from qzbrain.graph.linking import name_key
 from qzbrain.graph.merging import entity_not_found
-from qzbrain.graph.service import NamedEntity, Processed, RelationCount, ScoredTriple, context, relation_not_found
+from qzbrain.graph.service import CuedRelation, NamedEntity, Processed, RelationCount, ScoredTriple, context
 
 if TYPE_CHECKING:
     from qzbrain.graph.overview import Overview
@@ -70,18 +71,19 @@ class RemoteGraph:
         self._routes, self._calls, self._version, self._local = routes, routes.calls, version, local
         self._labels: dict[str, tuple[int, Sequence[str]]] = {}
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
-        """As `GraphService.process`; triples have no ids here."""
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+        """As `GraphService.process`; triples have no ids here. Services of others are told of `hops` and `mode` only where they are not the usual ones."""
+        more = ({} if hops == 2 else {"hops": hops}) | ({} if mode == "auto" else {"mode": mode})
         if len(kb_ids) <= MOST_BASES:
-            return self._process(text, kb_ids, top_k) if kb_ids else Processed((), (), "", 0.0, 0)
-        parts = [self._process(text, kb_ids[at : at + MOST_BASES], top_k) for at in range(0, len(kb_ids), MOST_BASES)]
+            return self._process(text, kb_ids, top_k, more) if kb_ids else Processed((), (), "", 0.0, 0)
+        parts = [self._process(text, kb_ids[at : at + MOST_BASES], top_k, more) for at in range(0, len(kb_ids), MOST_BASES)]
         scored = sorted((one for part in parts for one in part.triples), key=lambda one: -one.score)[:top_k]
         return Processed(
             tuple(one for part in parts for one in part.entities), tuple(scored), context([one.triple for one in scored]),
             sum(part.took_ms for part in parts), sum(part.version for part in parts),
         )  # fmt: skip
 
-    def _process(self, text: str, kb_ids: Sequence[str], top_k: int) -> Processed:
+    def _process(self, text: str, kb_ids: Sequence[str], top_k: int, more: Mapping[str, object]) -> Processed:
         begun = time.perf_counter()
 
         def reading(body: bytes) -> Processed:
@@ -93,7 +95,7 @@ class RemoteGraph:
             said = context([one.triple for one in scored]) if told.context is None else told.context
             return Processed(entities, scored, said, (time.perf_counter() - begun) * 1e3, told.version or 0)
 
-        return self._calls.process({"text": text, "kb_ids": list(kb_ids), "top_k": top_k}, reading)
+        return self._calls.process({"text": text, "kb_ids": list(kb_ids), "top_k": top_k, **more}, reading)
 
     def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
         """As `GraphService.answer`. Only of knowledge bases that have a graph, and of the first MOST_BASES of them."""
@@ -117,11 +119,28 @@ class RemoteGraph:
         kept = self._labels.get(kb_id, (0, ()))
         if not version or kept[0] == version:
             return kept[1] if version else ()
-        found = self._here_or_there(
-            kb_id, "relations", {}, lambda body: tuple(replies.read(replies.LabelsShape, body).data), lambda: tuple(self._local().labels(kb_id))
-        )
+        found = tuple(one.relation for one in self.relations(kb_id) if one.triples)
         self._labels[kb_id] = version, found
         return found
+
+    def relations(self, kb_id: str) -> list[CuedRelation]:
+        """As `GraphService.relations`."""
+
+        def reading(body: bytes) -> list[CuedRelation]:
+            return [one.cued() for one in replies.read(replies.CuedRelationsShape, body).data]
+
+        return self._here_or_there(kb_id, "relations", {}, reading, lambda: self._local().relations(kb_id))
+
+    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+        """As `GraphService.relation`; read here while the service is away: who has set its words is told what came of it."""
+        try:
+            found = self.relations(kb_id)
+        except GraphUnavailable:
+            return self._local().relation(kb_id, relation)
+        one = next((one for one in found if name_key(one.relation) == name_key(relation)), None)
+        if one is None:
+            raise relation_not_found(relation)
+        return one
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """As `GraphService.neighbors`."""

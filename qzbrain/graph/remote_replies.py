@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from qzbrain.graph.answered import Answered, AnswerStep
-from qzbrain.graph.base import Entity, Place, Triple
+from qzbrain.graph.base import Cues, Entity, Place, Triple
 from qzbrain.graph.breaker import GraphFault
+from qzbrain.graph.service import CuedRelation
 
 _Name = Annotated[str, Field(max_length=100_000)]
 _Number = Annotated[str, Field(pattern=r"^\d{1,18}$")]
@@ -174,11 +175,25 @@ class AnsweredShape(BaseModel):
         return Answered(self.kb_id, self.kind, self.relation, tuple(self.values), steps, self.left_out, self.confidence, self.truth)
 
 
-class LabelsShape(BaseModel):
+class CuedRelationShape(BaseModel):
+    """A relation of `relations`."""
+
+    model_config = _STRICT
+    relation: _Name
+    triples: _Count
+    forward_cues: list[_Name] = []
+    backward_cues: list[_Name] = []
+
+    def cued(self) -> CuedRelation:
+        """As the graph has it."""
+        return CuedRelation(self.relation, self.triples, Cues(tuple(self.forward_cues), tuple(self.backward_cues)))
+
+
+class CuedRelationsShape(BaseModel):
     """`relations`."""
 
     model_config = _STRICT
-    data: list[_Name]
+    data: list[CuedRelationShape]
 
 
 class NamedShape(BaseModel):

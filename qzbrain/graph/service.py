@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qzbrain.errors import InvalidRequest, NotFound
+from qzbrain.errors import InvalidRequest
 from qzbrain.graph.answered import Answered, answered
-from qzbrain.graph.base import Entity, GraphStore, Triple
+from qzbrain.graph.base import Cues, Entity, GraphStore, Triple, relation_not_found
+from qzbrain.graph.linking import name_key
 from qzbrain.graph.merging import entity_not_found
 
 if TYPE_CHECKING:
@@ -62,6 +63,15 @@ class RelationCount:
     triples: int
 
 
+@dataclass(frozen=True, slots=True)
+class CuedRelation:
+    """A relation with the number of its triples and the words set for it."""
+
+    relation: str
+    triples: int
+    cues: Cues
+
+
 class GraphService:
     """Answers from graphs. Thread-safe."""
 
@@ -70,8 +80,8 @@ class GraphService:
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._open: OrderedDict[str, Answerer] = OrderedDict()
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10) -> Processed:
-        """What the graphs of these knowledge bases know about what the text names, best first."""
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+        """What the graphs of these knowledge bases know about what the text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
         begun = time.perf_counter()
         named: list[NamedEntity] = []
         scored: list[ScoredTriple] = []
@@ -80,7 +90,7 @@ class GraphService:
             answerer = self._answerer(kb_id)
             view = answerer.view
             version += view.version
-            mentions, ranked = answerer.ranked(text, top_k=top_k)
+            mentions, ranked = answerer.ranked(text, top_k=top_k, hops=hops, mode=mode)
             named += [
                 NamedEntity(Entity(int(view.ids[one]), view.names[one], view.types[one], (), view.degree(one)), text[m.start : m.end], m.start, m.end)
                 for m in mentions for one in m.entity_ids
@@ -109,8 +119,8 @@ class GraphService:
         return Answered() if best is None else answered(best[1], best[2], best[3], self._store)
 
     def labels(self, kb_id: str) -> Sequence[str]:
-        """Names of a graph's relations; () where there is no graph."""
-        return self._answerer(kb_id).view.relation_names if self._store.version(kb_id) else ()
+        """Names of a graph's relations, those of most triples first; () where there is no graph."""
+        return self._answerer(kb_id).view.labels if self._store.version(kb_id) else ()
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""
@@ -152,6 +162,23 @@ class GraphService:
         view = self._answerer(kb_id).view
         found = [RelationCount(view.relation_names[kind], forward, count) for kind, forward, count in view.relations_of(_number(view, entity_id))]
         return sorted(found, key=lambda one: (-one.triples, one.relation, not one.forward))
+
+    def relations(self, kb_id: str) -> list[CuedRelation]:
+        """All relations with the number of their triples, most first, and the words set for them."""
+        import numpy as np
+
+        view = self._answerer(kb_id).view
+        counts = np.bincount(view.relations, minlength=len(view.relation_names)).tolist()
+        words = [Cues(tuple(forward), tuple(backward)) for forward, backward in view.cues] or [Cues()] * len(counts)
+        found = [CuedRelation(name, count, cues) for name, count, cues in zip(view.relation_names, counts, words, strict=True)]
+        return sorted(found, key=lambda one: (-one.triples, one.relation))
+
+    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+        """One of them, by its label. Raises NotFound."""
+        found = next((one for one in self.relations(kb_id) if name_key(one.relation) == name_key(relation)), None)
+        if found is None:
+            raise relation_not_found(relation)
+        return found
 
     def overview(self, kb_id: str, *, limit: int) -> Overview:
         """What there is: types and relations with their counts, most first, and the entities that most triples name."""
@@ -228,11 +255,6 @@ def context(triples: Sequence[Triple]) -> str:
             break
         lines.append(line)
     return "\n".join(lines)
-
-
-def relation_not_found(relation: str) -> NotFound:
-    """The error for a relation that no triple of a graph has."""
-    return NotFound("relation_not_found", zh=f"图谱中没有关系“{relation[:80]}”。", en=f'The graph has no relation "{relation[:80]}".')
 
 
 def entity_number(text: str) -> int:

@@ -15,7 +15,7 @@ from qzbrain.errors import InvalidRequest, UnsupportedMedia
 from qzbrain.graph.base import Entity, Place, Triple
 from qzbrain.graph.importing import KIND
 from qzbrain.graph.merging import entity_not_found
-from qzbrain.graph.service import NamedEntity, ScoredTriple, entity_number
+from qzbrain.graph.service import CuedRelation, NamedEntity, ScoredTriple, entity_number
 from qzbrain.graph.transfer import write
 from qzbrain.knowledge.names import display_name
 from qzbrain.web import graph_shapes as shapes
@@ -43,6 +43,8 @@ def routes(brain: Brain) -> APIBlueprint:
     api = APIBlueprint("graph", __name__, abp_tags=[Tag(name="graph")])
     _transfer(api, brain)
     _looking(api, brain)
+    _relations(api, brain)
+    _cues(api, brain)
     _merging(api, brain)
     _service(api, brain)
     return api
@@ -52,6 +54,7 @@ def asking_routes(brain: Brain) -> APIBlueprint:
     """Those that only ask, of a graph service that runs alone."""
     api = APIBlueprint("graph", __name__, abp_tags=[Tag(name="graph")])
     _looking(api, brain)
+    _relations(api, brain)
     _service(api, brain)
     return api
 
@@ -153,6 +156,24 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
         return reply({name: getattr(found, name) for name in ("entities", "relations", "triples", "mentions", "version")})
 
 
+def _relations(api: APIBlueprint, brain: Brain) -> None:
+    @api.get("/api/graph/<kb>/relations", responses={"200": shapes.CuedRelationsReply})
+    @validated
+    def list_relations(path: schemas.KnowledgeBasePath) -> Response:
+        """All relations, most triples first, with the words that are set for asking them."""
+        return reply({"data": [_cued(one) for one in brain.graph_service.relations(_readable(brain, path.kb).id)]})
+
+
+def _cues(api: APIBlueprint, brain: Brain) -> None:
+    @api.put("/api/graph/<kb>/relations/<path:relation>", responses={"200": shapes.CuedRelationReply})
+    @validated
+    def set_cues(path: shapes.RelationPath, body: shapes.CuesBody) -> Response:
+        """Set the words by which people ask for a relation, beside those that are known for common ones."""
+        kb_id = _writable(brain, path.kb).id
+        brain.graph.set_cues(kb_id, path.relation, body.forward_cues, body.backward_cues)
+        return reply(_cued(brain.graph_service.relation(kb_id, path.relation)))
+
+
 def _merging(api: APIBlueprint, brain: Brain) -> None:
     @api.post("/api/graph/<kb>/merge", responses={"200": shapes.MergedReply})
     @validated
@@ -180,7 +201,7 @@ def _service(api: APIBlueprint, brain: Brain) -> None:
         """The graph service: which entities a text names, and the triples that speak to it, best first."""
         who = caller(brain.access)
         refs = brain.access.resolve(who, body.kb_ids)
-        found = brain.graph_service.process(body.asked, [ref.id for ref in refs], top_k=body.top_k)
+        found = brain.graph_service.process(body.asked, [ref.id for ref in refs], top_k=body.top_k, hops=body.hops, mode=body.mode or "auto")
         return reply(
             {
                 "code": 0,
@@ -220,6 +241,10 @@ def _source(one: Place) -> dict[str, Any]:
 def triple(one: Triple) -> dict[str, Any]:
     """As the routes of the graph show it."""
     return {"id": str(one.id), "head": _entity(one.head), "relation": one.relation, "tail": _entity(one.tail), "sources": [_source(x) for x in one.places]}
+
+
+def _cued(one: CuedRelation) -> dict[str, Any]:
+    return {"relation": one.relation, "triples": one.triples, "forward_cues": list(one.cues.forward), "backward_cues": list(one.cues.backward)}
 
 
 def _named(one: NamedEntity) -> dict[str, Any]:

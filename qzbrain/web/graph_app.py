@@ -109,12 +109,6 @@ def _own_routes(brain: Brain) -> APIBlueprint:
         steps = [{"triple": graph_api.triple(one.triple), "forward": one.forward} for one in found.steps]
         return reply({name: getattr(found, name) for name in _ANSWERED} | {"steps": steps})
 
-    @api.get("/api/graph/<kb>/relations")
-    @validated
-    def list_relations(path: KnowledgeBasePath) -> Response:
-        """Names of all relations."""
-        return reply({"data": list(brain.graph_service.labels(brain.access.resolve(caller(brain.access), [path.kb])[0].id))})
-
     @api.get("/healthz")
     def healthz() -> Response:
         """200 while the process lives."""

@@ -22,8 +22,10 @@ class ProcessBody(BaseModel):
     prompt: Text | None = None
     kb_ids: Names | None = Field(None, description="Ids or names; all that the caller may read by default.")
     top_k: int = Field(10, ge=1, le=100)
-    hops: int = Field(2, ge=1, le=2, description="1: triples of the named entities alone.")
-    mode: str | None = Field(None, max_length=40)
+    hops: int = Field(2, ge=1, le=3, description="How many relations a question may go over; 1: triples of the named entities alone.")
+    mode: Literal["auto", "answer", "around"] | None = Field(
+        None, description="`answer`: only the triples that answer the question; `around`: those of the named entities, whatever is asked; `auto`: the answer first."
+    )
 
     @model_validator(mode="after")
     def _asked(self) -> ProcessBody:
@@ -98,6 +100,37 @@ class MergeBody(Strict):
 
     keep: str
     merge: list[str] = Field(min_length=1, max_length=50)
+
+
+Cue = Annotated[str, Field(max_length=200)]
+
+
+class RelationPath(KnowledgeBasePath):
+    """`{kb}` and `{relation}`, its label."""
+
+    relation: str = Field(max_length=255)
+
+
+class CuesBody(Strict):
+    """Words by which people ask for a relation; they take the place of those that were set."""
+
+    forward_cues: list[Cue] = Field(default_factory=list, max_length=200, description="They ask for the tail: 谁写了, who wrote.")
+    backward_cues: list[Cue] = Field(default_factory=list, max_length=200, description="They ask for the head: 写了什么, what did … write.")
+
+
+class CuedRelationReply(BaseModel):
+    """A relation with the words set for it."""
+
+    relation: str
+    triples: int
+    forward_cues: list[str]
+    backward_cues: list[str]
+
+
+class CuedRelationsReply(BaseModel):
+    """All relations of a graph, most triples first."""
+
+    data: list[CuedRelationReply]
 
 
 class EntityReply(BaseModel):

@@ -167,7 +167,7 @@ def test_only_knowledge_bases_of_the_turn_are_asked(graphs: Brain) -> None:
 
 def test_english_is_answered_in_english(graphs: Brain) -> None:
     answer = ask(graphs, "Who is the architect of Old Bridge?")
-    assert (answer.rung, answer.answer) == ("graph", "the architect of Old Bridge is Anna Holm[1].")
+    assert (answer.rung, answer.answer) == ("graph", "The architect of Old Bridge is Anna Holm[1].")
 
 
 def test_a_follow_up_means_who_was_spoken_of(graphs: Brain) -> None:

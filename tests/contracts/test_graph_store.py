@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from qzbrain.errors import BrainError
-from qzbrain.graph.base import Fact, GraphStore, Place, Stats
+from qzbrain.graph.base import Cues, Fact, GraphStore, Place, Stats
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.storage.database import Database
 from qzbrain.storage.migrate import upgrade
@@ -156,6 +156,42 @@ class TestGraphStore:
         store.undo_merge("kb", merge_id)
         with pytest.raises(BrainError):
             store.undo_merge("kb", merge_id)
+
+    def test_words_are_set_for_a_relation(self, store: GraphStore) -> None:
+        store.add("kb", [fact("红楼梦", "作者", "曹雪芹", "d1"), fact("红楼梦", "体裁", "小说")])
+        before = store.version("kb")
+        store.set_cues("kb", " 作者", ["谁写了", " 谁写了 ", "执笔"], ["笔下有"])
+        assert store.version("kb") > before
+        assert store.cues("kb") == {"作者": Cues(("谁写了", "执笔"), ("笔下有",))} and store.cues("other") == {}
+        view = store.view("kb")
+        assert dict(zip(view.relation_names, view.cues, strict=True)) == {"作者": (("谁写了", "执笔"), ("笔下有",)), "体裁": ((), ())}
+        store.set_cues("kb", "作者", [], ["写了什么"])
+        assert store.cues("kb") == {"作者": Cues((), ("写了什么",))}
+        store.set_cues("kb", "作者", [], [])
+        assert store.cues("kb") == {} and list(store.view("kb").cues) == []
+
+    def test_set_words_outlive_the_documents_that_say_the_relation(self, store: GraphStore) -> None:
+        store.add("kb", [fact("红楼梦", "作者", "曹雪芹", "d1"), fact("甲", "与", "乙", "d1")])
+        store.set_cues("kb", "作者", ["执笔"], [])
+        store.forget_document("kb", "d1")
+        assert store.cues("kb") == {"作者": Cues(("执笔",))} and store.stats("kb").triples == 0
+        store.add("kb", [fact("呐喊", "作者", "鲁迅", "d2")])
+        assert store.view("kb").cues == [(("执笔",), ())]
+        store.forget_document("kb", "d2")
+        store.set_cues("kb", "作者", [], [])
+        assert store.stats("kb").relations == 0
+        store.add("kb", [fact("呐喊", "作者", "鲁迅")])
+        store.set_cues("kb", "作者", ["执笔"], [])
+        store.drop("kb")
+        assert store.cues("kb") == {}
+
+    def test_words_that_cannot_be_set_are_refused(self, store: GraphStore) -> None:
+        store.add("kb", [fact("红楼梦", "作者", "曹雪芹")])
+        for relation, words in (("画师", ["画"]), ("作者", [""]), ("作者", ["  "]), ("作者", ["长" * 65]), ("作者", ["a\x00b"]), ("作者", [f"词{n}" for n in range(51)])):
+            for forward, backward in ((words, []), ([], words)):
+                with pytest.raises(BrainError):
+                    store.set_cues("kb", relation, forward, backward)
+        assert store.cues("kb") == {} and store.version("kb") == 1
 
     def test_triples_come_in_the_order_asked_with_their_places(self, store: GraphStore) -> None:
         store.add("kb", [fact("甲", "与", "乙", "d1", 5), fact("甲", "与", "乙", "d2", 7), fact("丙", "与", "丁")])

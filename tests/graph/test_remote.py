@@ -115,10 +115,14 @@ def test_it_answers_as_the_graph_here(brain: Brain, kb_id: str, service: str, ca
         lambda graph: graph.answer(QUESTION, [kb_id]),
         lambda graph: graph.answer("他出生在哪里？", [kb_id], before=["李明是谁？"], nearness={"出生地": 0.9}),
         lambda graph: list(graph.labels(kb_id)),
+        lambda graph: graph.relations(kb_id),
+        lambda graph: graph.relation(kb_id, "高管"),
     ]
     for one in asked:
         assert one(there) == one(here)
     assert there.answer(QUESTION, [kb_id]).values == ("李明",)
+    for options in ({"hops": 1}, {"mode": "around", "top_k": 3}, {"mode": "answer", "hops": 3}):
+        assert [x.score for x in there.process(QUESTION, [kb_id], **options).triples] == [x.score for x in here.process(QUESTION, [kb_id], **options).triples]
     told, meant = there.process(QUESTION, [kb_id]), here.process(QUESTION, [kb_id])
     assert (told.entities[0].entity.id, told.entities[0].mention, told.version) == (ids["晨光公司"], "晨光集团", meant.version)
     assert (told.entities[0].start, told.entities[0].end) == (0, 4)
@@ -136,6 +140,7 @@ def test_what_is_not_there_is_said_as_here(brain: Brain, kb_id: str, service: st
         lambda graph: graph.entity(kb_id, 987654321),
         lambda graph: graph.neighbors(kb_id, known, depth=1, relation="没有的", limit=5),
         lambda graph: graph.path(kb_id, known, 987654321, max_hops=2),
+        lambda graph: graph.relation(kb_id, "没有的"),
     ):
         for _ in range(FAILURES + 1):  # and none of them counts as a failure of the service
             (_, meant), (_, told) = timed(lambda one=one: one(here)), timed(lambda one=one: one(there))  # type: ignore[misc]
@@ -145,7 +150,7 @@ def test_what_is_not_there_is_said_as_here(brain: Brain, kb_id: str, service: st
 
 def test_labels_are_asked_for_once_while_the_graph_does_not_change(brain: Brain, kb_id: str, faulty: FaultyService, calls: Callable[..., GraphCalls]) -> None:
     path = f"/api/graph/{kb_id}/relations"
-    faulty.routes["GET", path] = 200, {"data": ["董事长", "高管"]}
+    faulty.routes["GET", path] = 200, {"data": [{"relation": "董事长", "triples": 2}, {"relation": "高管", "triples": 1}, {"relation": "旧", "triples": 0}]}
     graph = remote_graph(brain, calls(faulty.base))
     assert [tuple(graph.labels(kb_id)) for _ in range(3)] == [("董事长", "高管")] * 3
     assert [one[1] for one in faulty.asked] == [path]

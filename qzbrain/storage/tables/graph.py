@@ -49,7 +49,7 @@ graph_relations = Table(
     Column("kb_id", Id, nullable=False),
     Column("name_key", String(64), nullable=False),
     Column("name", Name, nullable=False),
-    Column("cues", JSON, nullable=False),  # {"forward": […], "inverse": […]}: other words for it, seen from its head and from its tail
+    Column("cues", JSON, nullable=False),  # {"forward": […], "backward": […]}: words set for it, that ask for its tail and for its head
     UniqueConstraint("kb_id", "name_key"),
     sqlite_autoincrement=True,
 )
