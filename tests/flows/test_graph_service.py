@@ -141,6 +141,7 @@ def test_searches_and_answers_go_on_while_it_is_killed_and_it_comes_back(pair: t
     status, answer = brain.call("POST", "/v1/chat/completions", {"model": "auto@laws", "messages": [{"role": "user", "content": QUESTION}]})
     assert status == 200 and time.perf_counter() - begun < 5
     assert "行政处罚" in answer["choices"][0]["message"]["content"]
+    assert parts(answer) == ["graph"]
     assert brain.call("GET", "/api/graph/laws/overview")[0] == 503
     ready, checks = brain.call("GET", "/readyz")
     assert ready == 200 and checks["checks"]["graph"].startswith("degraded: graph_unavailable")

@@ -58,7 +58,8 @@ class FaultyService:
             self._listener.close()
             self._listener = None
         for sock in tuple(self._open):
-            _reset(sock)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -114,7 +114,7 @@ def test_it_answers_as_the_graph_here(brain: Brain, kb_id: str, service: str, ca
         lambda graph: graph.overview(kb_id, limit=3),
         lambda graph: graph.answer(QUESTION, [kb_id]),
         lambda graph: graph.answer("他出生在哪里？", [kb_id], before=["李明是谁？"], nearness={"出生地": 0.9}),
-        lambda graph: list(graph.labels(kb_id)),
+        lambda graph: (graph.labels(kb_id)[0], sorted(graph.labels(kb_id))),
         lambda graph: graph.relations(kb_id),
         lambda graph: graph.relation(kb_id, "高管"),
     ]
@@ -200,7 +200,7 @@ def test_each_fault_is_told_in_time_and_opens_the_breaker(
     assert client.state.name == "open"
     asked = len(faulty.asked)
     took_s, exc = timed(lambda: graph.process(QUESTION, [kb_id]))
-    assert took_s < 0.05 and isinstance(exc, GraphUnavailable) and why in exc.en
+    assert took_s < LIMIT_S / 2 and isinstance(exc, GraphUnavailable) and why in exc.en
     assert len(faulty.asked) == asked == needed  # nobody is asked while it is open, and a redirect is not followed
 
 
@@ -383,7 +383,7 @@ def test_a_search_goes_on_without_it_and_waits_once(web: tuple[Brain, FlaskClien
     assert LIMIT_S < took_s < LIMIT_S + SLACK_S
     assert [one.part for one in found.degraded] == ["graph"] and "no whole reply" in found.degraded[0].reason
     took_s, found = timed(lambda: brain.retriever.search(SearchQuery(QUESTION), scope))
-    assert took_s < 0.1 and [one.part for one in found.degraded] == ["graph"]
+    assert took_s < LIMIT_S / 2 and [one.part for one in found.degraded] == ["graph"]
     assert brain.retriever.search(SearchQuery(QUESTION, mode="lexical"), scope).degraded == ()
     faulty.behave = "good"
     wait_for(lambda: brain.retriever.search(SearchQuery(QUESTION), scope).degraded == (), "back", 5)
