@@ -113,6 +113,7 @@ def test_it_answers_alone(pair: tuple[RunningBrain, GraphService]) -> None:
     assert status == 200 and found["data"]
     assert service.call("POST", "/api/graph/laws/import", {})[0] == 404
     assert service.call("POST", "/api/graph/laws/merge", {"keep": "1", "merge": ["2"]})[0] == 404
+    wait_for(lambda: '"graphs_read_ahead"' in service.log.read_text(), "graphs are read before anybody asks", 20)
     assert service.call("GET", "/readyz")[1] == {"status": "ready", "checks": {"database": "ok"}}
 
 
