@@ -36,7 +36,6 @@ def reply(answered: Answered, numbers: Sequence[int], question: str, lang: Lang)
     clauses = _clauses(answered, numbers, question)
     words = _Chinese if lang == "zh" else _English
     said = words.between.join(words.clause(one) for one in clauses)
-    said = words.begun(said)
     if answered.truth is not None:
         return f"{words.yes if answered.truth else words.no}{said}{words.stop}"
     if answered.kind == "count":
@@ -47,7 +46,7 @@ def reply(answered: Answered, numbers: Sequence[int], question: str, lang: Lang)
     values = [_plain(one) for one in answered.values[:MOST_SHOWN]]
     if answered.kind in ("compare", "two_hop", "list", "values") and values:
         return words.concluded(values, len(answered.values), said)
-    return said + words.stop
+    return words.begun(said) + words.stop
 
 
 def _clauses(answered: Answered, numbers: Sequence[int], question: str) -> list[_Clause]:

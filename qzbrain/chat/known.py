@@ -24,6 +24,8 @@ PATIENCE_S = 2.0
 """How long an answer waits for the graph: one of a third of a million triples is read into memory in one second, once."""
 LONGEST_QUESTION = 300
 """A longer text asks for no fact, and names many."""
+MOST_BEFORE = 6
+"""So many questions asked before may say what this one leaves out."""
 _LATE = Degraded(GRAPH_PART, f"the knowledge graph did not answer within {PATIENCE_S:g} s")
 _FAILED = Degraded(GRAPH_PART, "the knowledge graph failed; the log says why")
 
@@ -63,7 +65,8 @@ class GraphKnowledge:
         """What is known. `before`: questions asked earlier, oldest first; `names`: of the knowledge bases, by id; `vector`: the question's, or None."""
         if not self._least or not scope.kb_ids or len(question) > LONGEST_QUESTION:
             return Known()
-        asked = beside_future(lambda: self._look(question, before, scope, names, vector))
+        said = [one for one in before[-MOST_BEFORE:] if len(one) <= LONGEST_QUESTION]
+        asked = beside_future(lambda: self._look(question, said, scope, names, vector))
         try:
             return asked.result(PATIENCE_S)
         except TooLate:
@@ -78,7 +81,7 @@ class GraphKnowledge:
 
     def _look(self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any) -> Known:
         found = self._answer(question, before, scope, vector)
-        if found.confidence < self._least or found.kb_id not in scope.kb_ids:
+        if found.confidence < self._least or found.kb_id not in scope.kb_ids or found.of_structure:
             return Known()
         if scope.document_ids is not None:
             found = found.within(scope.document_ids)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 30
 """Triples that are read with their places; a longer list says how many more there are."""
+STRUCTURE = "structure"
 _SINGLE = ("values", "list")
 
 
@@ -50,6 +51,11 @@ class Answered:
     left_out: int = 0
     confidence: float = 0.0
     truth: bool | None = None
+
+    @property
+    def of_structure(self) -> bool:
+        """Whether it rests on what contains what in a document: that leads to passages, and answers nothing (a law's 包含 are chapters, not its articles)."""
+        return any(step.triple.places and all(place.extractor == STRUCTURE for place in step.triple.places) for step in self.steps)
 
     def within(self, document_ids: Collection[str]) -> Answered:
         """What these documents alone say of it. A count, a comparison or a way of which they do not say all is no answer of theirs."""

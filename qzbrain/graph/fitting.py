@@ -63,6 +63,7 @@ class Relation:
     grams: tuple[tuple[str, float], ...]
     groups: tuple[tuple[Group, float], ...]
     symmetric: bool
+    weight: float
     forward: tuple[str, ...] = ()
     backward: tuple[str, ...] = ()
 
@@ -80,7 +81,7 @@ def prepared(labels: Sequence[str], cues: Sequence[tuple[Sequence[str], Sequence
         set_here = cues[number] if number < len(cues) else ((), ())
         words = [tuple(one for one in (squeezed(word) for word in some) if one) for some in set_here]
         grams = tuple((gram, weights[gram]) for gram in _grams(key))
-        found.append(Relation(key.replace(" ", ""), key, grams, groups_of(key), key in SYMMETRIC, words[0], words[1]))
+        found.append(Relation(key.replace(" ", ""), key, grams, groups_of(key), key in SYMMETRIC, sum(weight for _, weight in grams), words[0], words[1]))
     return found
 
 
@@ -154,7 +155,7 @@ def _by_label(relation: Relation, rest: Rest) -> tuple[float, bool, tuple[Span, 
         return 1.2 + 0.1 * min(len(relation.key), 8), True, (best[1],), best[0]
     if relation.key in rest.bare and not relation.key.isascii():
         return 1.2 + 0.1 * min(len(relation.key), 8), True, tuple(_scattered(relation.key, text)), 0.0
-    whole = sum(weight for _, weight in relation.grams)
+    whole = relation.weight
     there = [(gram, weight) for gram, weight in relation.grams if (gram[1:] in rest.stems if gram[0] == "\0" else gram in rest.bare)]
     score = sum(weight for _, weight in there) / whole if whole else 0.0
     if not score:

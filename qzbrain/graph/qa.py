@@ -72,6 +72,7 @@ class _Found:
     reading: Reading | None = None
     seen: tuple[tuple[Edge, int], ...] = ()
     values: tuple[int, ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Answerer:
         first = [(found.answer.score + 1.0, edge, seen) for edge, seen in found.seen] if mode != "around" else []
         if mode == "answer":
             return mentions, first[:top_k]
-        readings = sorted(self._all(question, mentions, 1 if mode == "around" else hops, ()), key=lambda one: -one.score)
+        readings = sorted((one for one in found.readings or self._all(question, mentions, 1, ()) if mode != "around" or len(one.path) == 1), key=lambda one: -one.score)
         named = {entity for mention in mentions for entity in mention.entity_ids}
         chosen: dict[int, tuple[float, Edge, int]] = {}
         for one in first[: max(1, top_k // 2) if len(readings) > 1 else top_k]:
@@ -130,12 +131,13 @@ class Answerer:
             found = special(question, mentions)
             if found is not None:
                 return found
-        best = self._best(question, mentions, self._all(question, mentions, hops, near))
+        readings = self._all(question, mentions, hops, near)
+        best = replace(self._best(question, mentions, readings), readings=tuple(readings))
         if best.answer.confidence < _ENOUGH:
             inside = [one for one in linker.all_mentions(question) if one not in mentions and len(one.key) > 1][:8]
             other = self._best(question, mentions, self._all(question, inside, hops, near))
             if other.answer.confidence > best.answer.confidence + 0.2:
-                best = other
+                best = replace(other, readings=best.readings)
         if before and best.answer.confidence < _ENOUGH:
             other = self._gone_on(question, mentions, before[-_EARLIER:], hops, near)
             if other is not None and other.answer.confidence > best.answer.confidence:

@@ -6,7 +6,7 @@ Each way has a score among the others. Pure over a view; what it costs does not 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -23,6 +23,8 @@ STEP = 0.55
 _SURE_STEP = 0.5
 _ENTITIES = 20
 """Of one name so many entities are looked at."""
+_BEST = 4
+"""From so many steps, of those that may come at one place, a reading goes on."""
 _FORWARD = 0.1
 _NEAR = 0.35
 _DATED = re.compile(r"\d{4}|年|月|世纪")
@@ -83,38 +85,50 @@ class Readings:
         for entity in mention.entity_ids[:_ENTITIES]:
             some = self.view.relations_of(entity)
             base = 0.02 * min(len(mention.key), 10) + 0.01 * min(len(some), 40) + self._typed(entity, rest)
+            said: list[tuple[Fit, Reading]] = []
+            here = np.array([entity], np.int32)
             for relation, forward, _count in some:
-                said = fits(self.relations[relation], rest)[0 if forward else 1]
-                fit = self._valued(said, relation, forward, rest, np.array([entity], np.int32))
+                words = fits(self.relations[relation], rest)[0 if forward else 1]
+                fit = self._valued(words, relation, forward, rest, here)
                 evidence, sure = fit.score, fit.sure
                 if near and evidence < 0.8:
                     evidence += _NEAR * near[relation] * (1.0 if forward else 0.5)
                     sure = max(sure, 0.5 * near[relation]) if near[relation] > 0.9 else sure
                 score = base + evidence + (_FORWARD if forward else 0.0)
-                found.append(Reading(score, mention, entity, ((relation, forward),), rest, rest, fit, evidence, sure))
-                if hops > 1 and said.score >= STEP and said.sure >= _SURE_STEP:
-                    found += self._onward(replace(found[-1], fit=said, sure=said.sure), base, [said.score], hops)
+                one = Reading(score, mention, entity, ((relation, forward),), rest, rest, fit, evidence, sure)
+                found.append(one)
+                if words.score >= STEP and words.sure >= _SURE_STEP:
+                    said.append((words, replace(one, fit=words, sure=words.sure)))
+            if hops > 1:
+                for words, one in _best(said):
+                    found += self._onward(one, base, [words.score], hops)
         return found
 
-    def _onward(self, reading: Reading, base: float, scores: list[float], hops: int) -> Iterator[Reading]:
+    def _onward(self, reading: Reading, base: float, scores: list[float], hops: int) -> list[Reading]:
         """What follows from where a reading leads, by the words that it leaves."""
         span = reading.fit.span
         rest = reading.last.joined(span) if span is not None else None
         if rest is None or not rest.goes_on:
-            return
+            return []
         reached = self.ends(reading)
+        found: list[tuple[Fit, Reading]] = []
         for relation, forward in self.view.relations_around(reached):
-            said = fits(self.relations[relation], rest)[0 if forward else 1]
+            words = fits(self.relations[relation], rest)[0 if forward else 1]
             back = relation == reading.path[-1][0] and forward != reading.path[-1][1]
-            if said.score < STEP or said.sure < _SURE_STEP or (back and not _MORE.search(rest.text)):
+            if words.score < STEP or words.sure < _SURE_STEP or (back and not _MORE.search(rest.text)):
                 continue
-            fit = self._valued(said, relation, forward, rest, reached)
+            fit = self._valued(words, relation, forward, rest, reached)
             evidence = 0.5 * max([*scores, fit.score]) + 0.5 * sum([*scores, fit.score])
             path = (*reading.path, (relation, forward))
             one = Reading(base + evidence, reading.mention, reading.entity, path, reading.rest, rest, fit, evidence, min(reading.sure, fit.sure))
-            yield one
-            if len(path) < hops:
-                yield from self._onward(replace(one, fit=said, sure=min(reading.sure, said.sure)), base, [*scores, said.score], hops)
+            found.append((words, one))
+        found = _best(found)
+        further = [
+            more
+            for words, one in (found if len(reading.path) + 1 < hops else ())
+            for more in self._onward(replace(one, fit=words, sure=min(reading.sure, words.sure)), base, [*scores, words.score], hops)
+        ]
+        return [*(one for _, one in found), *further]
 
     def ends(self, reading: Reading) -> Ints:
         """The entities to which it leads, at most HUB of them."""
@@ -161,6 +175,11 @@ class Readings:
         """More for an entity whose type stands in the question."""
         kind = self.view.types[entity]
         return 0.2 if kind and label_key(kind) in rest.text else 0.0
+
+
+def _best(said: list[tuple[Fit, Reading]]) -> list[tuple[Fit, Reading]]:
+    """The few steps that the words mean best: where many labels are alike, not each of them is gone on from."""
+    return sorted(said, key=lambda one: -one[0].score)[:_BEST]
 
 
 def _firsts(some: Ints) -> Ints:

@@ -110,9 +110,10 @@ class GraphService:
         """
         best: tuple[float, str, GraphAnswer, GraphView] | None = None
         for kb_id in kb_ids:
-            if not self._store.version(kb_id):
+            version = self._store.version(kb_id)
+            if not version:
                 continue
-            answerer = self._answerer(kb_id)
+            answerer = self._answerer(kb_id, version)
             found = answerer.answer(text, before=before, nearness=nearness)
             if found.values and found.steps and (best is None or found.confidence > best[0]):
                 best = found.confidence, kb_id, found, answerer.view
@@ -120,7 +121,8 @@ class GraphService:
 
     def labels(self, kb_id: str) -> Sequence[str]:
         """Names of a graph's relations, those of most triples first; () where there is no graph."""
-        return self._answerer(kb_id).view.labels if self._store.version(kb_id) else ()
+        version = self._store.version(kb_id)
+        return self._answerer(kb_id, version).view.labels if version else ()
 
     def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""
@@ -210,9 +212,9 @@ class GraphService:
         found = entity if one == at else self._store.entity(kb_id, int(view.ids[one]))
         return replace(found or entity, degree=view.degree(one))
 
-    def _answerer(self, kb_id: str) -> Answerer:
+    def _answerer(self, kb_id: str, version: int | None = None) -> Answerer:
         """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
-        version = self._store.version(kb_id)
+        version = self._store.version(kb_id) if version is None else version
         kept = self._kept(kb_id, version)
         if kept is not None:
             return kept

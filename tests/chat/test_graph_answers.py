@@ -189,7 +189,8 @@ def test_a_follow_up_in_a_conversation(graphs: Brain, me: Caller) -> None:
 def test_ordinary_questions_are_not_the_graphs(graphs: Brain) -> None:
     for question in ("无间道好看吗？", "今天天气怎么样？", "请谈谈香港电影的发展", "谁写了红楼梦？"):
         assert ask(graphs, question).rung != "graph", question
-    for question in ("采购办法第二条规定了什么？", "采购要谁批准？", "违反第二条的怎么处罚？"):
+    of_articles = ("采购办法第二条规定了什么？", "采购要谁批准？", "违反第二条的怎么处罚？", "哪些条款引用了采购办法第二条？")
+    for question in (*of_articles, "采购办法包含哪些内容？", "采购办法有几条？"):
         answer = ask(graphs, question, "extractive@laws")
         assert answer.rung in ("extractive", "refused"), (question, answer.answer)
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from qzbrain.graph.telling import CHUNK_CHARS, Head, told
+from qzbrain.graph.telling import CHUNK_CHARS, Head, line_of, told
 
 
 def test_a_head_is_told_by_relation() -> None:
@@ -47,6 +47,10 @@ def test_whatever_is_told(seed: int) -> None:
     squeezed = " ".join(text.text.split())
     assert all(" ".join(tail.split()) in squeezed for _, tail in facts)
     assert all(0 <= start < end <= len(text.text) for start, end in text.pieces)
+    for relation, tail in facts:
+        line = line_of(text.text, head.name, relation, tail)
+        assert line is not None and " ".join(tail.split()) in text.text[line[0] : line[1]]
+    assert line_of(text.text, head.name, facts[0][0] if facts else "x", "谁也没说过") is None
     between = [text.text[end:start] for (_, end), (start, _) in zip(text.pieces, text.pieces[1:], strict=False)]
     assert set(between) <= {"\n\n"} and text.pieces[0][0] == 0 and text.pieces[-1][1] == len(text.text)
     for start, end in text.pieces:

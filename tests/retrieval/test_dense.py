@@ -104,6 +104,15 @@ def test_meaning_finds_what_shares_no_word(brain: Brain, search: Callable[..., o
     assert found.degraded == () and embedder.asked == ["轿车怎么安排"]  # type: ignore[attr-defined]
 
 
+def test_the_questions_vector_comes_with_what_is_found(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
+    fill(brain)
+    found = search("公务用车怎么管？")
+    assert np.array_equal(found.vector, means("公务用车怎么管？")) and len(embedder.asked) == 1  # type: ignore[attr-defined]
+    assert search("公务用车怎么管？", "lexical").vector is None  # type: ignore[attr-defined]
+    embedder.fault = EngineUnavailable(zh="不在。", en="Away.")
+    assert search("公务用车怎么管？").vector is None  # type: ignore[attr-defined]
+
+
 def test_each_mode_uses_its_sides(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
     fill(brain)
     question = "食堂的钱"
