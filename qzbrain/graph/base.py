@@ -136,9 +136,9 @@ class GraphStore(Protocol):
         """All triples in the order of their ids, for an export; of one moment."""
 
     def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
-        """Set the words by which people ask for a relation, in the place of those that were set. A relation with such words stays when nothing says it any more.
+        """Set the words by which people ask for a relation, in the place of those that were set.
 
-        Raises NotFound, InvalidRequest (see `cues.cleaned`).
+        A relation with such words stays when nothing says it any more. Raises NotFound, InvalidRequest (see `cues.cleaned`).
         """
 
     def cues(self, kb_id: str) -> Mapping[str, Cues]:

@@ -1,4 +1,7 @@
-"""Which of several named entities has more of something: 甲和乙哪个更高, 甲比乙早吗, 谁的作品多, which is older. Dates, numbers with units, numbers of triples."""
+"""Which of several named entities has more of something: 甲和乙哪个更高, 甲比乙早吗, 谁的作品多, which is older.
+
+Dates, numbers with units, and numbers of triples are compared.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qzbrain.graph.fitting import Relation, fits
-from qzbrain.graph.intent import MARK, Rest, Span, content
+from qzbrain.graph.intent import MARK, Rest, Span, content, words
 from qzbrain.graph.linking import Mention
 from qzbrain.graph.quantities import Quantity, amount, date
 from qzbrain.graph.readings import Readings, rest_of
@@ -17,30 +20,41 @@ from qzbrain.graph.view import Edge, GraphView
 
 MOST_COMPARED = 8
 _AT_ONCE = 50
-_DATES = "出生日期 出生时间 生日 成立时间 成立日期 创办时间 创建时间 建立时间 建成时间 上映时间 上映日期 出版时间 出版日期 发行时间 发布时间 创作时间 时间 日期 年份 birth date of birth born founded founding date inception established released release date published publication date year date".split()  # noqa: SIM905
+_DATES = words(
+    "出生日期 出生时间 生日 成立时间 成立日期 创办时间 创建时间 建立时间 建成时间 上映时间 上映日期 出版时间 "
+    "出版日期 发行时间 发布时间 创作时间 时间 日期 年份 birth date_of_birth born founded founding_date inception "
+    "established released release_date published publication_date year date"
+)
+_HOW = "早|晚|先|高|矮|低|大|小|长|短|重|轻|贵|便宜|多|少|远|近|快|慢|深|浅|宽|窄|老|年长|年轻|新|旧|久"
+_ENGLISH = "|".join(
+    words(
+        "earlier later first taller higher shorter lower larger bigger greater smaller longer heavier lighter older younger newer cheaper more_expensive more "
+        "fewer less farther faster slower deeper earliest latest tallest highest shortest lowest largest biggest smallest longest heaviest lightest oldest "
+        "youngest newest cheapest most fewest fastest slowest deepest"
+    )
+)
 _COMPARES = re.compile(
-    r"哪[一]?(?:个|家|本|部|位|座|者|款|条|所|种|只|首|国|方)?(?:公司|城市|国家|山|河|人|书|电影)?的?\S{0,10}?(?:更|比较|最)?(?P<zh>早|晚|先|后|高|矮|低|大|小|长|短|重|轻|贵|便宜|多|少|远|近|快|慢|深|浅|宽|窄|老|年长|年轻|新|旧|久)"
-    r"|谁(?:的\S{0,10}?)?(?:更|比较|最)?(?:\S{0,6}?)(?P<who>早|晚|先|高|矮|低|大|小|长|短|重|轻|贵|便宜|多|少|远|近|快|慢|深|浅|宽|窄|老|年长|年轻|新|旧|久)"
-    r"|比\S{0,40}?(?P<than>早|晚|先|高|矮|低|大|小|长|短|重|轻|贵|便宜|多|少|远|近|快|慢|深|浅|宽|窄|老|年长|年轻|新|旧|久)"
-    r"|(?<![a-z])(?P<en>earlier|later|first|taller|higher|shorter|lower|larger|bigger|greater|smaller|longer|heavier|lighter|older|younger|newer|cheaper|more expensive|more|fewer|less|farther|faster|slower|deeper"
-    r"|earliest|latest|tallest|highest|shortest|lowest|largest|biggest|smallest|longest|heaviest|lightest|oldest|youngest|newest|cheapest|most|fewest|fastest|slowest|deepest)(?![a-z])"
+    rf"哪[一]?(?:个|家|本|部|位|座|者|款|条|所|种|只|首|国|方)?(?:公司|城市|国家|山|河|人|书|电影)?的?\S{{0,10}}?(?:更|比较|最)?(?P<zh>后|{_HOW})"
+    rf"|谁(?:的\S{{0,10}}?)?(?:更|比较|最)?(?:\S{{0,6}}?)(?P<who>{_HOW})|比\S{{0,40}}?(?P<than>{_HOW})|(?<![a-z])(?P<en>{_ENGLISH})(?![a-z])"
 )
 _SAME = re.compile(r"(?:一样|相同|同一个|是不是同|是否同|同样)|(?<![a-z])same(?![a-z])")
 _LESS = frozenset(
-    "早 先 矮 低 小 短 轻 便宜 少 近 慢 浅 窄 老 年长 旧 久 earlier first shorter lower smaller lighter older cheaper fewer less slower "
-    "earliest shortest lowest smallest lightest oldest cheapest fewest slowest".split()  # noqa: SIM905
+    words(
+        "早 先 矮 低 小 短 轻 便宜 少 近 慢 浅 窄 老 年长 旧 久 earlier first shorter lower smaller lighter older cheaper fewer "
+        "less slower earliest shortest lowest smallest lightest oldest cheapest fewest slowest"
+    )
 )
 _MEANS: tuple[tuple[str, str, str], ...] = (
     ("早 晚 先 后 earlier later first earliest latest", "date", ""),
-    ("老 年长 年轻 新 旧 久 older younger newer oldest youngest newest", "date", "出生日期 出生时间 生日 成立时间 birth date of birth born founded inception"),
+    ("老 年长 年轻 新 旧 久 older younger newer oldest youngest newest", "date", "出生日期 出生时间 生日 成立时间 birth date_of_birth born founded inception"),
     ("高 矮 低 taller higher shorter lower tallest highest shortest lowest", "amount", "身高 高度 海拔 海拔高度 height elevation"),
     ("大 小 larger bigger greater smaller largest biggest smallest", "amount", "面积 占地面积 总面积 人口 规模 注册资本 年龄 area population size"),
-    ("长 短 longer longest", "amount", "长度 全长 片长 时长 length duration running time"),
+    ("长 短 longer longest", "amount", "长度 全长 片长 时长 length duration running_time"),
     ("重 轻 heavier lighter heaviest lightest", "amount", "体重 重量 质量 weight mass"),
     ("贵 便宜 cheaper more_expensive cheapest", "amount", "价格 定价 售价 参考价格 票价 price cost"),
     ("多 少 more fewer less most fewest", "amount", "人口 数量 population"),
     ("远 近 farther", "amount", "距离 射程 distance"),
-    ("快 慢 faster slower fastest slowest", "amount", "速度 最高速度 最高车速 speed top speed"),
+    ("快 慢 faster slower fastest slowest", "amount", "速度 最高速度 最高车速 speed top_speed"),
     ("深 浅 deeper deepest", "amount", "深度 水深 最大深度 depth"),
     ("宽 窄", "amount", "宽度 width"),
 )
@@ -96,21 +110,26 @@ def compared(view: GraphView, readings: Readings, asks: Comparison, mentions: Se
     shared = set.intersection(*({(kind, forward) for kind, forward, _ in view.relations_of(one)} for one in entities))
     kind, usual = _meaning(asks.word)
     best: Compared | None = None
-    ranked = sorted(((_named(readings.relations[relation], forward, rest, kind, usual), relation, forward) for relation, forward in shared), key=lambda one: (-one[0][0], one[1]))
+    ranked = sorted(
+        ((_named(readings.relations[relation], forward, rest, kind, usual), relation, forward) for relation, forward in shared),
+        key=lambda one: (-one[0][0], one[1]),
+    )
     for (score, named, spans), relation, forward in ranked:
         if score < 0.35:
             break
         best = _decided(view, asks, entities, relation, forward, kind)
         if best is not None:
-            left = content(Rest(rest.text).without([*spans, *asks.spans]).replace("更", "").replace("比较", "").replace("比", "").replace("最", "").replace("年龄", ""))
+            left = content(
+                Rest(rest.text).without([*spans, *asks.spans]).replace("更", "").replace("比较", "").replace("比", "").replace("最", "").replace("年龄", "")
+            )
             return Compared(best.winners, best.relation, best.steps, round((0.95 if named else 0.8) / (1 + 0.45 * left), 4), best.truth)
     return None
 
 
 def _meaning(word: str) -> tuple[str, tuple[str, ...]]:
-    for words, kind, labels in _MEANS:
-        if word.replace(" ", "_") in words.split():
-            return kind, tuple(labels.split()) if labels else tuple(_DATES)
+    for adjectives, kind, labels in _MEANS:
+        if word in words(adjectives):
+            return kind, tuple(words(labels)) if labels else tuple(_DATES)
     return "", ()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qzbrain.graph.cues import SYMMETRIC, Group, groups_of
-from qzbrain.graph.intent import MARK, Rest, Span, last_mark_fits, squeezed, stem
+from qzbrain.graph.intent import Rest, Span, last_mark_fits, squeezed, stem
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _LATIN = re.compile(r"[a-z0-9]+")
@@ -20,9 +20,7 @@ _PERSON = re.compile(r"谁|哪位|何人|什么人|哪个人|(?<![a-z])(?:who|wh
 _OF = re.compile(r"^(?:的|之|'s|’s|s'|这[个家部本位]?\S{0,3}的|本人的|身上的)?(?:主要|全部|所有|第一|现任|具体|the )?$")
 _BEARS = re.compile(r"(?:担任|任|当|做|出任|作为|成为)(?:过|了)?$")
 _ASKED_BEFORE = re.compile(rf"{_ASKS}\S{{0,6}}(?:的|之|担任|任|当|做)$|{_ASKS}$")
-_IS = re.compile(
-    r"^(?:就?是|为|叫做?|名叫|名为|=|:|：|等于|在|属于|包括|包含|含有?|有| is| are| was| were| =| named| called| by| in| at|)\s?(?:the |a )?$"
-)
+_IS = re.compile(r"^(?:就?是|为|叫做?|名叫|名为|=|:|：|等于|在|属于|包括|包含|含有?|有| is| are| was| were| =| named| called| by| in| at|)\s?(?:the |a )?$")
 _WHO = re.compile(r"谁|何人|哪位|哪些人|哪个人|什么人|哪家|哪个公司|哪个人|哪些公司|哪个(?!国家|城市|地方|省|学校|大学)")
 _PASSIVE = re.compile(r"是|由|被|让|为")
 _OBJECT = re.compile(r"^(?:了|过|的|着|于|在|到|自|出|出了|入|进|下|给|成|from|in|at|of|the|to|a|\s|《|“|\")*$")
@@ -32,7 +30,7 @@ _BE = re.compile(r"(?<![a-z])(?:is|are|was|were|been|being|be)(?![a-z])")
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """`score` 0 = not at all, about 1 = named; `sure` 0..1: how certainly the words mean this relation; `spans`: these words; `also`: others that go with them."""
+    """`score` 0 = not at all, about 1 = named; `sure` 0..1: how certainly the words mean this relation; `spans`: these words; `also`: others with them."""
 
     score: float = 0.0
     sure: float = 0.0
@@ -43,7 +41,6 @@ class Fit:
     def span(self) -> Span | None:
         """From the first to the last of the words."""
         return (min(start for start, _ in self.spans), max(end for _, end in self.spans)) if self.spans else None
-
 
     @property
     def words(self) -> tuple[Span, ...]:
@@ -99,10 +96,10 @@ def _grams(key: str) -> list[str]:
 
 def fits(relation: Relation, rest: Rest) -> tuple[Fit, Fit]:
     """Forward (the name is its head and the tail is asked for) and backward."""
-    known = rest.memo.get(id(relation))
+    known: tuple[Fit, Fit] | None = rest.memo.get(id(relation))
     if known is None:
         known = rest.memo[id(relation)] = _fits(relation, rest)
-    return known  # type: ignore[no-any-return]
+    return known
 
 
 def _fits(relation: Relation, rest: Rest) -> tuple[Fit, Fit]:
@@ -221,14 +218,19 @@ def _direction(text: str, mark: int, span: Span) -> float:
         if _OF.match(between):
             if between:
                 return 1.0
-            if re.match(r"有?哪(?:些|几)\S{2}", after) or re.match(r"的(?:有|都|公司|企业|人|国家|城市|书|电影|作品|\S{1,4}(?:有|是))", after) and not re.match(r"的\S{1,4}(?:是|有)(?:谁|什么|哪|多)", after):
+            if re.match(r"有?哪(?:些|几)\S{2}", after) or (
+                re.match(r"的(?:有|都|公司|企业|人|国家|城市|书|电影|作品|\S{1,4}(?:有|是))", after)
+                and not re.match(r"的\S{1,4}(?:是|有)(?:谁|什么|哪|多)", after)
+            ):
                 return -0.5
             return 0.0 if after.startswith("的") else 0.6
         if text[mark - 1 : mark] == "在" and not re.search(_ASKS, between):
             return 0.6
         if _BEARS.search(between) or (_ASKED_BEFORE.search(between) and between.endswith(("的", "之"))):
             return -1.0
-        if re.search(r"(?<![a-z])(?:is|was|are|were)(?: the| a| an)? ?$", between) and re.match(r" ?(?:of|for|to|in)?(?: which| what| whom| who|\?|$|\.)", after):
+        if re.search(r"(?<![a-z])(?:is|was|are|were)(?: the| a| an)? ?$", between) and re.match(
+            r" ?(?:of|for|to|in)?(?: which| what| whom| who|\?|$|\.)", after
+        ):
             return -1.0
         if re.search(r"(?<![a-z])(?:as|with) (?:its |their |his |her |the )?$", between) or between == "为":
             return -1.0

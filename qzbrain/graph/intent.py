@@ -16,6 +16,12 @@ from qzbrain.text.normalize import searchable
 MARK = "\ufffc"
 Span = tuple[int, int]
 
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list, parted by blanks; with `_` for a blank in one."""
+    return tuple(one.replace("_", " ") for one in text.split())
+
+
 _COUNT = re.compile(
     r"(?:有)?(?:多少|(?<!哪)几)(?:个|位|名|家|种|类|条|项|部|本|只|人|篇|座|所|支|台|款|次|首|集|门|张|枚|颗|届)|总共有?多少|一共有?(?:多少|几)|数量是多少"
     r"|(?<![a-z])how many(?![a-z])|(?<![a-z])number of(?![a-z])"
@@ -49,11 +55,12 @@ _EMPTY = re.compile(
     r"|分别|所有|全部|哪|该|在|于|和|与|跟|及|以|由|被|把|从|到|对|属于|担任|当|任|做|出任|作为|成为|等|吗|具体|究竟|到底|那么|现在|目前|当前"
 )
 _EMPTY_WORDS = frozenset(
-    (
-        "a an the of in on at by for to from with as is are was were be been being am do does did has have had who whom whose what which where when how many much "
-        "it its he his she her they their them him that this these those there and or me tell please can could you i would like know give list show name s all "
-        "any about named called so than then hey hi whats if"
-    ).split()
+    words(
+        "a an the of in on at by for to from with as is are was were be been being am do does did has have had who whom whose "
+        "what which where when how many much it its he his she her they their them him that this these those there and or me "
+        "tell please can could you i would like know give list show name s all any about named called so than then hey hi whats "
+        "if"
+    )
 )
 _NO_MORE = re.compile(
     rf"^[请问你知道告诉我想有人谁吗,，]*(?:(?:谁|什么|哪[些个位家本部]\S{{0,2}})(?:是|在)?)?的?{MARK}(?:都|分别|一共|现在)?(?:是|有|叫|为)?(?:什么|谁|哪[些个位家本部]\S{{0,2}}|多少\S?|几\S|啥)?(?:吗|呢|呀|啊)?$"
@@ -64,7 +71,10 @@ _PLAIN = re.compile(r"[\s，。？?！!、；;：:“”\"'’‘《》〈〉「
 _BLANK = re.compile(r"\s+")
 
 
-_THINGS = "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|学校|大学|医院|疾病|病|药物|药|产品|机构|软件|节目|网站|地方|地区|词|作品"
+_THINGS = (
+    "公司|企业|集团|股份|书|小说|电影|影片|电视剧|剧|片子|歌曲|歌|游戏|城市|国家|人物|人|先生|女士|学校|大学|医院|疾病|病|药物|药"
+    "|产品|机构|软件|节目|网站|地方|地区|词|作品"
+)
 _BEHIND = re.compile(
     rf"(?<={MARK})(?:的?(?:这|那|该)(?:一)?(?:个|家|本|部|位|座|所|种|款|首|篇|条|支|只|场|台)?(?:{_THINGS})|(?:{_THINGS})(?=的)|的(?:那个|那家|那部)?(?:公司|企业|人|电影|书)(?=的|是哪|是谁|是做|是干)|本人)"
 )
@@ -91,7 +101,15 @@ def asked(text: str) -> Asked:
     """`text` as `squeezed` gives it."""
     kinds = tuple(marks for pattern, marks in _KINDS if pattern.search(text))
     time, amount = bool(_TIME.search(text)), bool(_AMOUNT.search(text))
-    return Asked(bool(_COUNT.search(text)), bool(_LIST.search(text)), kinds, bool(_PLACE.search(text)), time, amount, bool(_YES_NO.search(text)) and not _ASKS.search(text))
+    return Asked(
+        bool(_COUNT.search(text)),
+        bool(_LIST.search(text)),
+        kinds,
+        bool(_PLACE.search(text)),
+        time,
+        amount,
+        bool(_YES_NO.search(text)) and not _ASKS.search(text),
+    )
 
 
 def squeezed(text: str) -> str:

@@ -59,9 +59,11 @@ class Linker:
         names, lengths = self._names, self._lengths
         found: list[Mention] = []
         for at in range(len(squeezed)):
-            some = lengths.get(squeezed[at : at + 2], ())
-            single = lengths.get(squeezed[at], ())
-            for length in (*some, *single) if len(squeezed[at : at + 2]) == 2 else single:
+            pair = squeezed[at : at + 2]
+            some = lengths.get(pair)
+            if len(pair) == 2 and (single := lengths.get(pair[0])):
+                some = (*some, *single) if some else single
+            for length in some or ():
                 key = squeezed[at : at + length]
                 ids = names.get(key)
                 if ids is not None and len(key) == length and _whole(squeezed, places, at, at + length):

@@ -103,7 +103,9 @@ class Answerer:
         first = [(found.answer.score + 1.0, edge, seen) for edge, seen in found.seen] if mode != "around" else []
         if mode == "answer":
             return mentions, first[:top_k]
-        readings = sorted((one for one in found.readings or self._all(question, mentions, 1, ()) if mode != "around" or len(one.path) == 1), key=lambda one: -one.score)
+        readings = sorted(
+            (one for one in found.readings or self._all(question, mentions, 1, ()) if mode != "around" or len(one.path) == 1), key=lambda one: -one.score
+        )
         named = {entity for mention in mentions for entity in mention.entity_ids}
         chosen: dict[int, tuple[float, Edge, int]] = {}
         for one in first[: max(1, top_k // 2) if len(readings) > 1 else top_k]:
@@ -127,21 +129,20 @@ class Answerer:
         linker = self.view.linker
         mentions = linker.mentions(question) or linker.mentions(question, shortest=1)
         near = self._readings.nearness(nearness)
-        for special in (self._way, self._comparison):
-            found = special(question, mentions)
-            if found is not None:
-                return found
+        special = self._way(question, mentions) or self._comparison(question, mentions)
+        if special is not None:
+            return special
         readings = self._all(question, mentions, hops, near)
         best = replace(self._best(question, mentions, readings), readings=tuple(readings))
         if best.answer.confidence < _ENOUGH:
             inside = [one for one in linker.all_mentions(question) if one not in mentions and len(one.key) > 1][:8]
-            other = self._best(question, mentions, self._all(question, inside, hops, near))
-            if other.answer.confidence > best.answer.confidence + 0.2:
-                best = replace(other, readings=best.readings)
+            within = self._best(question, mentions, self._all(question, inside, hops, near))
+            if within.answer.confidence > best.answer.confidence + 0.2:
+                best = replace(within, readings=best.readings)
         if before and best.answer.confidence < _ENOUGH:
             other = self._gone_on(question, mentions, before[-_EARLIER:], hops, near)
             if other is not None and other.answer.confidence > best.answer.confidence:
-                best = other
+                return other
         return best
 
     def _gone_on(self, question: str, mentions: Sequence[Mention], before: Sequence[str], hops: int, near: Sequence[float]) -> _Found | None:
@@ -226,9 +227,7 @@ class Answerer:
             reached = others[np.sort(at)]
         return found[: 2 * MOST_VALUES], reached
 
-    def _of_type(
-        self, reading: Reading, ends: Ints, steps: list[tuple[Edge, int]], explained: list[Span]
-    ) -> tuple[Ints, list[tuple[Edge, int]]]:
+    def _of_type(self, reading: Reading, ends: Ints, steps: list[tuple[Edge, int]], explained: list[Span]) -> tuple[Ints, list[tuple[Edge, int]]]:
         """Where the question names a type that some of the values have, only those."""
         some = ends[:MOST_VALUES].tolist()
         for kind in {self.view.types[one] for one in some} - {""}:
@@ -289,7 +288,14 @@ class Answerer:
             names.append(self.view.names[edge.other])
         labels = list(dict.fromkeys(self.view.relation_names[edge.relation] for edge, _ in found))
         answer = GraphAnswer(
-            tuple(mentions), tuple(dict.fromkeys(names)), tuple(edge for edge, _ in found), 1.5, False, "path", " > ".join(labels), round(0.9 / (1 + 0.45 * left), 4)
+            tuple(mentions),
+            tuple(dict.fromkeys(names)),
+            tuple(edge for edge, _ in found),
+            1.5,
+            False,
+            "path",
+            " > ".join(labels),
+            round(0.9 / (1 + 0.45 * left), 4),
         )
         return _Found(answer, None, tuple(found))
 

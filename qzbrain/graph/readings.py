@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qzbrain.graph.fitting import NONE, Fit, Relation, fits, label_key, prepared
+from qzbrain.graph.fitting import Fit, Relation, fits, label_key, prepared
 from qzbrain.graph.intent import MARK, Rest, Span, squeezed, tidied
 from qzbrain.graph.linking import Mention
 from qzbrain.graph.view import GraphView, Ints

@@ -24,7 +24,7 @@ class ProcessBody(BaseModel):
     top_k: int = Field(10, ge=1, le=100)
     hops: int = Field(2, ge=1, le=3, description="How many relations a question may go over; 1: triples of the named entities alone.")
     mode: Literal["auto", "answer", "around"] | None = Field(
-        None, description="`answer`: only the triples that answer the question; `around`: those of the named entities, whatever is asked; `auto`: the answer first."
+        None, description="`auto`: the answer first; `answer`: only what answers the question; `around`: what the named entities have, whatever is asked."
     )
 
     @model_validator(mode="after")

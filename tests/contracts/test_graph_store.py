@@ -187,7 +187,8 @@ class TestGraphStore:
 
     def test_words_that_cannot_be_set_are_refused(self, store: GraphStore) -> None:
         store.add("kb", [fact("红楼梦", "作者", "曹雪芹")])
-        for relation, words in (("画师", ["画"]), ("作者", [""]), ("作者", ["  "]), ("作者", ["长" * 65]), ("作者", ["a\x00b"]), ("作者", [f"词{n}" for n in range(51)])):
+        wrong = ([""], ["  "], ["长" * 65], ["a\x00b"], [f"词{n}" for n in range(51)])
+        for relation, words in (("画师", ["画"]), *(("作者", some) for some in wrong)):
             for forward, backward in ((words, []), ([], words)):
                 with pytest.raises(BrainError):
                     store.set_cues("kb", relation, forward, backward)
