@@ -358,6 +358,8 @@ def test_a_route_of_the_graph_says_that_the_service_is_away(web: tuple[Brain, Fl
         assert reply.get_json()["error"]["code"] == "graph_unavailable" and word in reply.get_json()["error"]["message"]
     assert client.post("/chat-process-txt", json={"text": "x"}).status_code == 503
     assert client.get("/api/graph/kb/stats").get_json()["triples"] == len(FACTS)  # counted in the database
+    written = client.put("/api/graph/kb/relations/高管", json={"forward_cues": ["谁管"]})  # truth is in the database, so writing goes on
+    assert written.status_code == 200 and written.get_json()["forward_cues"] == ["谁管"]
 
 
 def test_ready_without_it_and_says_so(web: tuple[Brain, FlaskClient], faulty: FaultyService) -> None:
