@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from qzbrain.chat.known import GraphKnowledge
     from qzbrain.chat.service import ChatService
+    from qzbrain.graph.base import GraphAnswers
     from qzbrain.graph.embedded import SqlGraph
     from qzbrain.graph.extracting import GraphExtraction
     from qzbrain.graph.extraction_plan import Extractions
     from qzbrain.graph.passages import PassageGraphs
+    from qzbrain.graph.remote import RemotePassages, RemoteRoutes
     from qzbrain.graph.service import GraphService
     from qzbrain.graph.suggestions import Suggestions
     from qzbrain.graph.upkeep import Upkeep
@@ -248,11 +250,30 @@ class Brain:
         return self.graph if self.settings.graph_at_ingest == "on" else None
 
     @cached_property
-    def graph_service(self) -> GraphService:
-        """Answers from knowledge graphs."""
+    def graph_service(self) -> GraphAnswers:
+        """Answers from knowledge graphs: from the service that the settings name, else from the graphs as this process reads them."""
+        if self.remote_graph is None:
+            return self.local_graph
+        from qzbrain.graph.remote import RemoteGraph
+
+        return RemoteGraph(self.remote_graph, self.graph.version, lambda: self.local_graph)
+
+    @cached_property
+    def local_graph(self) -> GraphService:
+        """The graphs as this process reads them."""
         from qzbrain.graph.service import GraphService
 
         return GraphService(self.graph)
+
+    @cached_property
+    def remote_graph(self) -> RemoteRoutes | None:
+        """The graph service that the settings name; None: there is none but ours."""
+        if not self.settings.graph_address:
+            return None
+        from qzbrain.graph.calls import GraphCalls
+        from qzbrain.graph.remote import RemoteRoutes
+
+        return RemoteRoutes(GraphCalls(self.settings.graph_address, token=self.settings.graph_token, timeout_s=self.settings.graph_timeout_s))
 
     @cached_property
     def extractions(self) -> Extractions:
@@ -279,11 +300,20 @@ class Brain:
         return Suggestions(self.db, self.graph)
 
     @cached_property
-    def passage_graphs(self) -> PassageGraphs:
+    def passage_graphs(self) -> PassageGraphs | RemotePassages:
         """Passages that knowledge graphs lead to."""
+        if self.remote_graph is None:
+            return self.local_passages
+        from qzbrain.graph.remote import RemotePassages
+
+        return RemotePassages(self.remote_graph, self.graph.version, lambda: self.local_passages)
+
+    @cached_property
+    def local_passages(self) -> PassageGraphs:
+        """The same, as this process finds them."""
         from qzbrain.graph.passages import PassageGraphs
 
-        return PassageGraphs(self.db, self.graph_service.view)
+        return PassageGraphs(self.db, self.local_graph.view)
 
     @cached_property
     def folders(self) -> Folders:
@@ -373,6 +403,9 @@ class Brain:
         """Give connections back."""
         if "shared" in self.__dict__:
             self.shared.close()
+        remote: RemoteRoutes | None = self.__dict__.get("remote_graph")
+        if remote is not None:
+            remote.calls.close()
         self.end_engines()
         self.jobs.close()
         self.db.close()

@@ -15,6 +15,7 @@
     │   │   └── StorageAway          the database server cannot be reached
     │   │       └── StorageInDoubt   the connection broke during a commit: nobody knows whether it took place
     │   ├── IndexUnavailable         the search index cannot be reached or written now (answers say so, jobs wait for it)
+    │   ├── GraphUnavailable         the graph service of GRAPH_URL does not answer (searches and answers go on without it)
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -184,6 +185,12 @@ class IndexUnavailable(Unavailable):
     """The search index cannot be used now: its server is away, refuses us, is full, or another process writes to it. No job's fault."""
 
     default_code = "index_unavailable"
+
+
+class GraphUnavailable(Unavailable):
+    """The graph service that GRAPH_URL names is away, or its reply cannot be used."""
+
+    default_code = "graph_unavailable"
 
 
 class EngineUnavailable(Unavailable):

@@ -7,6 +7,7 @@ process finds the same data wherever it was started. `docs/settings.md` is gener
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -247,7 +248,23 @@ class Settings(BaseSettings):
         description="Language model that reads every new or changed document for facts by itself, a model's name or `auto`; empty: only when it is asked to "
         "(docs/graph_extraction.md).",
     )
-    graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
+    graph_url: str = Field(
+        "",
+        description="Address of a graph service, `http://HOST:8000`, with or without `/chat-process-txt` (docs/graph_service.md). Empty: this brain's own part "
+        "inside web.",
+    )
+    graph_token: str = Field(
+        "",
+        description="Secret of the graph service, 16 characters or more: `qzbrain graph-service` demands it, and it is sent to GRAPH_URL as a bearer token. "
+        "Needed where the service binds another address than 127.0.0.1.",
+        repr=False,
+    )
+    graph_timeout_s: float = Field(2.0, gt=0, le=60, description="Longest time that one call of the graph service may take, connecting included.")
+    qzbrain_graph_service: Literal["off", "on"] = Field(
+        "off", description="`on`: the graph service runs beside web and worker as a process of its own, and web asks it unless GRAPH_URL names another."
+    )
+    qzbrain_graph_host: str = Field("127.0.0.1", description="Address that `qzbrain graph-service` binds; another than 127.0.0.1 needs GRAPH_TOKEN.")
+    qzbrain_graph_port: int = Field(8000, ge=1, le=65535, description="Port that `qzbrain graph-service` binds.")
     neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
 
     models: Annotated[dict[str, ModelSettings], NoDecode] = Field(
@@ -268,6 +285,23 @@ class Settings(BaseSettings):
                 raise ValueError("not HOST:PORT or http(s)://HOST:PORT, nor several of them separated by commas")
             if parts.username is not None:
                 raise ValueError("user and password do not belong into the address; they are the settings ES_USER and ES_PASSWORD")
+        return value
+
+    @field_validator("graph_url")
+    @classmethod
+    def _graph_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts) or parts.query or parts.fragment):
+            raise ValueError("not http(s)://HOST:PORT or http(s)://HOST:PORT/chat-process-txt")
+        if parts.username is not None:
+            raise ValueError("user and password do not belong into the address; the service's secret is the setting GRAPH_TOKEN")
+        return value
+
+    @field_validator("graph_token")
+    @classmethod
+    def _graph_secret(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[\x21-\x7e]{16,200}", value):
+            raise ValueError("not 16 to 200 printable ASCII characters without blanks; `openssl rand -hex 32` makes one")
         return value
 
     @field_validator("models")
@@ -341,6 +375,18 @@ class Settings(BaseSettings):
     def es_facts_index(self) -> str:
         """As `es_index`, of the indexes of facts."""
         return self.kginsert_index_test if self.qzbrain_env == "test" else self.kginsert_index
+
+    @property
+    def graph_address(self) -> str:
+        """The graph service that is asked, without `/chat-process-txt` and slashes at its end; '' for the part inside this process."""
+        own = self.graph_service_url if self.qzbrain_graph_service == "on" else ""
+        return (self.graph_url or own).rstrip("/").removesuffix("/chat-process-txt").rstrip("/")
+
+    @property
+    def graph_service_url(self) -> str:
+        """Where a graph service of this brain's own is found on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.qzbrain_graph_host, self.qzbrain_graph_host)  # noqa: S104  not bound here
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.qzbrain_graph_port}"
 
     @property
     def url(self) -> str:
@@ -429,6 +475,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise _unusable(exc) from exc
     _refuse_what_this_version_lacks(settings)
     _refuse_workers_without_shared_state(settings)
+    _refuse_graph_circle(settings)
     return settings
 
 
@@ -436,7 +483,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "token", "models", "es_url"))
+    secret = any(word in name for word in ("password", "key", "token", "models", "es_url", "graph_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(
@@ -449,7 +496,6 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
 def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
-        "graph_url",
         "neo4j_url",
     ]
     for name in lacking:
@@ -475,6 +521,38 @@ def _refuse_workers_without_shared_state(settings: Settings) -> None:
             "Set REDIS_HOST, or WEB_WORKERS=1.",
             param="web_workers",
         )
+
+
+def _refuse_graph_circle(settings: Settings) -> None:
+    """A web process that asked itself would wait for itself."""
+    parts = urlsplit(settings.graph_url)
+    if is_loopback(parts.hostname or "") and (parts.port or (443 if parts.scheme == "https" else 80)) == settings.qzbrain_port:
+        raise SettingsInvalid(
+            zh=f"GRAPH_URL={settings.graph_url} 指向本系统自己的网页端口。请改为图谱服务的地址（默认端口 8000），或取消该设置。",
+            en=f"GRAPH_URL={settings.graph_url} is this brain's own web port. Name the graph service's address (port 8000 by default), or unset it.",
+            param="graph_url",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name `localhost`, is this machine's own alone."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_graph_secret(settings: Settings) -> None:
+    """Raises SettingsInvalid where the graph service would be open to other machines."""
+    if is_loopback(settings.qzbrain_graph_host) or settings.graph_token:
+        return
+    raise SettingsInvalid(
+        zh=f"图谱服务要监听 {settings.qzbrain_graph_host}，但没有设置 GRAPH_TOKEN：任何能连到它的人都能读取知识图谱。"
+        "请设置 GRAPH_TOKEN（例如 openssl rand -hex 32 的输出），或只监听 127.0.0.1。",
+        en=f"The graph service is to listen on {settings.qzbrain_graph_host} and GRAPH_TOKEN is not set: whoever reaches it could read the knowledge graphs. "
+        "Set GRAPH_TOKEN (for example to what `openssl rand -hex 32` prints), or listen on 127.0.0.1 only.",
+        param="graph_token",
+    )
 
 
 def origin_of(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qzbrain.errors import SettingsInvalid
-from qzbrain.settings import ROOT, Settings, config_path, environment_language, load_settings, origin_of
+from qzbrain.settings import ROOT, Settings, config_path, environment_language, load_settings, origin_of, require_graph_secret
 
 MANUAL = {
     "MYSQL_PORT": "23306", "MYSQL_USER": "qiyuan", "MYSQL_PASSWORD": "p@ss:/word", "MYSQL_DB": "chatglm", "REDIS_PORT": "16379",
@@ -53,7 +53,7 @@ def test_the_manuals_names_work_in_the_file(config: Path) -> None:
     assert load_settings().mysql_password == "p@ss:/word"
 
 
-@pytest.mark.parametrize("name", ["GRAPH_URL", "NEO4J_URL"])
+@pytest.mark.parametrize("name", ["NEO4J_URL"])
 def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "127.0.0.1:1")
     with pytest.raises(SettingsInvalid) as refused:
@@ -222,3 +222,60 @@ def test_index_names_are_what_the_servers_take(name: str) -> None:
 def test_tests_have_indexes_of_their_own() -> None:
     assert Settings().es_index == "qizhi_brain_es_retriever"
     assert Settings(qzbrain_env="test").es_index == "qizhi_brain_es_retriever_test"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:8000/chat-process-txt", "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+        ("https://graph.internal/kg/chat-process-txt/", "https://graph.internal/kg"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("", ""),
+    ],
+)
+def test_the_graph_service_is_named_with_or_without_its_route(url: str, address: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_URL", url)
+    assert load_settings().graph_address == address
+
+
+def test_a_graph_service_of_our_own_is_asked_unless_another_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_GRAPH_SERVICE", "on")
+    monkeypatch.setenv("QZBRAIN_GRAPH_PORT", "8123")
+    assert load_settings().graph_address == "http://127.0.0.1:8123"
+    monkeypatch.setenv("GRAPH_URL", "http://10.0.0.7:8000")
+    assert load_settings().graph_address == "http://10.0.0.7:8000"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://:8000", "http://a:b@host:8000", "http://host:0", "http://host:8000/?a=b", "http://host:99999"])
+def test_an_address_that_is_none_is_refused(url: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_URL", url)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert refused.value.param == "graph_url" and "a:b" not in refused.value.en
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.5"])
+def test_web_is_not_its_own_graph_service(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_URL", f"http://{host}:9025/chat-process-txt")
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert "9025" in refused.value.zh and "9025" in refused.value.en
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "127.evil.example", "localhost.example"])
+def test_a_graph_service_open_to_others_needs_a_secret(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_GRAPH_HOST", host)
+    with pytest.raises(SettingsInvalid) as refused:
+        require_graph_secret(load_settings())
+    assert "GRAPH_TOKEN" in refused.value.zh and "GRAPH_TOKEN" in refused.value.en
+    monkeypatch.setenv("GRAPH_TOKEN", "0123456789abcdef")
+    require_graph_secret(load_settings())
+
+
+@pytest.mark.parametrize("token", ["short", "with a blank in it", "0123456789abcde\n", "0123456789abcdef\r\nx: y", "密" * 20])
+def test_a_secret_that_is_none_is_refused_and_not_shown(token: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPH_TOKEN", token)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert refused.value.param == "graph_token" and token not in refused.value.en and token not in refused.value.zh

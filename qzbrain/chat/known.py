@@ -16,7 +16,7 @@ from qzbrain.storage.cooperation import beside_future
 from qzbrain.storage.database import Database
 
 if TYPE_CHECKING:
-    from qzbrain.graph.service import GraphService
+    from qzbrain.graph.base import GraphAnswers
 
 log = logs.get(__name__)
 
@@ -56,7 +56,7 @@ class Known:
 class GraphKnowledge:
     """Asks the graphs. Thread-safe."""
 
-    def __init__(self, database: Database, graph: GraphService, labels: LabelMeanings | None, *, least: float) -> None:
+    def __init__(self, database: Database, graph: GraphAnswers, labels: LabelMeanings | None, *, least: float) -> None:
         """`least`: so sure a graph must be (QZBRAIN_GRAPH_ANSWER); 0: it is never asked."""
         self._graph, self._labels, self._least = graph, labels, least
         self._sources = GraphSources(database)

@@ -33,6 +33,9 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(system.worker)
 app.command(help=t("只启动引擎管理进程，由其他进程管理器看护时使用", "Start the engine manager alone, for another process manager"))(system.engines)
+app.command(
+    "graph-service", help=t("单独启动知识图谱服务（POST /chat-process-txt，端口 8000）", "Start the graph service alone (POST /chat-process-txt, port 8000)")
+)(system.graph_service)
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command(help=t("插入人工整理的知识条目", "Put curated knowledge into a knowledge base"))(inserting.insert)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)

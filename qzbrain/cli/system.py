@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qzbrain.cli.terminal import LANG, Json, result, result_json, t
+from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t
 from qzbrain.settings import ROOT, load_settings
 
 _MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "-"}
@@ -40,6 +40,24 @@ def worker(
 def engines() -> None:
     """Start the engine manager alone, for another process manager."""
     _become("engines")
+
+
+def graph_service(
+    host: Annotated[str | None, typer.Option("--host", help=t("监听的地址，默认 QZBRAIN_GRAPH_HOST", "Address to bind; QZBRAIN_GRAPH_HOST by default"))] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help=t("端口，默认 QZBRAIN_GRAPH_PORT（8000）", "Port; QZBRAIN_GRAPH_PORT (8000) by default"))
+    ] = None,
+) -> None:
+    """Start the graph service alone: POST /chat-process-txt and the reading routes of graphs, over the same data as the brain."""
+    from qzbrain.ops.start import require_graph_port
+
+    given = {"QZBRAIN_GRAPH_HOST": host, "QZBRAIN_GRAPH_PORT": port}
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    settings = load_settings()
+    require_graph_port(settings)
+    where = f"{settings.graph_service_url}/chat-process-txt"
+    note(t(f"知识图谱服务：POST {where}（Ctrl-C 停止）", f"The graph service: POST {where} (Ctrl-C stops it)"))
+    _become("graph")
 
 
 def _become(program: str, *more: str) -> None:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from qzbrain.errors import NotFound
 
 if TYPE_CHECKING:
+    from qzbrain.graph.answered import Answered
+    from qzbrain.graph.overview import Overview
+    from qzbrain.graph.service import CuedRelation, Processed, RelationCount
     from qzbrain.graph.view import GraphView
 
 EXTRACT_JOB = "graph-extract"
@@ -146,3 +149,43 @@ class GraphStore(Protocol):
 
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """Undo a merge: the graph is as before it, plus what came since. Raises NotFound, Conflict."""
+
+
+class GraphAnswers(Protocol):
+    """What is asked of graphs, wherever they are read: in this process, or by a service, which may be away: then each method raises GraphUnavailable."""
+
+    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+        """What the graphs of these knowledge bases know about what a text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
+
+    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+        """The answer of the graph that is surest of its own; an empty one where none has any.
+
+        `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
+        """
+
+    def labels(self, kb_id: str) -> Sequence[str]:
+        """Names of a graph's relations, those of most triples first; () where there is no graph."""
+
+    def relations(self, kb_id: str) -> list[CuedRelation]:
+        """All relations with the number of their triples, most first, and the words set for them."""
+
+    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+        """One of them, by its label. Raises NotFound."""
+
+    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
+        """Triples around an entity, nearest first. Raises NotFound."""
+
+    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int) -> list[Triple] | None:
+        """The triples of a shortest way between two entities; None when there is none. Raises NotFound."""
+
+    def entity(self, kb_id: str, entity_id: int) -> Entity:
+        """One entity; for one without a type the typed one that it must be. Raises NotFound."""
+
+    def relations_of(self, kb_id: str, entity_id: int) -> list[RelationCount]:
+        """How many triples an entity has of each relation and direction, most first. Raises NotFound."""
+
+    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+        """As `GraphStore.search`, each thing once."""
+
+    def overview(self, kb_id: str, *, limit: int) -> Overview:
+        """Types and relations with their counts, most first, and the entities that most triples name."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_models, doctor_redis, doctor_search, doctor_services
+from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_redis, doctor_search, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -45,6 +45,8 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
     checks: Iterable[Callable[[Settings], Iterable[Finding]]] = (
         doctor_data.integrity,
         mysql,
+        doctor_graph.service,
+        doctor_data.graph,
         doctor_services.not_in_this_version,
         doctor_redis.redis,
         doctor_search.search,

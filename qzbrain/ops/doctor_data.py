@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from qzbrain.errors import BrainError, IndexUnavailable
 from qzbrain.models.catalog import all_models, embedder_name
+from qzbrain.ops import doctor_graph
 from qzbrain.ops.finding import Finding
 from qzbrain.retrieval.backends import chosen, search_index
 from qzbrain.settings import Settings
@@ -200,6 +201,12 @@ def integrity(settings: Settings) -> list[Finding]:
     return [] if settings.mysql_host else _file_integrity(settings)
 
 
+def graph(settings: Settings) -> list[Finding]:
+    """That a graph service, where there is one, reads this database."""
+    return _graph(settings) if settings.graph_address else []
+
+
+_graph = _with_database(doctor_graph.data, "graph_data", 3, "图谱服务的数据", "data of the graph service")
 _file_integrity = _with_database(_integrity, "database", 1, "数据库完整性", "database integrity")
 revision = _with_database(_revision, "revision", 7, "表结构版本", "schema revision")
 index = _with_database(_index, "index", 7, "检索索引", "search index")

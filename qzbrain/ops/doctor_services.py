@@ -16,7 +16,6 @@ _TIMEOUT_S = 3.0
 def not_in_this_version(settings: Settings) -> list[Finding]:
     """What the manual names and this version does not have."""
     return [
-        Finding.skip("graph_service", 3, ("知识图谱服务", "graph service"), ("本版本没有知识图谱", "this version has no graph"), ("", "")),
         Finding.skip("docker", 9, ("Docker", "Docker"), ("本版本不使用容器", "this version uses no containers"), ("", "")),
     ]
 

@@ -19,7 +19,7 @@ from qzbrain.models.engines.manager import is_needed
 from qzbrain.models.engines.wishes import expect_manager
 from qzbrain.ops import sample
 from qzbrain.ops.supervision import configuration, log_folder, run_folder
-from qzbrain.settings import ROOT, Settings, load_settings
+from qzbrain.settings import ROOT, Settings, load_settings, require_graph_secret
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def start(settings: Settings) -> None:
     prepare_folders(settings)
     lock = take_lock(settings)
     require_free_port(settings)
+    if settings.qzbrain_graph_service == "on":
+        require_graph_port(settings)
     first = sample.needed(settings)
     if first:
         sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
@@ -139,6 +141,20 @@ def require_free_port(settings: Settings) -> None:
         zh=f"无法监听 {where}：端口被其他程序占用，或无权使用。请关闭那个程序，或换一个端口，例如 QZBRAIN_PORT=9026 ./run.sh",
         en=f"Cannot listen on {where}: another program has the port, or it may not be used. Close that program, "
         "or take another port, for example QZBRAIN_PORT=9026 ./run.sh",
+    )
+
+
+def require_graph_port(settings: Settings) -> None:
+    """See that the graph service may listen where it is to. Raises SettingsInvalid, Conflict."""
+    require_graph_secret(settings)
+    if port_is_free(settings.qzbrain_graph_host, settings.qzbrain_graph_port):
+        return
+    where = f"{settings.qzbrain_graph_host}:{settings.qzbrain_graph_port}"
+    raise Conflict(
+        "port_taken",
+        zh=f"图谱服务无法监听 {where}：端口被其他程序占用，或本机没有这个地址。请关闭那个程序，或换一个端口，例如 QZBRAIN_GRAPH_PORT=8001",
+        en=f"The graph service cannot listen on {where}: another program has the port, or the address is not this machine's. Close that program, "
+        "or take another port, for example QZBRAIN_GRAPH_PORT=8001",
     )
 
 

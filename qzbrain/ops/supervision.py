@@ -17,6 +17,8 @@ STOP_WAIT_S = 20
 GROUP = "qzbrain"
 ENGINES = "engines"
 """The engine manager under supervisord: there is always such a program, and it runs where there is something to manage."""
+GRAPH = "graph"
+"""The graph service as a process of its own; it runs where QZBRAIN_GRAPH_SERVICE says so."""
 _SOCKET_PATH_BYTES = 100  # sun_path holds 108, and supervisord binds a temporary name that is longer by the pid
 _LOG_BYTES = 10_000_000
 _LOG_BACKUPS = 3
@@ -38,6 +40,7 @@ def programs() -> dict[str, list[str]]:
         "web": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "qzbrain" / "web" / "gunicorn_conf.py"), "qzbrain.wsgi:app"],
         "worker": [sys.executable, "-m", "qzbrain.worker"],
         ENGINES: [sys.executable, "-m", "qzbrain.models.engines.manager"],
+        GRAPH: [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "qzbrain" / "web" / "graph_gunicorn_conf.py"), "qzbrain.web.graph_server:app"],
     }
 
 
@@ -91,6 +94,7 @@ def configuration(settings: Settings) -> str:
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
         ]
     idle = set() if is_needed(settings) else {ENGINES}
+    idle |= set() if settings.qzbrain_graph_service == "on" else {GRAPH}
     sections += [_program(name, command, logs / f"{name}.log", autostart=name not in idle) for name, command in programs().items()]
     sections.append(_section(f"group:{GROUP}", programs=",".join(programs())))  # one group stops together, several one after the other
     return "\n".join(sections)

@@ -36,7 +36,7 @@ class PassageGraphs(Protocol):
     def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> Sequence[NearPassage]:
         """Passages nearest to what the question names, best first; `chunk_ids` are articles that it names by number, and are not among them.
 
-        [] when it names nothing that the graph knows. Raises nothing because a graph is not there.
+        [] when it names nothing that the graph knows. Raises nothing because a graph is not there; Unavailable when the service that has it is away.
         """
 
 

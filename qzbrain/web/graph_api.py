@@ -44,7 +44,17 @@ def routes(brain: Brain) -> APIBlueprint:
     _transfer(api, brain)
     _looking(api, brain)
     _relations(api, brain)
+    _cues(api, brain)
     _merging(api, brain)
+    _service(api, brain)
+    return api
+
+
+def asking_routes(brain: Brain) -> APIBlueprint:
+    """Those that only ask, of a graph service that runs alone."""
+    api = APIBlueprint("graph", __name__, abp_tags=[Tag(name="graph")])
+    _looking(api, brain)
+    _relations(api, brain)
     _service(api, brain)
     return api
 
@@ -128,7 +138,7 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
         """Triples around an entity, nearest first; hubs are shown and not walked through."""
         kb_id = _readable(brain, path.kb).id
         found = brain.graph_service.neighbors(kb_id, entity_number(query.id), depth=query.depth, relation=query.relation, limit=query.limit)
-        return reply({"data": [_triple(one) for one in found]})
+        return reply({"data": [triple(one) for one in found]})
 
     @api.get("/api/graph/<kb>/path", responses={"200": shapes.WayReply})
     @validated
@@ -136,7 +146,7 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
         """A shortest way between two entities (ids `from` and `to`)."""
         kb_id = _readable(brain, path.kb).id
         found = brain.graph_service.path(kb_id, entity_number(query.start), entity_number(query.goal), max_hops=query.max_hops)
-        return reply({"found": found is not None, "data": [_triple(one) for one in found or ()]})
+        return reply({"found": found is not None, "data": [triple(one) for one in found or ()]})
 
     @api.get("/api/graph/<kb>/stats", responses={"200": shapes.StatsReply})
     @validated
@@ -153,6 +163,8 @@ def _relations(api: APIBlueprint, brain: Brain) -> None:
         """All relations, most triples first, with the words that are set for asking them."""
         return reply({"data": [_cued(one) for one in brain.graph_service.relations(_readable(brain, path.kb).id)]})
 
+
+def _cues(api: APIBlueprint, brain: Brain) -> None:
     @api.put("/api/graph/<kb>/relations/<path:relation>", responses={"200": shapes.CuedRelationReply})
     @validated
     def set_cues(path: shapes.RelationPath, body: shapes.CuesBody) -> Response:
@@ -226,7 +238,8 @@ def _source(one: Place) -> dict[str, Any]:
     }
 
 
-def _triple(one: Triple) -> dict[str, Any]:
+def triple(one: Triple) -> dict[str, Any]:
+    """As the routes of the graph show it."""
     return {"id": str(one.id), "head": _entity(one.head), "relation": one.relation, "tail": _entity(one.tail), "sources": [_source(x) for x in one.places]}
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -15,9 +13,9 @@ from gevent import monkey
 monkey.patch_all()  # before gunicorn's worker class imports ssl and sockets
 
 from qzbrain.settings import load_settings  # noqa: E402
+from qzbrain.web.gunicorn_worker import end_with_master  # noqa: E402
 
 _settings = load_settings()
-_PR_SET_PDEATHSIG = 1
 _counters = _settings.data / "run" / f"metrics-{_settings.qzbrain_port}"
 if _settings.web_workers > 1:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_counters)  # before a worker imports prometheus_client, which looks once
@@ -63,6 +61,4 @@ def worker_exit(_server: Any, _worker: Any) -> None:
 
 def post_fork(_server: Any, worker: Any) -> None:
     """A worker ends with its master, also when that is killed: otherwise it would keep the port from the next one."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != worker.ppid:  # it died between fork and request
-        os._exit(1)
+    end_with_master(worker)

@@ -8,6 +8,9 @@ What is no HTTP that can be served is answered in the shape of all other errors,
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import socket
 from contextlib import suppress
 from http import HTTPStatus
@@ -20,6 +23,7 @@ from qzbrain.domain import new_id
 from qzbrain.errors import BrainError
 from qzbrain.web.protocol_errors import refusal
 
+_PR_SET_PDEATHSIG = 1
 _INTERNAL = BrainError(zh="服务器内部错误，已记录。请稍后重试。", en="Internal error; it was logged. Try again.")
 
 
@@ -62,7 +66,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             for client in tuple(self._idle):
                 with suppress(OSError):
                     client.shutdown(socket.SHUT_RDWR)
-            self.wsgi.extensions["chat_sockets"].close_idle()
+            sockets = self.wsgi.extensions.get("chat_sockets")
+            if sockets is not None:  # the graph service has none
+                sockets.close_idle()
+
+
+def end_with_master(worker: Any) -> None:
+    """In a worker just forked: have the kernel end it with its master, also when that is killed; it would keep the port from the next one."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != worker.ppid:  # it died between fork and request
+        os._exit(1)
 
 
 def _plain_reply(error: BrainError) -> bytes:

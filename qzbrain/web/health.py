@@ -100,7 +100,16 @@ def _sample(brain: Brain) -> str:
     return f"reading the sample knowledge base {SAMPLE}: {waiting} documents to go" if waiting and not counts.get("ready") else "ok"
 
 
-_CHECKS: dict[str, Callable[[Brain], str]] = {"database": _database, "index": _index, "worker": _worker, "sample": _sample}
+def _graph(brain: Brain) -> str:
+    """The graph service, where it is a process of its own; without it searches and answers go on."""
+    if brain.remote_graph is None:
+        return "ok"
+    calls = brain.remote_graph.calls
+    state = calls.check()
+    return "ok" if state.fault is None else f"{_DEGRADED}{calls.unavailable(state.fault)}"
+
+
+_CHECKS: dict[str, Callable[[Brain], str]] = {"database": _database, "index": _index, "worker": _worker, "sample": _sample, "graph": _graph}
 
 
 class _AtScrape:
@@ -128,6 +137,12 @@ class _AtScrape:
             connected = GaugeMetricFamily("qzbrain_shared_state_connected", "1 while Redis is there, else 0: each process is alone.")
             connected.add_metric([], self._brain.shared.connected)
             yield connected
+
+        if self._brain.remote_graph is not None:
+            up = self._brain.remote_graph.calls.state.name == "closed"
+            asked = GaugeMetricFamily("qzbrain_graph_service_connected", "1 while the graph service of GRAPH_URL is asked, else 0.")
+            asked.add_metric([], up)
+            yield asked
 
     def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])

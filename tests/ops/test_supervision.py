@@ -28,8 +28,8 @@ def test_supervisord_reads_it_whatever_the_folder_is_called(name: str, tmp_path:
     options = read_back(configuration(Settings(qzbrain_data=data)), data / "run" / "supervisord.conf")
     (group,) = options.process_group_configs
     programs = {x.name: x for x in group.process_configs}
-    assert set(programs) == {"web", "worker", "engines"}
-    assert [name for name, x in programs.items() if not x.autostart] == ["engines"]  # nothing to manage
+    assert set(programs) == {"web", "worker", "engines", "graph"}
+    assert {name for name, x in programs.items() if not x.autostart} == {"engines", "graph"}  # nothing to manage; web is the graph service
     assert programs["web"].stdout_logfile == str(data / "logs" / "web.log")
     assert all(x.autorestart and x.startsecs == 0 and x.stopasgroup and x.killasgroup for x in programs.values())
     assert options.logfile == str(data / "logs" / "supervisord.log")
@@ -40,6 +40,11 @@ def test_command_lines_tell_what_a_process_is(make_settings: Callable[..., Setti
     commands = [line for line in text.splitlines() if line.startswith("command")]
     assert any("gunicorn" in x for x in commands)
     assert any("qzbrain.worker" in x for x in commands)
+
+
+def test_the_graph_service_runs_where_the_settings_say_so(make_settings: Callable[..., Settings]) -> None:
+    section = configuration(make_settings(qzbrain_graph_service="on")).split("[program:graph]")[1].split("[")[0]
+    assert "autostart = true" in section and "graph_server:app" in section
 
 
 def test_the_socket_lies_in_the_data_folder() -> None:

@@ -1,0 +1,69 @@
+"""What every request and every reply of a web application has: a request id, the reader's language, a check of who is calling, headers, a log line."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from qzbrain import logs, metrics
+from qzbrain.domain import new_id
+from qzbrain.errors import BrainError, Lang
+from qzbrain.web import guards
+from qzbrain.web.responses import handle_error
+from qzbrain.web.sse import EventStream
+
+log = logs.get(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.\-]{1,64}")
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def attach(app: Flask, *, lang: Lang, check: Callable[[dict[str, Any]], None]) -> None:
+    """`lang`: of readers who name none. `check` takes the WSGI environment of each request and raises BrainError for one that may not be."""
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.url_map.merge_slashes = False  # an address is found or not; no redirects
+    app.before_request(_begin(lang, check))
+    app.after_request(_finish)
+    for kind in (BrainError, HTTPException, Exception):
+        app.register_error_handler(kind, handle_error)
+
+
+def _begin(default: Lang, check: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+    def begin() -> None:
+        environ = request.environ
+        g.begun = time.perf_counter()
+        g.lang = guards.language(environ, default)
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        logs.clear()
+        logs.bind(request_id=g.request_id)
+        check(environ)
+
+    return begin
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers["X-Request-Id"] = g.request_id
+    for name, value in _SECURITY.items():
+        if name not in headers:
+            headers[name] = value
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    metrics.REQUESTS.labels(route, response.status_code).inc()
+    if not isinstance(response, EventStream):  # a stream writes its line when it ends
+        took = time.perf_counter() - g.begun
+        metrics.REQUEST_SECONDS.labels(route).observe(took)
+        write = log.debug if route in _QUIET else log.info
+        write("request", method=request.method, route=route, status=response.status_code, took_ms=round(took * 1e3, 2))
+    return response
