@@ -378,7 +378,16 @@ GROUPS: tuple[Group, ...] = (
         n="parts?",
         h="contains?|includes?|consists?",
     ),
-    _group("包含 包括 contains includes", "组成部分", "", "", "包含|包括|含有|有(?=哪些|几|多少)|分为", n="parts?", h="contains?|includes?|ha(?:s|ve)"),
+    _group(
+        "包含 包括 contains includes",
+        "组成部分",
+        "",
+        "属于|隶属于|出自",
+        "包含|包括|含有|有(?=哪些|几|多少)|分为",
+        n="parts?",
+        t="belongs?|part of",
+        h="contains?|includes?|ha(?:s|ve)",
+    ),
     _group("引用 引用法条 references cites refers_to", "", "", "", "引用|援引|依据|参照|提到|指向", h="cites?|cited|refers?|references?|referenced|mentions?"),
     _group(
         "症状 临床症状 常见症状 表现 典型症状 symptom symptoms",

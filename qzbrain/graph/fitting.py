@@ -230,6 +230,8 @@ def _direction(text: str, mark: int, span: Span) -> float:
     after = text[end:]
     if mark < start:
         between = text[mark + 1 : start]
+        if between.startswith("被"):
+            return -1.0
         if _OF.match(between):
             if between:
                 return 1.0
@@ -307,6 +309,8 @@ def _agent(text: str, mark: int, span: Span, *, moves: bool) -> float:
         return 0.0
     if mark < start:
         between, before = text[mark + 1 : start], text[:mark]
+        if between.startswith("被"):
+            return -1.0
         if between.startswith(("的", "之")) and not moves:
             return 0.0
         if not moves:
