@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         "below it the brain says that it does not know.",
     )
     qzbrain_graph_answer: float = Field(
-        0.5, ge=0, le=1,
+        0.55, ge=0, le=1,
         description="From here the knowledge graph answers where no language model does, and its facts are shown to the language model where one does: "
         "how sure it is, 0..1; 0: never (docs/graph_rung.md).",
     )
