@@ -15,6 +15,7 @@
     │   │   └── StorageAway          the database server cannot be reached
     │   │       └── StorageInDoubt   the connection broke during a commit: nobody knows whether it took place
     │   ├── IndexUnavailable         the search index cannot be reached or written now (answers say so, jobs wait for it)
+    │   ├── MirrorUnavailable        the graph's copy on a Neo4j server cannot be used now (reads go to SQL, jobs wait for it)
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -184,6 +185,12 @@ class IndexUnavailable(Unavailable):
     """The search index cannot be used now: its server is away, refuses us, is full, or another process writes to it. No job's fault."""
 
     default_code = "index_unavailable"
+
+
+class MirrorUnavailable(Unavailable):
+    """The copy of graphs on a Neo4j server cannot be used now: it is away, too slow, too old, or refuses us. No job's fault."""
+
+    default_code = "neo4j_error"
 
 
 class EngineUnavailable(Unavailable):

@@ -22,6 +22,7 @@ from qzbrain.errors import Lang, SettingsInvalid
 ROOT = Path(__file__).resolve().parent.parent
 """The clone (or site-packages) that holds this package."""
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+_NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
 
 _UNITS = {"": 1, "b": 1, **{f"{unit}{ending}": 1024**power for power, unit in enumerate("kmgt", 1) for ending in ("", "ib")}}
@@ -243,7 +244,14 @@ class Settings(BaseSettings):
         "(docs/graph_extraction.md).",
     )
     graph_url: str = Field("", description="Address of a graph service. Not used by this version: setting it is refused.")
-    neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
+    neo4j_url: str = Field(
+        "",
+        description="Address of a Neo4j server from 5.26 (bolt:// or neo4j://, with +s or +ssc for TLS) that gets a copy of every knowledge graph, from which "
+        "graphs are read and which may be queried in Cypher; see docs/graph_neo4j.md. Empty: the database alone.",
+    )
+    neo4j_user: str = Field("neo4j", description="User of the Neo4j server.")
+    neo4j_password: str = Field("", description="Password of that user, any characters.", repr=False)
+    neo4j_database: str = Field("", description="Database on the Neo4j server; empty: that user's own, as a rule `neo4j`.")
 
     models: Annotated[dict[str, ModelSettings], NoDecode] = Field(
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
@@ -263,6 +271,16 @@ class Settings(BaseSettings):
                 raise ValueError("not HOST:PORT or http(s)://HOST:PORT, nor several of them separated by commas")
             if parts.username is not None:
                 raise ValueError("user and password do not belong into the address; they are the settings ES_USER and ES_PASSWORD")
+        return value
+
+    @field_validator("neo4j_url")
+    @classmethod
+    def _neo4j_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in _NEO4J_SCHEMES or not parts.hostname or not _has_port(parts) or parts.path.strip("/") or parts.fragment):
+            raise ValueError("not bolt://HOST:PORT or neo4j://HOST:PORT (with +s or +ssc for TLS)")
+        if parts.username is not None or parts.query:
+            raise ValueError("only HOST:PORT; user, password and database are the settings NEO4J_USER, NEO4J_PASSWORD and NEO4J_DATABASE")
         return value
 
     @field_validator("models")
@@ -431,7 +449,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "token", "models", "es_url"))
+    secret = any(word in name for word in ("password", "key", "token", "models", "es_url", "neo4j_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(
@@ -445,7 +463,6 @@ def _refuse_what_this_version_lacks(settings: Settings) -> None:
     """Better no start than data in another place than the operator believes."""
     lacking = [
         "graph_url",
-        "neo4j_url",
     ]
     for name in lacking:
         if getattr(settings, name):

@@ -32,6 +32,8 @@ from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
 from qzbrain.graph import upkeep
 from qzbrain.graph.base import EXTRACT_JOB
+from qzbrain.graph.changes import unfollow_all
+from qzbrain.graph.mirror.job import MIRROR_JOB, MirrorJobs
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
@@ -116,6 +118,10 @@ class Workplace:
         self.kinds[facts_due.KIND] = FactsJob(brain.db, self._feeder, brain.courtesy).kind
         self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
         self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
+        self._mirror_due = None
+        if brain.mirror is not None:
+            self._mirror_due = MirrorJobs(brain.db, brain.mirror, brain.jobs)
+            self.kinds[MIRROR_JOB] = self._mirror_due.kind
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 
@@ -134,6 +140,7 @@ class Workplace:
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
         self._tend_graphs(all_documents=True)
+        self._tend_mirror(first=True)
         self._watch()
         self._lane.start()
         self._extraction.start()
@@ -146,6 +153,7 @@ class Workplace:
         self._look_at_graphs()
         if time.monotonic() - self._graphs_tended >= _TEND_GRAPHS_S:
             self._tend_graphs()
+            self._tend_mirror()
         if idle is not None and not self._lane.busy and not self._extraction.busy:
             idle(since_s)
 
@@ -211,12 +219,23 @@ class Workplace:
         except BrainError as exc:
             log.warning("graphs_not_tended", code=exc.code)
 
+    def _tend_mirror(self, *, first: bool = False) -> None:
+        """Have the copies on a Neo4j server brought after their graphs; without one, nothing is noted for them any more."""
+        try:
+            if self._mirror_due is not None:
+                self._mirror_due.submit_due(doubt=first)
+            elif first:
+                unfollow_all(self._brain.db)
+        except BrainError as exc:
+            log.warning("mirror_not_tended", code=exc.code)
+
     def _then_tended(self, kind: Kind) -> Kind:
         """What such jobs bring into a graph is looked for in chunks at once."""
 
         def handle(leases: Sequence[Lease]) -> None:
             kind.handle(leases)
             self._tend_graphs()
+            self._tend_mirror()
 
         return replace(kind, handle=handle)
 

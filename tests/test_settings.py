@@ -53,7 +53,7 @@ def test_the_manuals_names_work_in_the_file(config: Path) -> None:
     assert load_settings().mysql_password == "p@ss:/word"
 
 
-@pytest.mark.parametrize("name", ["GRAPH_URL", "NEO4J_URL"])
+@pytest.mark.parametrize("name", ["GRAPH_URL"])
 def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "127.0.0.1:1")
     with pytest.raises(SettingsInvalid) as refused:
