@@ -38,8 +38,9 @@ _OPENED = ("java.nio", "java.io", "sun.nio.ch")
 class Neo4jServer:
     """One server, Community edition, Bolt without TLS on 127.0.0.1, user neo4j."""
 
-    def __init__(self, folder: Path, *, password: str = PASSWORD, heap: str = "600m") -> None:
-        self.folder, self.password, self.port, self._heap = folder, password, free_port(), heap
+    def __init__(self, folder: Path, *, password: str = PASSWORD, heap: str = "600m", quick: bool = False) -> None:
+        """`quick`: takes longer to start, and is faster then."""
+        self.folder, self.password, self.port, self._heap, self._quick = folder, password, free_port(), heap, quick
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -63,7 +64,7 @@ class Neo4jServer:
         there, jdk = distribution(), java_home()
         (self.folder / "neo4j.conf").write_text(_CONFIGURATION.format(port=self.port), encoding="utf-8")
         self._ready.unlink(missing_ok=True)
-        options = ["-Xms128m", f"-Xmx{self._heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError"]
+        options = ["-Xms128m", f"-Xmx{self._heap}", "-XX:+ExitOnOutOfMemoryError", *([] if self._quick else ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])]
         options += ["-Dio.netty.tryReflectionSetAccessible=true", "-Dlog4j2.disable.jmx=true", "-Dlog4j.shutdownHookEnabled=false", "-Dfile.encoding=UTF-8"]
         options += [f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED]
         command = [str(jdk / "bin/java"), *options, "-cp", f"{there}/classes:{there}/lib/*", "Neo4jLauncher"]
