@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -73,7 +74,9 @@ def require_equal(store: MirroredGraph, database: Database, kb: str) -> None:
     for text in ("名", "名1", "别", "关系"):
         assert store.search(kb, text, limit=7) == sql.search(kb, text, limit=7), text
     one, other = store.view(kb), sql.view(kb)
-    assert (one.version, list(one.names), list(one.types), list(one.relation_names)) == (other.version, list(other.names), list(other.types), list(other.relation_names))
+    assert one.version == other.version
+    for name in ("names", "types", "relation_names"):
+        assert list(getattr(one, name)) == list(getattr(other, name)), name
     assert set(one.aliases) == set(other.aliases) and dict(one.same) == dict(other.same)
     for name in ("ids", "triple_ids", "heads", "relations", "tails"):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
@@ -105,10 +108,8 @@ def some_change(store: MirroredGraph, kb: str, random: Random) -> None:
         merge_id = store.merge(kb, keep, others, author="")
         if what == 7:
             store.add(kb, [fact("后来", "关系1", random.choice(names), "d1")])
-            try:
+            with suppress(BrainError):  # a name may have become an entity of its own meanwhile
                 store.undo_merge(kb, merge_id)
-            except BrainError:
-                pass  # a name has become an entity of its own meanwhile
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -268,7 +269,8 @@ def test_a_test_brain_has_labels_of_its_own(store: Following, database: Database
 
 
 HARD = [
-    "nul\0in the middle", "'; MATCH (n) DETACH DELETE n //", "`x`) DELETE (n", "\\u0000 \\' \"", "$kb", "{kb: 1}", "𠮷野家 😀‍👩‍👧", "e\u0301 \u202e right to left",
+    "nul\0in the middle", "'; MATCH (n) DETACH DELETE n //", "`x`) DELETE (n", "\\u0000 \\' \"", "$kb", "{kb: 1}", "𠮷野家 😀‍👩‍👧",
+    "e\u0301 \u202e right to left",
     "\ufffe\uffff", " 　tabs\tand\nlines ", "长" * 70, "x" * 2000,
 ]  # fmt: skip
 

@@ -75,55 +75,70 @@ class Cypher:
     @cached_property
     def wipe(self) -> tuple[str, ...]:
         """Take away some; each gives how many. Facts first, so that no entity's deletion is a large transaction."""
-        facts = self._named("MATCH ()-[r:QZ_FACT]->() WHERE r.kb = $kb WITH r LIMIT $most DELETE r RETURN count(*)")
-        nodes = ("QzAlias", "QzRelation", "QzEntity")
-        return (facts, *(self._named(f"MATCH (n:{label}) WHERE n.kb = $kb WITH n LIMIT $most DETACH DELETE n RETURN count(*)") for label in nodes))
+        facts = f"MATCH ()-[r:QZ_FACT]->() {_BY_FACT} WHERE r.kb = $kb AND r.id > 0 WITH r LIMIT $most DELETE r RETURN count(*)"
+        nodes = (("QzAlias", "entity_id"), ("QzRelation", "id"), ("QzEntity", "id"))
+        others = (
+            f"MATCH (n:{label}) USING INDEX n:{label}(kb, {one}) WHERE n.kb = $kb AND n.{one} > 0 WITH n LIMIT $most DETACH DELETE n RETURN count(*)"
+            for label, one in nodes
+        )
+        return tuple(self._named(one) for one in (facts, *others))
 
     @cached_property
     def delete_facts(self) -> str:
         """By id."""
-        return self._named("UNWIND $ids AS id MATCH ()-[r:QZ_FACT {kb: $kb, id: id}]->() DELETE r")
+        return self._named(f"UNWIND $ids AS id MATCH ()-[r:QZ_FACT]->() {_BY_FACT} WHERE r.kb = $kb AND r.id = id DELETE r")
 
     @cached_property
     def delete_aliases(self) -> str:
         """By the id of their entity."""
-        return self._named("UNWIND $ids AS id MATCH (n:QzAlias {kb: $kb, entity_id: id}) DETACH DELETE n")
+        return self._named(
+            "UNWIND $ids AS id MATCH (n:QzAlias) USING INDEX n:QzAlias(kb, entity_id) WHERE n.kb = $kb AND n.entity_id = id DETACH DELETE n"
+        )
 
     @cached_property
     def delete_entities(self) -> str:
         """By id, when they have no facts any more."""
-        return self._named("UNWIND $ids AS id MATCH (n:QzEntity {kb: $kb, id: id}) DETACH DELETE n")
+        return self._named(f"UNWIND $ids AS id MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id = id DETACH DELETE n")
 
     @cached_property
     def delete_relations(self) -> str:
         """By id."""
-        return self._named("UNWIND $ids AS id MATCH (n:QzRelation {kb: $kb, id: id}) DELETE n")
+        return self._named("UNWIND $ids AS id MATCH (n:QzRelation) USING INDEX n:QzRelation(kb, id) WHERE n.kb = $kb AND n.id = id DELETE n")
 
     @cached_property
-    def put_relations(self) -> str:
-        """Rows [id, name]."""
-        return self._named("UNWIND $rows AS row MERGE (n:QzRelation {kb: $kb, id: row[0]}) SET n.name = row[1]")
+    def create_relations(self) -> str:
+        """Rows [id, name], of those that are not there."""
+        return self._named("UNWIND $rows AS row CREATE (:QzRelation {kb: $kb, id: row[0], name: row[1]})")
 
     @cached_property
-    def put_entities(self) -> str:
-        """Rows [id, name, type, key, aliases]."""
+    def change_entities(self) -> str:
+        """Rows [id, name, type, key, aliases], of those that are there; gives the ids of these."""
         return self._named(
-            "UNWIND $rows AS row MERGE (n:QzEntity {kb: $kb, id: row[0]}) SET n.name = row[1], n.type = row[2], n.key = row[3], n.aliases = row[4]"
+            f"UNWIND $rows AS row MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id = row[0] "
+            "SET n.name = row[1], n.type = row[2], n.key = row[3], n.aliases = row[4] RETURN row[0]"
         )
 
     @cached_property
-    def put_aliases(self) -> str:
+    def create_entities(self) -> str:
+        """As `change_entities`, of those that are not there."""
+        return self._named(
+            "UNWIND $rows AS row CREATE (:QzEntity {kb: $kb, id: row[0], name: row[1], type: row[2], key: row[3], aliases: row[4]})"
+        )
+
+    @cached_property
+    def create_aliases(self) -> str:
         """Rows [entity id, key, name], after those that were there are deleted."""
         return self._named(
-            "UNWIND $rows AS row MATCH (e:QzEntity {kb: $kb, id: row[0]}) "
-            "CREATE (:QzAlias {kb: $kb, entity_id: row[0], key: row[1], name: row[2]})-[:QZ_NAMES]->(e)"
+            f"UNWIND $rows AS row MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id = row[0] "
+            "CREATE (:QzAlias {kb: $kb, entity_id: row[0], key: row[1], name: row[2]})-[:QZ_NAMES]->(n)"
         )
 
     @cached_property
-    def put_facts(self) -> str:
+    def create_facts(self) -> str:
         """Rows [id, head, relation id, relation, tail, said, places, documents], after those that were there are deleted; gives how many have their ends."""
         return self._named(
-            "UNWIND $rows AS row MATCH (h:QzEntity {kb: $kb, id: row[1]}) MATCH (t:QzEntity {kb: $kb, id: row[4]}) "
+            "UNWIND $rows AS row MATCH (h:QzEntity) USING INDEX h:QzEntity(kb, id) WHERE h.kb = $kb AND h.id = row[1] "
+            "MATCH (t:QzEntity) USING INDEX t:QzEntity(kb, id) WHERE t.kb = $kb AND t.id = row[4] "
             "CREATE (h)-[:QZ_FACT {kb: $kb, id: row[0], relation_id: row[2], relation: row[3], said: row[5], places: row[6], documents: row[7]}]->(t) "
             "RETURN count(*)"
         )
@@ -134,8 +149,8 @@ class Cypher:
     def counts(self) -> tuple[str, ...]:
         """Entities, relations, triples with mentions."""
         return (
-            self._named("MATCH (n:QzEntity) WHERE n.kb = $kb RETURN count(n)"),
-            self._named("MATCH (n:QzRelation) WHERE n.kb = $kb RETURN count(n)"),
+            self._named(f"MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id > 0 RETURN count(n)"),
+            self._named("MATCH (n:QzRelation) USING INDEX n:QzRelation(kb, id) WHERE n.kb = $kb AND n.id > 0 RETURN count(n)"),
             self._named("MATCH ()-[r:QZ_FACT]->() USING INDEX r:QZ_FACT(kb, said) WHERE r.kb = $kb AND r.said > 0 RETURN count(r), sum(r.said)"),
         )
 
@@ -143,7 +158,7 @@ class Cypher:
     def entities(self) -> str:
         """By ids: id, name, type, aliases, degree."""
         return self._named(
-            "UNWIND $ids AS id MATCH (n:QzEntity {kb: $kb, id: id}) "
+            f"UNWIND $ids AS id MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id = id "
             "RETURN n.id, n.name, n.type, n.aliases, COUNT { (n)-[:QZ_FACT]->() } + COUNT { (n)<-[:QZ_FACT]-() }"
         )
 
@@ -152,8 +167,13 @@ class Cypher:
         """Ids of entities by name and by alias: whose key is, begins with, or holds `key`; by id."""
         return tuple(
             (
-                self._named(f"MATCH (n:QzEntity) WHERE n.kb = $kb AND n.key {fits} $key RETURN n.id ORDER BY n.id LIMIT $most"),
-                self._named(f"MATCH (n:QzAlias) WHERE n.kb = $kb AND n.key {fits} $key RETURN n.entity_id ORDER BY n.entity_id LIMIT $most"),
+                self._named(
+                    f"MATCH (n:QzEntity) USING INDEX n:QzEntity(kb, key) WHERE n.kb = $kb AND n.key {fits} $key RETURN n.id ORDER BY n.id LIMIT $most"
+                ),
+                self._named(
+                    f"MATCH (n:QzAlias) USING INDEX n:QzAlias(kb, key) WHERE n.kb = $kb AND n.key {fits} $key "
+                    "RETURN n.entity_id ORDER BY n.entity_id LIMIT $most"
+                ),
             )
             for fits in ("=", "STARTS WITH", "CONTAINS")
         )
@@ -161,34 +181,35 @@ class Cypher:
     @cached_property
     def facts(self) -> str:
         """By ids: id, head (id, name, type, aliases), relation, tail (the same), places."""
-        return self._named(f"UNWIND $ids AS id MATCH (h)-[r:QZ_FACT {{kb: $kb, id: id}}]->(t) RETURN {_FACT}")
+        return self._named(f"UNWIND $ids AS id MATCH (h)-[r:QZ_FACT]->(t) {_BY_FACT} WHERE r.kb = $kb AND r.id = id RETURN {_FACT}")
 
     @cached_property
     def facts_after(self) -> str:
         """As `facts`, of the next ids."""
-        return self._named(f"MATCH (h)-[r:QZ_FACT]->(t) WHERE r.kb = $kb AND r.id > $after WITH h, r, t ORDER BY r.id LIMIT $most RETURN {_FACT}")
+        return self._named(f"{_NEXT_FACTS} RETURN {_FACT}")
 
     @cached_property
     def relations(self) -> str:
         """All: id, name; by id."""
-        return self._named("MATCH (n:QzRelation) WHERE n.kb = $kb RETURN n.id, n.name ORDER BY n.id")
+        return self._named("MATCH (n:QzRelation) USING INDEX n:QzRelation(kb, id) WHERE n.kb = $kb AND n.id > 0 RETURN n.id, n.name ORDER BY n.id")
 
     @cached_property
     def entities_after(self) -> str:
         """The next ids, in columns: ids, names, types, keys (null where it is the name), aliases (null for none)."""
         return self._named(
-            "MATCH (n:QzEntity) WHERE n.kb = $kb AND n.id > $after WITH n ORDER BY n.id LIMIT $most "
+            f"MATCH (n:QzEntity) {_BY_ENTITY} WHERE n.kb = $kb AND n.id > $after WITH n ORDER BY n.kb, n.id LIMIT $most "
             "WITH collect(n) AS some RETURN [n IN some | n.id], [n IN some | n.name], [n IN some | n.type], "
             "[n IN some | CASE WHEN n.key = n.name THEN null ELSE n.key END], [n IN some | n.aliases]"
         )
 
     @cached_property
     def ends_after(self) -> str:
-        """The next facts' ids with those of head, relation and tail, one after the other."""
-        return self._named(
-            "MATCH (h)-[r:QZ_FACT]->(t) WHERE r.kb = $kb AND r.id > $after WITH h, r, t ORDER BY r.id LIMIT $most "
-            "RETURN collect(r.id), collect(h.id), collect(r.relation_id), collect(t.id)"
-        )
+        """The next facts, in columns: ids, and those of heads, relations and tails."""
+        return self._named(f"{_NEXT_FACTS} RETURN collect(r.id), collect(h.id), collect(r.relation_id), collect(t.id)")
 
 
+_BY_ENTITY = "USING INDEX n:QzEntity(kb, id)"
+"""Said everywhere: a statement first planned on an empty database would be carried out by scanning everything, row by row, until it is planned again."""
+_BY_FACT = "USING INDEX r:QZ_FACT(kb, id)"
+_NEXT_FACTS = f"MATCH (h)-[r:QZ_FACT]->(t) {_BY_FACT} WHERE r.kb = $kb AND r.id > $after WITH h, r, t ORDER BY r.kb, r.id LIMIT $most"
 _FACT = "r.id, h.id, h.name, h.type, h.aliases, r.relation, t.id, t.name, t.type, t.aliases, r.places"

@@ -7,7 +7,7 @@ not `exact`; so whoever reads and finds the same exact version before and after 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -237,30 +237,31 @@ class Mirror:
         return after
 
     def _delete(self, tx: ManagedTransaction, kb_id: str, touched: Touched) -> None:
-        """What is put anew, or is gone."""
-        for statement, ids in ((self.cypher.delete_facts, touched.triples), (self.cypher.delete_aliases, touched.entities)):
+        """What is put anew, or is gone, but for entities."""
+        for statement, ids in (
+            (self.cypher.delete_facts, touched.triples),
+            (self.cypher.delete_aliases, touched.entities),
+            (self.cypher.delete_relations, touched.relations),
+        ):
             for some in _parts(ids):
                 tx.run(statement, kb=kb_id, ids=some).consume()
 
     def _delete_unused(self, tx: ManagedTransaction, kb_id: str, touched: Touched, found: Content) -> None:
-        """Entities and relations that SQL does not hold any more."""
-        for statement, ids, rows in (
-            (self.cypher.delete_entities, touched.entities, found.entities),
-            (self.cypher.delete_relations, touched.relations, found.relations),
-        ):
-            for some in _parts(sorted(set(ids) - {row[0] for row in rows})):
-                tx.run(statement, kb=kb_id, ids=some).consume()
+        """Entities that SQL does not hold any more."""
+        for some in _parts(set(touched.entities) - {row[0] for row in found.entities}):
+            tx.run(self.cypher.delete_entities, kb=kb_id, ids=some).consume()
 
     def _put(self, tx: ManagedTransaction, kb_id: str, found: Content) -> int:
-        """Returns how many facts there were ends for."""
-        for statement, rows in (
-            (self.cypher.put_relations, found.relations),
-            (self.cypher.put_entities, found.entities),
-            (self.cypher.put_aliases, found.aliases),
-        ):
-            for some in batches(rows):
-                tx.run(statement, kb=kb_id, rows=some).consume()
-        return sum(_number(tx, self.cypher.put_facts, kb=kb_id, rows=some) for some in batches(found.facts))
+        """Of facts, relations and aliases none may be there. Returns how many facts there were ends for."""
+        for some in batches(found.relations):
+            tx.run(self.cypher.create_relations, kb=kb_id, rows=some).consume()
+        for some in batches(found.entities):
+            there = {row[0] for row in tx.run(self.cypher.change_entities, kb=kb_id, rows=some).values()}
+            if new := [row for row in some if row[0] not in there]:
+                tx.run(self.cypher.create_entities, kb=kb_id, rows=new).consume()
+        for some in batches(found.aliases):
+            tx.run(self.cypher.create_aliases, kb=kb_id, rows=some).consume()
+        return sum(_number(tx, self.cypher.create_facts, kb=kb_id, rows=some) for some in batches(found.facts))
 
 
 def counted(tx: ManagedTransaction, cypher: Cypher, kb_id: str, version: int) -> Stats:
@@ -323,7 +324,7 @@ def _number(tx: ManagedTransaction, statement: str, **parameters: Any) -> int:
     return int(tx.run(statement, parameters).values()[0][0])
 
 
-def _parts(ids: Sequence[int] | Any) -> Iterator[list[int]]:
+def _parts(ids: Collection[int]) -> Iterator[list[int]]:
     some = sorted(ids)
     for start in range(0, len(some), AT_ONCE):
         yield some[start : start + AT_ONCE]
