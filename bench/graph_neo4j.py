@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # not this folder: its names would hide those of libraries
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.graph import Made, make, questions
 from qzbrain.graph.base import Fact, Place

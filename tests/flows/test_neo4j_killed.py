@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 ROWS = 20_000
 SMALL_STEPS = (
     "import qzbrain.worker as w; from qzbrain.graph.mirror import feeding, link; from qzbrain.jobs import leases;"
-    "feeding.AT_ONCE = 1500; link._REST_S = 1.0; leases._PAUSE_S = 0.5; w.main()"
+    "feeding.AT_ONCE = 1000; link._REST_S = 1.0; leases._PAUSE_S = 0.5; w.main()"
 )
 
 
@@ -40,6 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
 
 @pytest.fixture
 def brain(make_settings: Callable[..., Settings], server: Neo4jServer) -> Iterator[Brain]:
+    if server.process is None or server.process.poll() is not None:
+        server.start()
     made = build(make_settings(**server.settings))
     assert made.mirror is not None
     made.mirror.link._rest_s = 0.2
@@ -96,16 +98,19 @@ def _require_whole(brain: Brain, kb_id: str) -> None:
 
 def test_neo4j_is_killed_while_an_import_is_copied(brain: Brain, kb: str, worker: WorkerProcess, server: Neo4jServer) -> None:
     worker.start(SMALL_STEPS)
-    job_id, chance = _import(brain, kb, 1), random.Random(2)
-    until(lambda: _is_done(brain, job_id), within_s=60, what="imported")
-    for _ in range(2):
+    chance = random.Random(2)
+    for seed in range(2):
         before = _copied(brain)
+        job_id = _import(brain, kb, seed)
+        until(lambda job_id=job_id: _is_done(brain, job_id), within_s=60, what="imported")  # type: ignore[misc]
         until(lambda before=before: _copied(brain) not in (before, ("", 0)), within_s=60, what="some more is copied")  # type: ignore[misc]
-        time.sleep(chance.uniform(0, 0.2))
+        time.sleep(chance.uniform(0, 0.1))
         server.kill()
+        assert brain.mirror is not None and brain.mirror.due() == [kb], "it was killed in the middle of it"
         assert brain.graph.stats(kb).triples > ROWS * 0.9, "SQL answers"
         assert isinstance(brain.graph, MirroredGraph) and brain.graph.standing_in in ("neo4j_unreachable", "neo4j_behind")
-        brain.graph.merge(kb, brain.graph.search(kb, "实体0", limit=1)[0].id, [brain.graph.search(kb, "实体1", limit=1)[0].id], author="")
+        keep, merged = (brain.graph.search(kb, f"实体{10 + 2 * seed + n}", limit=1)[0].id for n in range(2))
+        brain.graph.merge(kb, keep, [merged], author="")
         brain.graph.forget_document(kb, "none")
         server.start()
     _require_whole(brain, kb)
@@ -117,7 +122,7 @@ def test_the_worker_is_killed_while_it_copies(brain: Brain, kb: str, worker: Wor
     worker.start(SMALL_STEPS)
     job_id, chance = _import(brain, kb, 3), random.Random(4)
     until(lambda: _is_done(brain, job_id), within_s=60, what="imported")
-    for n in range(3):
+    for n in range(2):
         before = _copied(brain)
         until(lambda before=before: _copied(brain) != before, within_s=60, what="some more is copied")  # type: ignore[misc]
         time.sleep(chance.uniform(0, 0.2))

@@ -24,7 +24,7 @@ class Following(MirroredGraph):
         return super().every_triple(kb_id)
 
     def _catch_up(self, kb_id: str) -> None:
-        if self.version(kb_id):
+        if kb_id in self.mirror.due():
             self.mirror.catch_up(kb_id)
 
 

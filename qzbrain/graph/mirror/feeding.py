@@ -25,7 +25,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.tables import graph_changes, graph_entities, graph_mirrors, graph_relations, graph_triples, graph_versions
 
 if TYPE_CHECKING:
-    from neo4j import ManagedTransaction
+    from neo4j import Transaction
 
 AT_ONCE = 10_000
 """Rows of one step."""
@@ -82,7 +82,7 @@ class Mirror:
         """Have `catch_up` make the copy anew, from nothing."""
         self._prepare()
 
-        def begin(tx: ManagedTransaction) -> None:
+        def begin(tx: Transaction) -> None:
             state = read_state(tx, self.cypher, kb_id)
             step_to(tx, self.cypher, kb_id, state, State(-1, "", "wipe"))
 
@@ -183,7 +183,7 @@ class Mirror:
         else:
             after = replace(state, upto=ids[-1])
 
-        def put(tx: ManagedTransaction) -> None:
+        def put(tx: Transaction) -> None:
             step_to(tx, self.cypher, kb_id, state, after)
             self._put(tx, kb_id, found)
 
@@ -191,7 +191,7 @@ class Mirror:
         return after
 
     def _wiping(self, kb_id: str, state: State) -> State:
-        def wipe(tx: ManagedTransaction) -> State:
+        def wipe(tx: Transaction) -> State:
             step_to(tx, self.cypher, kb_id, state, state)
             if any(_wiped(tx, statement, kb_id) for statement in self.cypher.wipe):
                 return state
@@ -220,7 +220,7 @@ class Mirror:
             state = replace(doubtful, turn=state.turn + 1)
         before = state
 
-        def put(tx: ManagedTransaction) -> None:
+        def put(tx: Transaction) -> None:
             step_to(tx, self.cypher, kb_id, before, after)
             if after.phase == FOLLOWS:
                 self._delete(tx, kb_id, touched)
@@ -236,7 +236,7 @@ class Mirror:
             raise Moved from None
         return after
 
-    def _delete(self, tx: ManagedTransaction, kb_id: str, touched: Touched) -> None:
+    def _delete(self, tx: Transaction, kb_id: str, touched: Touched) -> None:
         """What is put anew, or is gone, but for entities."""
         for statement, ids in (
             (self.cypher.delete_facts, touched.triples),
@@ -246,12 +246,12 @@ class Mirror:
             for some in _parts(ids):
                 tx.run(statement, kb=kb_id, ids=some).consume()
 
-    def _delete_unused(self, tx: ManagedTransaction, kb_id: str, touched: Touched, found: Content) -> None:
+    def _delete_unused(self, tx: Transaction, kb_id: str, touched: Touched, found: Content) -> None:
         """Entities that SQL does not hold any more."""
         for some in _parts(set(touched.entities) - {row[0] for row in found.entities}):
             tx.run(self.cypher.delete_entities, kb=kb_id, ids=some).consume()
 
-    def _put(self, tx: ManagedTransaction, kb_id: str, found: Content) -> int:
+    def _put(self, tx: Transaction, kb_id: str, found: Content) -> int:
         """Of facts, relations and aliases none may be there. Returns how many facts there were ends for."""
         for some in batches(found.relations):
             tx.run(self.cypher.create_relations, kb=kb_id, rows=some).consume()
@@ -264,7 +264,7 @@ class Mirror:
         return sum(_number(tx, self.cypher.create_facts, kb=kb_id, rows=some) for some in batches(found.facts))
 
 
-def counted(tx: ManagedTransaction, cypher: Cypher, kb_id: str, version: int) -> Stats:
+def counted(tx: Transaction, cypher: Cypher, kb_id: str, version: int) -> Stats:
     """Counts of a copy."""
     entities, relations, facts = (tx.run(statement, kb=kb_id).values()[0] for statement in cypher.counts)
     return Stats(entities[0], relations[0], facts[0], facts[1], version)
@@ -316,11 +316,11 @@ def _made(connection: Connection, kb_id: str, phase: str, upto: int) -> tuple[in
     return done, total
 
 
-def _wiped(tx: ManagedTransaction, statement: str, kb_id: str) -> int:
+def _wiped(tx: Transaction, statement: str, kb_id: str) -> int:
     return _number(tx, statement, kb=kb_id, most=_WIPED_AT_ONCE)
 
 
-def _number(tx: ManagedTransaction, statement: str, **parameters: Any) -> int:
+def _number(tx: Transaction, statement: str, **parameters: Any) -> int:
     return int(tx.run(statement, parameters).values()[0][0])
 
 

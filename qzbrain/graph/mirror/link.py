@@ -5,6 +5,7 @@ After a fault nobody is sent there for a while (`rest`): the next call is told a
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from qzbrain.errors import MirrorUnavailable
 from qzbrain.graph.mirror import errors
 
 if TYPE_CHECKING:
-    from neo4j import Driver, ManagedTransaction
+    from neo4j import Driver, Transaction
 
     from qzbrain.settings import Settings
 
@@ -27,7 +28,6 @@ READ_S = 2.0
 WRITE_S = 60.0
 _REST_S = 10.0
 _CONNECT_S = 2.0
-_AGAIN_S = 1.0
 _STUCK = 32
 _CONNECTIONS = 20
 _IDLE_S = 5.0
@@ -51,11 +51,11 @@ def require_driver() -> None:
 class Link:
     """One server, one database."""
 
-    def __init__(self, settings: Settings, *, read_s: float = READ_S, rest_s: float = _REST_S) -> None:
+    def __init__(self, settings: Settings, *, read_s: float | None = None, rest_s: float | None = None) -> None:
         require_driver()
         self._url, self._login = settings.neo4j_url, (settings.neo4j_user, settings.neo4j_password)
         self._database = settings.neo4j_database or None
-        self.read_s, self._rest_s = read_s, rest_s
+        self.read_s, self._rest_s = read_s or READ_S, rest_s or _REST_S
         self._lock = threading.Lock()
         self._driver: Driver | None = None
         self._fault: MirrorUnavailable | None = None
@@ -73,12 +73,12 @@ class Link:
         """Why nobody is sent there just now."""
         return self._fault if time.monotonic() < self._until else None
 
-    def read(self, work: Callable[[ManagedTransaction], Found], *, limit_s: float | None = None) -> Found:
+    def read(self, work: Callable[[Transaction], Found], *, limit_s: float | None = None) -> Found:
         """Do this in a reading transaction, within `read_s` or another limit. Raises MirrorUnavailable; what `work` raises of its own passes."""
         limit = limit_s or self.read_s
         return self._within(limit, lambda: self._transaction(work, limit, reading=True))
 
-    def write(self, work: Callable[[ManagedTransaction], Found]) -> Found:
+    def write(self, work: Callable[[Transaction], Found]) -> Found:
         """Do this in a writing transaction, all or nothing. It may be done again after a broken connection, so `work` must not mind. Raises as `read`."""
         return self._within(WRITE_S, lambda: self._transaction(work, WRITE_S, reading=False))
 
@@ -124,18 +124,29 @@ class Link:
         self._fault = None
         return found
 
-    def _transaction(self, work: Callable[[ManagedTransaction], Found], limit_s: float, *, reading: bool) -> Found:
-        from neo4j import unit_of_work
+    def _transaction(self, work: Callable[[Transaction], Found], limit_s: float, *, reading: bool) -> Found:
+        """Done again at once, one time, where a connection that was kept turns out to be broken, as after a restart of the server."""
+        from neo4j import exceptions
 
-        timed: Callable[[ManagedTransaction], Found] = unit_of_work(timeout=limit_s)(work)
-        with self._opened().session(database=self._database) as session:
-            return session.execute_read(timed) if reading else session.execute_write(timed)
+        try:
+            return self._tried(work, limit_s, reading=reading)
+        except (exceptions.ServiceUnavailable, exceptions.SessionExpired):
+            return self._tried(work, limit_s, reading=reading)
+
+    def _tried(self, work: Callable[[Transaction], Found], limit_s: float, *, reading: bool) -> Found:
+        with self._opened().session(database=self._database, default_access_mode="READ" if reading else "WRITE") as session:
+            transaction = session.begin_transaction(timeout=limit_s)
+            with transaction:
+                found = work(transaction)
+                transaction.commit()
+            return found
 
     def _opened(self) -> Driver:
         with self._lock:
             if self._driver is None:
                 from neo4j import GraphDatabase
 
+                logging.getLogger("neo4j").setLevel(logging.CRITICAL)  # what goes wrong is told here, once
                 self._driver = GraphDatabase.driver(
                     self._url,
                     auth=self._login,
@@ -143,7 +154,6 @@ class Link:
                     connection_timeout=_CONNECT_S,
                     connection_acquisition_timeout=_CONNECT_S,
                     max_connection_pool_size=_CONNECTIONS,
-                    max_transaction_retry_time=_AGAIN_S,
                     liveness_check_timeout=_IDLE_S,
                     notifications_min_severity="OFF",
                     telemetry_disabled=True,

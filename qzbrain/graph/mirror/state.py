@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qzbrain.graph.mirror.cypher import Cypher
 
 if TYPE_CHECKING:
-    from neo4j import ManagedTransaction
+    from neo4j import Transaction
 
 FOLLOWS = "follow"
 PHASES = ("wipe", "relations", "entities", "triples", FOLLOWS)
@@ -31,13 +31,13 @@ class State:
     turn: int = -1
 
 
-def read_state(tx: ManagedTransaction, cypher: Cypher, kb_id: str) -> State | None:
+def read_state(tx: Transaction, cypher: Cypher, kb_id: str) -> State | None:
     """What the copy says; None where there is none."""
     row: Any = tx.run(cypher.state, kb=kb_id).single()
     return None if row is None or row[0] is None else State(*row.values())
 
 
-def step_to(tx: ManagedTransaction, cypher: Cypher, kb_id: str, before: State | None, after: State) -> None:
+def step_to(tx: Transaction, cypher: Cypher, kb_id: str, before: State | None, after: State) -> None:
     """Be the only one who changes this copy until the transaction ends, and say where it is then. Raises Moved. To be called before any change."""
     turn = -1 if before is None else before.turn
     if tx.run(cypher.take_turn, kb=kb_id, turn=turn).single() is None:

@@ -24,7 +24,7 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.tables import graph_changes, graph_mirrors, graph_versions
 
 if TYPE_CHECKING:
-    from neo4j import ManagedTransaction
+    from neo4j import Transaction
 
     from qzbrain.graph.view import GraphView
 
@@ -84,7 +84,7 @@ class MirroredGraph(SqlGraph):
         if not ids:
             return []
 
-        def ask(tx: ManagedTransaction) -> list[Triple]:
+        def ask(tx: Transaction) -> list[Triple]:
             found = {row[0]: _triple(row) for row in tx.run(self._cypher.facts, kb=kb_id, ids=ids).values()}
             return [found[one] for one in ids if one in found]
 
@@ -132,10 +132,10 @@ class MirroredGraph(SqlGraph):
             return None
         return row.version, row.mark, row.version == row.copied
 
-    def _asked(self, kb_id: str, version: _Version, ask: Callable[[ManagedTransaction], Found]) -> Found:
+    def _asked(self, kb_id: str, version: _Version, ask: Callable[[Transaction], Found]) -> Found:
         """What the copy says, if it is exactly of this version before and after. Raises MirrorUnavailable, _Behind."""
 
-        def work(tx: ManagedTransaction) -> Found:
+        def work(tx: Transaction) -> Found:
             self._require(tx, kb_id, version)
             found = ask(tx)
             self._require(tx, kb_id, version)
@@ -143,7 +143,7 @@ class MirroredGraph(SqlGraph):
 
         return self.mirror.link.read(work)
 
-    def _require(self, tx: ManagedTransaction, kb_id: str, version: _Version) -> None:
+    def _require(self, tx: Transaction, kb_id: str, version: _Version) -> None:
         state = read_state(tx, self._cypher, kb_id)
         if state is None or not state.exact or (state.version, state.mark) != version[:2]:
             raise _Behind
@@ -166,14 +166,14 @@ class MirroredGraph(SqlGraph):
 
     # -- questions to the copy
 
-    def _entities(self, kb_id: str, ids: Sequence[int]) -> Callable[[ManagedTransaction], list[Entity]]:
-        def ask(tx: ManagedTransaction) -> list[Entity]:
+    def _entities(self, kb_id: str, ids: Sequence[int]) -> Callable[[Transaction], list[Entity]]:
+        def ask(tx: Transaction) -> list[Entity]:
             rows = tx.run(self._cypher.entities, kb=kb_id, ids=list(ids)).values()
             return [Entity(one, name, kind, tuple(aliases or ()), degree) for one, name, kind, aliases, degree in rows]
 
         return ask
 
-    def _searched(self, tx: ManagedTransaction, kb_id: str, key: str, limit: int) -> list[Entity]:
+    def _searched(self, tx: Transaction, kb_id: str, key: str, limit: int) -> list[Entity]:
         found: dict[int, None] = {}
         for statements in self._cypher.named:
             for statement in statements:
