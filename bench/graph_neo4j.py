@@ -63,7 +63,7 @@ def measured(made: Made, folder: Path, server: Neo4jServer, seed: int) -> dict[s
     facts = [Fact(*one, _PLACE) for one in made.triples]
     held, some = facts[:-20_000], facts[-20_000:]
     found: dict[str, Any] = {"triples": len(facts), "sql_import_s": taken(lambda: _import(sql, held))[0]}
-    mirror = Mirror(database, Link(Settings(**server.settings)))  # type: ignore[arg-type]
+    mirror = Mirror(database, Link(Settings(**server.settings), read_s=60))  # type: ignore[arg-type]
     found["copy_made_s"] = taken(lambda: mirror.catch_up(KB))[0]
     found["sql_import_more_s"] = taken(lambda: _import(sql, some))[0]
     found["copy_follows_s"] = taken(lambda: mirror.catch_up(KB))[0]

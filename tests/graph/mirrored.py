@@ -35,4 +35,4 @@ def link_of(settings: dict[str, object], **more: float) -> Link:
 
 def following(database: Database, settings: dict[str, object]) -> Following:
     """A store on a server."""
-    return Following(database, Mirror(database, link_of(settings)))
+    return Following(database, Mirror(database, link_of(settings, read_s=60)))  # a machine may be busy: what is asked here is who answers

@@ -132,7 +132,7 @@ class Mirror:
 
     def _prepare(self) -> None:
         if not self._prepared:
-            self.link.server()
+            self.link.server(limit_s=WRITE_S)
             for statement in self.cypher.schema:
                 self.link.run(statement)
             self._prepared = True
@@ -147,7 +147,7 @@ class Mirror:
 
     def _step(self, kb_id: str, progress: Progress | None) -> bool:
         """One step; True when the copy is where SQL is. Raises Moved."""
-        state = self.link.read(lambda tx: read_state(tx, self.cypher, kb_id))
+        state = self.link.read(lambda tx: read_state(tx, self.cypher, kb_id), limit_s=WRITE_S)
         after = self._following(kb_id, state) if state is not None and state.phase == FOLLOWS else self._making(kb_id, state, progress)
         if after.phase == FOLLOWS:
             self._acknowledge(kb_id, after)

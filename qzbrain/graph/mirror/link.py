@@ -27,7 +27,6 @@ Found = TypeVar("Found")
 READ_S = 2.0
 WRITE_S = 60.0
 _REST_S = 10.0
-_CONNECT_S = 2.0
 _STUCK = 32
 _CONNECTIONS = 20
 _IDLE_S = 5.0
@@ -86,9 +85,10 @@ class Link:
         """A statement that stands alone, as those that make constraints do."""
         self._within(WRITE_S, lambda: self._opened().execute_query(statement, database_=self._database))
 
-    def server(self) -> Server:
+    def server(self, *, limit_s: float | None = None) -> Server:
         """Ask who is there. Raises MirrorUnavailable, for one that is too old too."""
-        rows = self.read(lambda tx: tx.run("CALL dbms.components() YIELD name, versions, edition RETURN name, versions[0] AS version, edition").values())
+        question = "CALL dbms.components() YIELD name, versions, edition RETURN name, versions[0] AS version, edition"
+        rows = self.read(lambda tx: tx.run(question).values(), limit_s=limit_s)
         found = next((Server(*row) for row in rows if str(row[0]).startswith("Neo4j")), Server(*rows[0]))
         if _number(found.version) < errors.LEAST:
             raise self._noted(errors.wrong_version(self.where, found.version))
@@ -98,7 +98,7 @@ class Link:
         """Give the connections back; a frozen server is not waited for."""
         driver, self._driver = self._driver, None
         if driver is not None and self.fault is None:
-            with_limit(driver.close, _CONNECT_S)
+            with_limit(driver.close, self.read_s)
 
     def _within(self, limit_s: float, call: Callable[[], Found]) -> Found:
         if (fault := self.fault) is not None:
@@ -113,7 +113,7 @@ class Link:
                 self._under_way.release()
 
         try:
-            found = with_limit(released, limit_s + _CONNECT_S if self._driver is None else limit_s)
+            found = with_limit(released, limit_s + self.read_s if self._driver is None else limit_s)
         except TimeoutError as exc:
             raise self._noted(errors.too_slow(self.where, limit_s)) from exc
         except Exception as exc:
@@ -151,8 +151,8 @@ class Link:
                     self._url,
                     auth=self._login,
                     user_agent="qzbrain",
-                    connection_timeout=_CONNECT_S,
-                    connection_acquisition_timeout=_CONNECT_S,
+                    connection_timeout=self.read_s,
+                    connection_acquisition_timeout=self.read_s,
                     max_connection_pool_size=_CONNECTIONS,
                     liveness_check_timeout=_IDLE_S,
                     notifications_min_severity="OFF",
