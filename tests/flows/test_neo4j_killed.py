@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 ROWS = 20_000
 SMALL_STEPS = (
-    "import qzbrain.worker as w; from qzbrain.graph.mirror import feeding, link; from qzbrain.jobs import leases;"
+    "import qzbrain.worker as w; from qzbrain.graph.mirror import feeding, link; from qzbrain.jobs import lane, leases; lane._LOOK_S = 0.3;"
     "feeding.AT_ONCE = 1000; link._REST_S = 1.0; leases._PAUSE_S = 0.5; w.main()"
 )
 

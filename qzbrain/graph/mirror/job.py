@@ -1,4 +1,7 @@
-"""The job `graph-mirror`: the copy of a graph on a Neo4j server is brought after it, while nothing else is due."""
+"""The job `graph-mirror`: the copy of a graph on a Neo4j server is brought after it.
+
+In a lane of its own: it waits for a server most of the time, perhaps for one that has frozen, and must hold up nothing else meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import jobs
@@ -22,24 +26,17 @@ class MirrorJobs:
 
     def __init__(self, database: Database, mirror: Mirror, runner: LeaseRunner) -> None:
         self._db, self._mirror, self._runner = database, mirror, runner
-
-    @property
-    def kind(self) -> Kind:
-        """How the runner does these jobs."""
-        return Kind(self.handle, last=True)
+        self.lane = Lane(LeaseRunner(database), {MIRROR_JOB: Kind(self.handle)}, rest=lambda: None)
 
     def handle(self, leases: Sequence[Lease]) -> None:
         """Bring copies after their graphs. Raises MirrorUnavailable: the job waits."""
+        self.lane.wake()  # it may have found its work by itself: now it counts as busy
         for lease in leases:
 
             def shown(done: int, total: int, lease: Lease = lease) -> None:
                 lease.progress("copy", done, total, "rows")
 
-            def between(lease: Lease = lease) -> None:
-                lease.heartbeat()
-                lease.give_way()
-
-            self._mirror.catch_up(lease.job.kb_id, shown, between)
+            self._mirror.catch_up(lease.job.kb_id, shown, lease.heartbeat)
             with self._db.write() as connection:
                 lease.complete(connection)
 
@@ -56,3 +53,4 @@ class MirrorJobs:
             for kb_id in due:
                 if kb_id not in waiting:
                     self._runner.submit(connection, MIRROR_JOB, kb_id=kb_id)
+        self.lane.wake()
