@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, func, select, update
@@ -19,7 +20,7 @@ from qzbrain.graph.changes import Touched, follow, read_touched
 from qzbrain.graph.filling import graph_version
 from qzbrain.graph.mirror.cypher import Cypher
 from qzbrain.graph.mirror.link import WRITE_S, Link
-from qzbrain.graph.mirror.rows import Content, batches, content, next_ids
+from qzbrain.graph.mirror.rows import Content, Rows, batches, content, next_ids
 from qzbrain.graph.mirror.state import FOLLOWS, PHASES, Moved, State, read_state, step_to
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import graph_changes, graph_entities, graph_mirrors, graph_relations, graph_triples, graph_versions
@@ -27,13 +28,16 @@ from qzbrain.storage.tables import graph_changes, graph_entities, graph_mirrors,
 if TYPE_CHECKING:
     from neo4j import Transaction
 
-AT_ONCE = 10_000
+AT_ONCE = 4000
 """Rows of one step."""
-_WIPED_AT_ONCE = 20_000
+_WIPED_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 2000
+"""Of one transaction that follows."""
 _TABLES: dict[str, Table] = {"relations": graph_relations, "entities": graph_entities, "triples": graph_triples}
 
 log = logs.get(__name__)
 Progress = Callable[[int, int], None]
+Change = Callable[["Transaction"], None]
 
 
 class _Torn(Exception):
@@ -214,54 +218,84 @@ class Mirror:
                 found = content(connection, kb_id, touched)
         if after.phase == FOLLOWS and after.version == state.version and state.exact:
             return state
+        if after.phase != FOLLOWS:
+            self.link.write(lambda tx: step_to(tx, self.cypher, kb_id, state, after))
+            return after
         if state.exact:  # readers have to know before anything changes
-            doubtful = replace(state, exact=False)
-            self.link.write(lambda tx: step_to(tx, self.cypher, kb_id, state, doubtful))
-            state = replace(doubtful, turn=state.turn + 1)
-        before = state
-
-        def put(tx: Transaction) -> None:
-            step_to(tx, self.cypher, kb_id, before, after)
-            if after.phase == FOLLOWS:
-                self._delete(tx, kb_id, touched)
-                self._delete_unused(tx, kb_id, touched, found)
-                if self._put(tx, kb_id, found) != len(found.facts):
-                    raise _Torn
-
+            state = self._stepped(kb_id, state, replace(state, exact=False))
         try:
-            self.link.write(put)
+            for piece in self._pieces(kb_id, touched, found):
+                state = self._stepped(kb_id, state, state, piece)
         except _Torn:
             log.warning("graph_copy_made_anew", kb_id=kb_id, reason="entities were missing in it")
             self.rebuild(kb_id)
             raise Moved from None
-        return after
+        return self._stepped(kb_id, state, after)
 
-    def _delete(self, tx: Transaction, kb_id: str, touched: Touched) -> None:
-        """What is put anew, or is gone, but for entities."""
-        for statement, ids in (
-            (self.cypher.delete_facts, touched.triples),
-            (self.cypher.delete_aliases, touched.entities),
-            (self.cypher.delete_relations, touched.relations),
-        ):
-            for some in _parts(ids):
-                tx.run(statement, kb=kb_id, ids=some).consume()
+    def _stepped(self, kb_id: str, before: State, after: State, change: Change | None = None) -> State:
+        """Do this in a transaction of its own, if the copy is as it was; where it is then."""
 
-    def _delete_unused(self, tx: Transaction, kb_id: str, touched: Touched, found: Content) -> None:
-        """Entities that SQL does not hold any more."""
-        for some in _parts(set(touched.entities) - {row[0] for row in found.entities}):
-            tx.run(self.cypher.delete_entities, kb=kb_id, ids=some).consume()
+        def put(tx: Transaction) -> None:
+            step_to(tx, self.cypher, kb_id, before, after)
+            if change is not None:
+                change(tx)
 
-    def _put(self, tx: Transaction, kb_id: str, found: Content) -> int:
-        """Of facts, relations and aliases none may be there. Returns how many facts there were ends for."""
+        self.link.write(put)
+        return replace(after, turn=before.turn + 1)
+
+    def _pieces(self, kb_id: str, touched: Touched, found: Content) -> Iterator[Change]:
+        """What was touched, in transactions that take no long time each; any of them may be done again. Facts go before their ends, and come after them.
+
+        Raises _Torn from a piece.
+        """
+        cypher = self.cypher
+        there = {row[0] for row in found.facts}
+        for ids in _parts(set(touched.triples) - there):
+            yield partial(_run, statement=cypher.delete_facts, kb=kb_id, ids=ids)
+        relations = {row[0]: row for row in found.relations}
+        for ids in _parts(touched.relations):
+            yield partial(self._put_relations, kb_id=kb_id, ids=ids, rows=[relations[one] for one in ids if one in relations])
+        entities = {row[0]: row for row in found.entities}
+        aliases: dict[int, Rows] = {}
+        for row in found.aliases:
+            aliases.setdefault(row[0], []).append(row)
+        for ids in _parts(touched.entities):
+            named = [row for one in ids for row in aliases.get(one, ())]
+            yield partial(self._put_entities, kb_id=kb_id, ids=ids, rows=[entities[one] for one in ids if one in entities], aliases=named)
+        for rows in batches(found.facts):
+            yield partial(self._put_facts, kb_id=kb_id, rows=rows)
+
+    def _put_relations(self, tx: Transaction, *, kb_id: str, ids: list[int], rows: Rows) -> None:
+        _run(tx, statement=self.cypher.delete_relations, kb=kb_id, ids=ids)
+        _run(tx, statement=self.cypher.create_relations, kb=kb_id, rows=rows)
+
+    def _put_entities(self, tx: Transaction, *, kb_id: str, ids: list[int], rows: Rows, aliases: Rows) -> None:
+        _run(tx, statement=self.cypher.delete_aliases, kb=kb_id, ids=ids)
+        if gone := sorted(set(ids) - {row[0] for row in rows}):
+            _run(tx, statement=self.cypher.delete_entities, kb=kb_id, ids=gone)
+        self._put(tx, kb_id, Content(entities=rows, aliases=aliases))
+
+    def _put_facts(self, tx: Transaction, *, kb_id: str, rows: Rows) -> None:
+        _run(tx, statement=self.cypher.delete_facts, kb=kb_id, ids=[row[0] for row in rows])
+        if _number(tx, self.cypher.create_facts, kb=kb_id, rows=rows) != len(rows):
+            raise _Torn
+
+    def _put(self, tx: Transaction, kb_id: str, found: Content) -> None:
+        """Of facts, relations and aliases none may be there. Facts without ends are left out."""
         for some in batches(found.relations):
-            tx.run(self.cypher.create_relations, kb=kb_id, rows=some).consume()
+            _run(tx, statement=self.cypher.create_relations, kb=kb_id, rows=some)
         for some in batches(found.entities):
             there = {row[0] for row in tx.run(self.cypher.change_entities, kb=kb_id, rows=some).values()}
             if new := [row for row in some if row[0] not in there]:
-                tx.run(self.cypher.create_entities, kb=kb_id, rows=new).consume()
+                _run(tx, statement=self.cypher.create_entities, kb=kb_id, rows=new)
         for some in batches(found.aliases):
-            tx.run(self.cypher.create_aliases, kb=kb_id, rows=some).consume()
-        return sum(_number(tx, self.cypher.create_facts, kb=kb_id, rows=some) for some in batches(found.facts))
+            _run(tx, statement=self.cypher.create_aliases, kb=kb_id, rows=some)
+        for some in batches(found.facts):
+            _run(tx, statement=self.cypher.create_facts, kb=kb_id, rows=some)
+
+
+def _run(tx: Transaction, *, statement: str, **parameters: Any) -> None:
+    tx.run(statement, parameters).consume()
 
 
 def counted(tx: Transaction, cypher: Cypher, kb_id: str, version: int) -> Stats:
@@ -326,5 +360,5 @@ def _number(tx: Transaction, statement: str, **parameters: Any) -> int:
 
 def _parts(ids: Collection[int]) -> Iterator[list[int]]:
     some = sorted(ids)
-    for start in range(0, len(some), AT_ONCE):
-        yield some[start : start + AT_ONCE]
+    for start in range(0, len(some), _ROWS_AT_ONCE):
+        yield some[start : start + _ROWS_AT_ONCE]
