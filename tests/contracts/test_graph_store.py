@@ -23,7 +23,7 @@ def database(tmp_path: Path) -> Database:
     return made
 
 
-@pytest.fixture(params=["sql", pytest.param("neo4j", marks=pytest.mark.servers)])
+@pytest.fixture(params=["sql", pytest.param("neo4j", marks=[pytest.mark.servers, pytest.mark.timeout(300)])])
 def store(request: pytest.FixtureRequest, database: Database) -> Iterator[GraphStore]:
     """SQL alone; and SQL with its copy on a real Neo4j, which then has to give every answer."""
     if request.param == "sql":

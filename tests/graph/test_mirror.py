@@ -26,7 +26,7 @@ from qzbrain.storage.tables import graph_changes, graph_mirrors, graph_versions
 from tests.graph.mirrored import Following, following, link_of
 from tests.servers.neo4j_server import Neo4jServer
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def some_change(store: MirroredGraph, kb: str, random: Random) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_after_any_changes_the_copy_gives_what_sql_gives(store: Following, database: Database, kb: str, seed: int) -> None:
     random = Random(seed)
-    for _ in range(10):
+    for _ in range(7):
         for _ in range(random.randrange(1, 4)):
             some_change(store, kb, random)
         require_equal(store, database, kb)
