@@ -512,3 +512,19 @@ CREATE TABLE graph_linking (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
 
 UPDATE alembic_version SET version_num='0009' WHERE alembic_version.version_num = '0008';
+
+CREATE TABLE graph_mirrors (
+    kb_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    CONSTRAINT pk_graph_mirrors PRIMARY KEY (kb_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE graph_changes (
+    kb_id VARCHAR(32) NOT NULL,
+    version INTEGER NOT NULL,
+    mark VARCHAR(32) NOT NULL,
+    touched LONGTEXT NOT NULL,
+    CONSTRAINT pk_graph_changes PRIMARY KEY (kb_id, version)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0009';

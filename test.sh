@@ -9,7 +9,7 @@
 # The tests have an environment of their own, .venv-test: what users run (.venv) stays what requirements.txt says.
 # Browser tests need Chromium and a Chinese font. As root on Debian or Ubuntu they are installed; elsewhere, when they are missing,
 # browser tests are skipped with a notice, or, with CI=true, the run fails. The same holds for the real servers that tests marked
-# `servers` start by themselves: MariaDB, Redis, nginx, and (Java, Maven) Elasticsearch and OpenSearch.
+# `servers` start by themselves: MariaDB, Redis, nginx, and (Java, Maven) Elasticsearch, OpenSearch and Neo4j.
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
@@ -50,10 +50,11 @@ missing_servers() {
     done
 }
 
-fetch_search_servers() {  # 120 MB from Maven, once: no test should have to wait for it. A test that finds them missing says why.
+fetch_java_servers() {  # 220 MB from Maven, once: no test should have to wait for it. A test that finds them missing says why.
     LOG=$TOOLS/servers.log
     mkdir -p "$TOOLS"
     step "$BIN/python" -m tests.servers.search_distribution || tail -n 5 "$LOG" >&2
+    step "$BIN/python" -m tests.servers.neo4j_distribution || tail -n 5 "$LOG" >&2
 }
 
 ensure_servers() {
@@ -68,7 +69,7 @@ ensure_servers() {
     fi
     local missing
     missing=$(missing_servers)
-    [ -n "$missing" ] || { fetch_search_servers; return 0; }
+    [ -n "$missing" ] || { fetch_java_servers; return 0; }
     if [ "${CI:-}" = true ]; then
         die "缺少 ${missing}，真实服务的测试无法运行；CI 中不允许跳过。" "${missing}not installed, so tests on real servers cannot run; in CI they must not be skipped."
     fi

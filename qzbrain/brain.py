@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qzbrain.auth.access import Access
 from qzbrain.errors import NotFound
 from qzbrain.graph.extraction_jobs import submit_automatic
+from qzbrain.graph.mirror.link import require_driver
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.catalog import all_models, embedder_name, reranker_name
 from qzbrain.settings import Settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from qzbrain.graph.embedded import SqlGraph
     from qzbrain.graph.extracting import GraphExtraction
     from qzbrain.graph.extraction_plan import Extractions
+    from qzbrain.graph.mirror.feeding import Mirror
     from qzbrain.graph.passages import PassageGraphs
     from qzbrain.graph.remote import RemotePassages, RemoteRoutes
     from qzbrain.graph.service import GraphService
@@ -65,6 +67,8 @@ class Brain:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        if settings.neo4j_url:
+            require_driver()
         self.db = database_of(settings)
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
@@ -233,9 +237,23 @@ class Brain:
     @cached_property
     def graph(self) -> SqlGraph:
         """Knowledge graphs."""
+        if self.mirror is not None:
+            from qzbrain.graph.mirror.store import MirroredGraph
+
+            return MirroredGraph(self.db, self.mirror)
         from qzbrain.graph.embedded import SqlGraph
 
         return SqlGraph(self.db)
+
+    @cached_property
+    def mirror(self) -> Mirror | None:
+        """Brings the copies of graphs on a Neo4j server after them; None without one."""
+        if not self.settings.neo4j_url:
+            return None
+        from qzbrain.graph.mirror.feeding import Mirror
+        from qzbrain.graph.mirror.link import Link
+
+        return Mirror(self.db, Link(self.settings), test=self.settings.qzbrain_env == "test")
 
     @cached_property
     def graph_upkeep(self) -> Upkeep:
@@ -407,6 +425,8 @@ class Brain:
         if remote is not None:
             remote.calls.close()
         self.end_engines()
+        if (mirror := self.__dict__.get("mirror")) is not None:
+            mirror.link.close()
         self.jobs.close()
         self.db.close()
 

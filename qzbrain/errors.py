@@ -16,6 +16,7 @@
     │   │       └── StorageInDoubt   the connection broke during a commit: nobody knows whether it took place
     │   ├── IndexUnavailable         the search index cannot be reached or written now (answers say so, jobs wait for it)
     │   ├── GraphUnavailable         the graph service of GRAPH_URL does not answer (searches and answers go on without it)
+    │   ├── MirrorUnavailable        the graph's copy on a Neo4j server cannot be used now (reads go to SQL, jobs wait for it)
     │   ├── EngineUnavailable        a language model could not answer (the chat ladder catches it)
     │   └── MissingExtra             an optional library is not installed; holds the install command
     ├── SettingsInvalid              the configuration cannot be used; the process must not start
@@ -191,6 +192,12 @@ class GraphUnavailable(Unavailable):
     """The graph service that GRAPH_URL names is away, or its reply cannot be used."""
 
     default_code = "graph_unavailable"
+
+
+class MirrorUnavailable(Unavailable):
+    """The copy of graphs on a Neo4j server cannot be used now: it is away, too slow, too old, or refuses us. No job's fault."""
+
+    default_code = "neo4j_error"
 
 
 class EngineUnavailable(Unavailable):

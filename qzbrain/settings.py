@@ -23,6 +23,7 @@ from qzbrain.errors import Lang, SettingsInvalid
 ROOT = Path(__file__).resolve().parent.parent
 """The clone (or site-packages) that holds this package."""
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+_NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
 
 _UNITS = {"": 1, "b": 1, **{f"{unit}{ending}": 1024**power for power, unit in enumerate("kmgt", 1) for ending in ("", "ib")}}
@@ -265,7 +266,14 @@ class Settings(BaseSettings):
     )
     qzbrain_graph_host: str = Field("127.0.0.1", description="Address that `qzbrain graph-service` binds; another than 127.0.0.1 needs GRAPH_TOKEN.")
     qzbrain_graph_port: int = Field(8000, ge=1, le=65535, description="Port that `qzbrain graph-service` binds.")
-    neo4j_url: str = Field("", description="Neo4j address. Not used by this version: setting it is refused.")
+    neo4j_url: str = Field(
+        "",
+        description="Address of a Neo4j server from 5.26 (bolt:// or neo4j://, with +s or +ssc for TLS) that gets a copy of every knowledge graph, from which "
+        "graphs are read and which may be queried in Cypher; see docs/graph_neo4j.md. Empty: the database alone.",
+    )
+    neo4j_user: str = Field("neo4j", description="User of the Neo4j server.")
+    neo4j_password: str = Field("", description="Password of that user, any characters.", repr=False)
+    neo4j_database: str = Field("", description="Database on the Neo4j server; empty: that user's own, as a rule `neo4j`.")
 
     models: Annotated[dict[str, ModelSettings], NoDecode] = Field(
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
@@ -302,6 +310,16 @@ class Settings(BaseSettings):
     def _graph_secret(cls, value: str) -> str:
         if value and not re.fullmatch(r"[\x21-\x7e]{16,200}", value):
             raise ValueError("not 16 to 200 printable ASCII characters without blanks; `openssl rand -hex 32` makes one")
+        return value
+
+    @field_validator("neo4j_url")
+    @classmethod
+    def _neo4j_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in _NEO4J_SCHEMES or not parts.hostname or not _has_port(parts) or parts.path.strip("/") or parts.fragment):
+            raise ValueError("not bolt://HOST:PORT or neo4j://HOST:PORT (with +s or +ssc for TLS)")
+        if parts.username is not None or parts.query:
+            raise ValueError("only HOST:PORT; user, password and database are the settings NEO4J_USER, NEO4J_PASSWORD and NEO4J_DATABASE")
         return value
 
     @field_validator("models")
@@ -473,7 +491,7 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**{**_file_values(config_path()), **overrides})
     except ValidationError as exc:
         raise _unusable(exc) from exc
-    _refuse_what_this_version_lacks(settings)
+    _refuse_other_than_loopback(settings)
     _refuse_workers_without_shared_state(settings)
     _refuse_graph_circle(settings)
     return settings
@@ -483,7 +501,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "token", "models", "es_url", "graph_url"))
+    secret = any(word in name for word in ("password", "key", "token", "models", "es_url", "graph_url", "neo4j_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(
@@ -493,18 +511,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     )
 
 
-def _refuse_what_this_version_lacks(settings: Settings) -> None:
-    """Better no start than data in another place than the operator believes."""
-    lacking = [
-        "neo4j_url",
-    ]
-    for name in lacking:
-        if getattr(settings, name):
-            raise SettingsInvalid(
-                zh=f"设置了 {name.upper()}，但本版本尚不支持该外部服务，只使用内置实现。请取消该设置后再启动。",
-                en=f"{name.upper()} is set, but this version does not use that server yet, only its built-in part. Unset it and start again.",
-                param=name,
-            )
+def _refuse_other_than_loopback(settings: Settings) -> None:
     if settings.qzbrain_accounts == "on" or settings.qzbrain_host not in ("127.0.0.1", "localhost", "::1"):
         raise SettingsInvalid(
             zh="本版本没有账号功能，只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1，并去掉 QZBRAIN_ACCOUNTS=on。",

@@ -32,6 +32,8 @@ from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
 from qzbrain.graph import upkeep
 from qzbrain.graph.base import EXTRACT_JOB
+from qzbrain.graph.changes import unfollow_all
+from qzbrain.graph.mirror.job import MirrorJobs
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
@@ -116,6 +118,7 @@ class Workplace:
         self.kinds[facts_due.KIND] = FactsJob(brain.db, self._feeder, brain.courtesy).kind
         self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
         self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
+        self._mirroring = MirrorJobs(brain.db, brain.mirror, brain.jobs) if brain.mirror is not None else None
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
 
@@ -134,9 +137,12 @@ class Workplace:
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
         self._embed_missing()
         self._tend_graphs(all_documents=True)
+        self._tend_mirror(first=True)
         self._watch()
         self._lane.start()
         self._extraction.start()
+        if self._mirroring is not None:
+            self._mirroring.lane.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
@@ -146,7 +152,9 @@ class Workplace:
         self._look_at_graphs()
         if time.monotonic() - self._graphs_tended >= _TEND_GRAPHS_S:
             self._tend_graphs()
-        if idle is not None and not self._lane.busy and not self._extraction.busy:
+            self._tend_mirror()
+        copies = self._mirroring is not None and self._mirroring.lane.busy
+        if idle is not None and not self._lane.busy and not self._extraction.busy and not copies:
             idle(since_s)
 
     def _sweep_entries(self) -> None:
@@ -172,6 +180,8 @@ class Workplace:
 
     def close(self) -> None:
         """End the reading children and the lanes."""
+        if self._mirroring is not None:
+            self._mirroring.lane.close()
         self._extraction.close()
         self._lane.close()
         self._reader.close()
@@ -211,12 +221,23 @@ class Workplace:
         except BrainError as exc:
             log.warning("graphs_not_tended", code=exc.code)
 
+    def _tend_mirror(self, *, first: bool = False) -> None:
+        """Have the copies on a Neo4j server brought after their graphs; without one, nothing is noted for them any more."""
+        try:
+            if self._mirroring is not None:
+                self._mirroring.submit_due(doubt=first)
+            elif first:
+                unfollow_all(self._brain.db)
+        except BrainError as exc:
+            log.warning("mirror_not_tended", code=exc.code)
+
     def _then_tended(self, kind: Kind) -> Kind:
         """What such jobs bring into a graph is looked for in chunks at once."""
 
         def handle(leases: Sequence[Lease]) -> None:
             kind.handle(leases)
             self._tend_graphs()
+            self._tend_mirror()
 
         return replace(kind, handle=handle)
 

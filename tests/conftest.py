@@ -13,6 +13,7 @@ from qzbrain.domain import Caller
 from qzbrain.settings import Settings
 from tests.running import RunningBrain
 from tests.servers.mariadb import MariaDb
+from tests.servers.neo4j_server import Neo4jServer
 from tests.servers.search_server import SearchServer
 
 MANUAL_NAMES = (
@@ -93,3 +94,11 @@ def opensearch_server() -> Iterator[SearchServer]:
     server = SearchServer("opensearch").start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4jServer]:
+    """A real Neo4j, shared by tests that leave it running."""
+    server = Neo4jServer(tmp_path_factory.mktemp("neo4j")).start()
+    yield server
+    server.kill()

@@ -53,15 +53,6 @@ def test_the_manuals_names_work_in_the_file(config: Path) -> None:
     assert load_settings().mysql_password == "p@ss:/word"
 
 
-@pytest.mark.parametrize("name", ["NEO4J_URL"])
-def test_servers_that_are_not_used_yet_are_refused(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "127.0.0.1:1")
-    with pytest.raises(SettingsInvalid) as refused:
-        load_settings()
-    assert name in refused.value.zh
-    assert name in refused.value.en
-
-
 def test_several_web_workers_need_what_they_agree_on(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEB_WORKERS", "2")
     with pytest.raises(SettingsInvalid) as refused:

@@ -7,7 +7,21 @@ import sys
 
 import typer
 
-from qzbrain.cli import asking, configuration, database, evaluating, graph, graph_building, graph_extracting, inserting, knowledge, models, system, watching
+from qzbrain.cli import (
+    asking,
+    configuration,
+    database,
+    evaluating,
+    graph,
+    graph_building,
+    graph_extracting,
+    graph_mirror,
+    inserting,
+    knowledge,
+    models,
+    system,
+    watching,
+)
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
 from qzbrain.errors import BrainError
 
@@ -21,6 +35,7 @@ app = typer.Typer(
 watching.register(knowledge.app)
 graph_building.register(graph.app)
 graph_extracting.register(graph.app)
+graph_mirror.register(graph.app)
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(models.app, name="model")
 app.add_typer(graph.app, name="graph")

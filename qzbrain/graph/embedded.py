@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
+from qzbrain.graph.changes import Touched
 from qzbrain.graph.cues import cleaned
 from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
 from qzbrain.graph.forgetting import forget_documents, sweep
@@ -33,6 +34,9 @@ from qzbrain.storage.tables import (
 _READ_AT_ONCE = 50_000
 _PLACES = 20
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from qzbrain.graph.view import GraphView
 
 
@@ -50,10 +54,10 @@ class SqlGraph:
         some = list(facts)
         if not some:
             return Stats(version=self.version(kb_id))
-        before = self.stats(kb_id)
+        before = self._counts(kb_id)
         with self._db.write() as connection:
             self.add_within(connection, kb_id, some)
-        after = self.stats(kb_id)
+        after = self._counts(kb_id)
         return Stats(
             after.entities - before.entities,
             after.relations - before.relations,
@@ -78,7 +82,7 @@ class SqlGraph:
         with self._db.write() as connection:
             if connection.execute(delete(graph_aliases).where(*named)).rowcount:
                 sweep(connection, [entity_id], ())
-                changed(connection, kb_id)
+                changed(connection, kb_id, Touched([entity_id]))
 
     def drop(self, kb_id: str) -> None:
         """See `GraphStore.drop`."""
@@ -87,7 +91,7 @@ class SqlGraph:
             connection.execute(delete(graph_links).where(graph_links.c.name_id.in_(named)))
             for table in OF_A_GRAPH:
                 connection.execute(delete(table).where(table.c.kb_id == kb_id))
-            changed(connection, kb_id)
+            changed(connection, kb_id, Touched())
 
     def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
         """See `GraphStore.set_cues`."""
@@ -99,20 +103,19 @@ class SqlGraph:
                 raise relation_not_found(relation)
             connection.execute(update(graph_relations).where(graph_relations.c.id == found).values(cues=cues if any(cues.values()) else {}))
             sweep(connection, (), [found])
-            changed(connection, kb_id, grown=bool(cues["forward"] or cues["backward"]))
+            changed(connection, kb_id, Touched(relations=[found]), grown=bool(cues["forward"] or cues["backward"]))
 
     def merge(self, kb_id: str, keep: int, merged: Sequence[int], *, author: str) -> str:
         """See `GraphStore.merge`."""
         with self._db.write(durable=True) as connection:
-            merge_id = merging.merge(connection, kb_id, keep, merged, author=author, key_of=key_of)
-            changed(connection, kb_id)
+            merge_id, touched = merging.merge(connection, kb_id, keep, merged, author=author, key_of=key_of)
+            changed(connection, kb_id, touched)
         return merge_id
 
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """See `GraphStore.undo_merge`."""
         with self._db.write(durable=True) as connection:
-            merging.undo(connection, kb_id, merge_id)
-            changed(connection, kb_id)
+            changed(connection, kb_id, merging.undo(connection, kb_id, merge_id))
 
     # -- reading
 
@@ -123,6 +126,9 @@ class SqlGraph:
 
     def stats(self, kb_id: str) -> Stats:
         """See `GraphStore.stats`."""
+        return self._counts(kb_id)
+
+    def _counts(self, kb_id: str) -> Stats:
         with self._db.snapshot() as connection:
             counts = [
                 connection.execute(select(func.count()).select_from(table).where(table.c.kb_id == kb_id)).scalar_one()
@@ -175,7 +181,7 @@ class SqlGraph:
                     break
             entities = _entities(connection, kb_id, list(found))
         order = {one: n for n, one in enumerate(found)}
-        return sorted(entities, key=lambda e: (_closeness(e, key), -e.degree, order[e.id]))[:limit]
+        return sorted(entities, key=lambda e: (closeness(e, key), -e.degree, order[e.id]))[:limit]
 
     def triples(self, kb_id: str, triple_ids: Sequence[int]) -> list[Triple]:
         """See `GraphStore.triples`."""
@@ -186,14 +192,17 @@ class SqlGraph:
     def every_triple(self, kb_id: str) -> Iterator[Triple]:
         """See `GraphStore.every_triple`."""
         with self._db.snapshot() as connection:
-            after = 0
-            while True:
-                query = select(graph_triples.c.id).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id > after)
-                ids = connection.execute(query.order_by(graph_triples.c.id).limit(MANY)).scalars().all()
-                if not ids:
-                    return
-                yield from _triples(connection, kb_id, ids)
-                after = ids[-1]
+            yield from self.triples_after(connection, kb_id, 0)
+
+    def triples_after(self, connection: Connection, kb_id: str, after: int) -> Iterator[Triple]:
+        """Those with larger ids than this, in the order of their ids."""
+        while True:
+            query = select(graph_triples.c.id).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id > after)
+            ids = connection.execute(query.order_by(graph_triples.c.id).limit(MANY)).scalars().all()
+            if not ids:
+                return
+            yield from _triples(connection, kb_id, ids)
+            after = ids[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +218,6 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
     """All of a graph, or `base` and what came since; with the key of each name. In blocks, so that the rows are never all in memory at once."""
     import numpy as np  # only who answers pays for it
 
-    from qzbrain.graph.view import GraphView
-
     ids, names, types, keys = (base.ids.tolist(), list(base.names), list(base.types), list(keys)) if base else ([], [], [], [])
     columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
     for block in _blocks(connection, columns, graph_entities, kb_id, ids[-1] if ids else 0):
@@ -219,28 +226,57 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
             keys.append(name if key == name else key)
             names.append(name)
             types.append(kind)
-    number = {one: n for n, one in enumerate(ids)}
     named = fetched(connection, select(graph_aliases.c.alias, graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == kb_id))
-    aliases = [(alias, number[entity]) for alias, entity in named if entity in number]
     kinds_of_kb = select(graph_relations.c.id, graph_relations.c.name, graph_relations.c.cues).where(graph_relations.c.kb_id == kb_id)
-    relations = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
+    kinds = connection.execute(kinds_of_kb.order_by(graph_relations.c.id)).all()
+    relations, cues = [(row.id, row.name) for row in kinds], {row.name: _cues(row.cues) for row in kinds if row.cues}
     columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
     after = int(base.triple_ids[-1]) if base is not None and len(base.triple_ids) else 0
     blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id, after)]
     triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
-    entity_ids, relation_ids = np.array(ids, np.int64), np.array([row.id for row in relations], np.int64)
+    return assembled(version, Names(ids, names, types, keys), named, relations, triples, cues, base), keys
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Entities, one row each, by id ascending; `keys`: by what their names are compared."""
+
+    ids: list[int]
+    names: list[str]
+    types: list[str]
+    keys: list[str]
+
+
+def assembled(
+    version: int,
+    entities: Names,
+    aliases: Iterable[tuple[Any, ...]],
+    relations: Sequence[tuple[Any, ...]],
+    triples: NDArray[np.int64],
+    cues: Mapping[str, Cues],
+    base: GraphView | None = None,
+) -> GraphView:
+    """A view of rows: `aliases` (alias, entity id); `relations` (id, name), `triples` (id, head, relation, tail) by id. `base`: whose triples come before."""
+    import numpy as np
+
+    from qzbrain.graph.view import GraphView
+
+    number = {one: n for n, one in enumerate(entities.ids)}
+    named = [(alias, number[entity]) for alias, entity in aliases if entity in number]
+    entity_ids, relation_ids = np.array(entities.ids, np.int64), np.array([one for one, _ in relations], np.int64)
     heads, tails = (np.searchsorted(entity_ids, triples[:, column]).astype(np.int32) for column in (1, 3))
     kinds, triple_ids = np.searchsorted(relation_ids, triples[:, 2]).astype(np.int32), np.ascontiguousarray(triples[:, 0])
     if base is not None:
         heads, kinds, tails = (np.concatenate(both) for both in ((base.heads, heads), (base.relations, kinds), (base.tails, tails)))
         triple_ids = np.concatenate([base.triple_ids, triple_ids])
-    same = _same(keys, types)
+    same = _same(entities.keys, entities.types)
     if same:
-        canonical = np.arange(len(names), dtype=np.int32)
+        canonical = np.arange(len(entities.names), dtype=np.int32)
         canonical[list(same)] = list(same.values())
         heads, tails = canonical[heads], canonical[tails]
-    cues = [(one.forward, one.backward) for one in (_cues(row.cues) for row in relations)] if any(row.cues for row in relations) else []
-    return GraphView(version, entity_ids, names, types, aliases, [row.name for row in relations], triple_ids, heads, kinds, tails, same, cues), keys
+    said = [(one.forward, one.backward) for one in (cues.get(name, Cues()) for _, name in relations)] if cues else []
+    names = [name for _, name in relations]
+    return GraphView(version, entity_ids, entities.names, entities.types, named, names, triple_ids, heads, kinds, tails, same, said)
 
 
 def _cues(stored: Mapping[str, Sequence[str]]) -> Cues:
@@ -293,7 +329,8 @@ def _same(keys: Sequence[str], types: Sequence[str]) -> dict[int, int]:
     return {bare[key]: numbers[0] for key, numbers in typed.items() if len(numbers) == 1}
 
 
-def _closeness(entity: Entity, key: str) -> int:
+def closeness(entity: Entity, key: str) -> int:
+    """How well an entity fits a search for this key: 0 by a whole name, 1 by a beginning, 2 by a part."""
     keys = [key_of(name) for name in (entity.name, *entity.aliases)]
     return 0 if key in keys else 1 if any(one.startswith(key) for one in keys) else 2
 

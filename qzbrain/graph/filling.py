@@ -9,13 +9,14 @@ Statements are made for both kinds of database and run by the driver itself: SQL
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, insert, or_, select, update
 
 from qzbrain.graph.base import Fact, Place
+from qzbrain.graph.changes import Touched, note
 from qzbrain.graph.linking import name_key
 from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples, graph_versions
 
@@ -35,6 +36,7 @@ class Filling:
     def __init__(self, kb_id: str) -> None:
         self._kb_id = kb_id
         self._version = -1
+        self._new: Collection[int] = ()
         self._forget()
 
     def _forget(self) -> None:
@@ -61,7 +63,8 @@ class Filling:
         said = ((triples[one], *mentions[id(fact.place)]) for fact, one in zip(facts, ends, strict=True))
         _run(connection, graph_mentions, ("triple_id", "kb_id", *_MENTION), said)
         _run(connection, graph_aliases, ("entity_id", "alias_key", "document_id", "kb_id", "alias"), aliases)
-        changed(connection, self._kb_id, grown=True)
+        touched = Touched({*self._new, *(row[0] for row in aliases)}, triples.values(), {relation for _, relation, _ in ends})
+        changed(connection, self._kb_id, touched, grown=True)
         self._version = version + 1
 
     def _look_up(self, connection: Connection, facts: Sequence[Fact]) -> None:
@@ -94,6 +97,7 @@ class Filling:
                     if not fact.place.document_id:
                         self._by_alias.setdefault(key_of(name), {}).setdefault(entity, kind)
         ids = self._written(connection, new)
+        self._new = ids.values()
         for key in {key_of(name) for entity, name, fact in given if entity < 0 and not fact.place.document_id}:
             self._by_alias[key] = {ids.get(entity, entity): kind for entity, kind in self._by_alias[key].items()}
         rows = [self._alias(ids.get(entity, entity), name, fact) for entity, name, fact in given]
@@ -219,9 +223,10 @@ def graph_version(connection: Connection, kb_id: str) -> int:
     return int(connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0)
 
 
-def changed(connection: Connection, kb_id: str, *, grown: bool = False) -> None:
-    """Count a change. `grown`: nothing was taken away or moved, so that whoever holds the graph reads what is new alone."""
+def changed(connection: Connection, kb_id: str, touched: Touched, *, grown: bool = False) -> None:
+    """Count a change of what is `touched`. `grown`: nothing was taken away or moved, so that whoever holds the graph reads what is new alone."""
     removals = 0 if grown else 1
     more = {"version": graph_versions.c.version + 1, "removals": graph_versions.c.removals + removals}
     if not connection.execute(update(graph_versions).where(graph_versions.c.kb_id == kb_id).values(**more)).rowcount:
         connection.execute(insert(graph_versions).values(kb_id=kb_id, version=1, removals=removals))
+    note(connection, kb_id, touched)

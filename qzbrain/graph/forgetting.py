@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select
 
+from qzbrain.graph.changes import Touched
 from qzbrain.graph.filling import changed, parts
 from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples
 
@@ -44,7 +45,7 @@ def _forget(connection: Connection, mentioned: ColumnElement[bool], document_ids
         connection.execute(delete(graph_triples).where(graph_triples.c.id.in_([row.id for row in gone])))
     sweep(connection, entities, relations)
     for kb_id in sorted({row.kb_id for row in (*said, *aliased)}):
-        changed(connection, kb_id)
+        changed(connection, kb_id, Touched(entities, {row.triple_id for row in said}, relations))
 
 
 def sweep(connection: Connection, entities: Collection[int], relations: Collection[int]) -> None:

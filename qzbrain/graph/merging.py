@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, ins
 
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest, NotFound
+from qzbrain.graph.changes import Touched
 from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_merges, graph_triples
 
 MOST_MERGED = 50
@@ -22,8 +23,8 @@ MOST_SAID = 20_000
 _AT_ONCE = 500
 
 
-def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], *, author: str, key_of: Callable[[str], str]) -> str:
-    """See `GraphStore.merge`."""
+def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], *, author: str, key_of: Callable[[str], str]) -> tuple[str, Touched]:
+    """See `GraphStore.merge`; also gives what it touched."""
     gone = sorted(set(merged) - {keep})
     if not gone or len(gone) > MOST_MERGED:
         raise InvalidRequest(
@@ -39,9 +40,10 @@ def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], 
     mentions = _mentions(connection, [row.id for row in triples])
     aliases = connection.execute(select(graph_aliases).where(graph_aliases.c.entity_id.in_(gone))).all()
     added = _name_again(connection, kb_id, keep, [there[one].name for one in gone], aliases, key_of)
+    moved = {row.id for row in triples}
     for row in triples:
         ends = {"head_id": keep if row.head_id in gone else row.head_id, "tail_id": keep if row.tail_id in gone else row.tail_id}
-        _move(connection, row, ends, mentions.get(row.id, []))
+        moved.add(_move(connection, row, ends, mentions.get(row.id, [])))
     connection.execute(delete(graph_aliases).where(graph_aliases.c.entity_id.in_(gone)))
     connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(gone)))
     said = [one for some in mentions.values() for one in some]
@@ -50,11 +52,11 @@ def merge(connection: Connection, kb_id: str, keep: int, merged: Sequence[int], 
     }  # fmt: skip
     merge_id = new_id()
     connection.execute(insert(graph_merges).values(id=merge_id, kb_id=kb_id, keep_id=keep, content=content, author=author, created_at=utc_now()))
-    return merge_id
+    return merge_id, Touched({keep, *gone}, moved)
 
 
-def undo(connection: Connection, kb_id: str, merge_id: str) -> None:
-    """See `GraphStore.undo_merge`."""
+def undo(connection: Connection, kb_id: str, merge_id: str) -> Touched:
+    """See `GraphStore.undo_merge`; gives what it touched."""
     row = connection.execute(select(graph_merges).where(graph_merges.c.id == merge_id, graph_merges.c.kb_id == kb_id)).first()
     if row is None:
         raise NotFound("merge_not_found", zh="没有这次合并的记录。", en="There is no such merge.")
@@ -79,8 +81,8 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> None:
     for table, rows in ((graph_entities, content["entities"]), (graph_aliases, content["aliases"]), (graph_triples, content["triples"])):
         if rows:
             connection.execute(insert(table), rows)
-    moved = _move_back(connection, content)
-    _remove_empty(connection, {*moved, *(one["id"] for one in content["triples"])})
+    moved = {*_move_back(connection, content), *(one["id"] for one in content["triples"])}
+    _remove_empty(connection, moved)
     ids = [one["id"] for one in content["entities"]]
     used = or_(
         exists().where(graph_triples.c.head_id == graph_entities.c.id),
@@ -89,6 +91,7 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> None:
     )
     connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(ids), ~used))
     connection.execute(update(graph_merges).where(graph_merges.c.id == merge_id).values(undone_at=utc_now()))
+    return Touched({row.keep_id, *ids}, moved)
 
 
 def entity_not_found(entity_id: int) -> NotFound:
@@ -138,8 +141,8 @@ def _name_again(
     return sorted(new)
 
 
-def _move(connection: Connection, row: Row[Any], ends: dict[str, int], mentions: Sequence[Row[Any]]) -> None:
-    """Have what says this triple say the same of the kept entity. What both say in the same place is said once."""
+def _move(connection: Connection, row: Row[Any], ends: dict[str, int], mentions: Sequence[Row[Any]]) -> int:
+    """Have what says this triple say the same of the kept entity. What both say in the same place is said once. Gives the kept entity's triple."""
     there = select(graph_triples.c.id).where(
         graph_triples.c.head_id == ends["head_id"], graph_triples.c.relation_id == row.relation_id, graph_triples.c.tail_id == ends["tail_id"]
     )
@@ -152,6 +155,7 @@ def _move(connection: Connection, row: Row[Any], ends: dict[str, int], mentions:
     connection.execute(delete(graph_mentions).where(graph_mentions.c.id.in_(twice)))
     connection.execute(update(graph_mentions).where(graph_mentions.c.triple_id == row.id).values(triple_id=target))
     connection.execute(delete(graph_triples).where(graph_triples.c.id == row.id))
+    return int(target)
 
 
 def _move_back(connection: Connection, content: dict[str, Any]) -> Collection[int]:

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from qzbrain.errors import EngineUnavailable, IndexUnavailable, StorageBusy, StorageFull
+from qzbrain.errors import EngineUnavailable, IndexUnavailable, MirrorUnavailable, StorageBusy, StorageFull
 
 MAX_ATTEMPTS = 5
-WAITED_OUT = (StorageFull, StorageBusy, IndexUnavailable, EngineUnavailable)
+WAITED_OUT = (StorageFull, StorageBusy, IndexUnavailable, MirrorUnavailable, EngineUnavailable)
 """What is no job's fault, whatever it is: the job goes back as if it had not been tried, shows this as its reason, and comes again."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_redis, doctor_search, doctor_services
+from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_neo4j, doctor_redis, doctor_search, doctor_services
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -48,6 +48,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_graph.service,
         doctor_data.graph,
         doctor_services.not_in_this_version,
+        doctor_neo4j.neo4j,
         doctor_redis.redis,
         doctor_search.search,
         configuration,
@@ -80,7 +81,7 @@ def configuration(settings: Settings) -> list[Finding]:
     path = config_path()
     if path is None:
         return [Finding.ok("configuration", 4, title, ("没有 config.toml，使用默认值和环境变量", "no config.toml; defaults and environment"))]
-    own = (settings.mysql_password, settings.redis_password, settings.es_password, settings.es_api_key)
+    own = (settings.mysql_password, settings.redis_password, settings.es_password, settings.es_api_key, settings.neo4j_password)
     secrets = any(own) or any(model.api_key for model in settings.models.values())
     if secrets and path.stat().st_mode & 0o077:
         return [

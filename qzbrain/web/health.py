@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select
 
 from qzbrain import logs
 from qzbrain.brain import Brain
-from qzbrain.errors import BrainError, IndexUnavailable
+from qzbrain.errors import BrainError, IndexUnavailable, MirrorUnavailable
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.metrics import scraped
 from qzbrain.storage.tables import documents, jobs, knowledge_bases
@@ -48,7 +48,7 @@ def routes(brain: Brain) -> APIBlueprint:
     @api.get("/readyz", responses={"200": replies.ReadyReply, "503": replies.ReadyReply})
     def readyz() -> Response:
         """200 when the first question can be answered, else 503 with what is missing. `degraded`: answered with a notice that a part is away."""
-        checks = {name: _checked(check, brain) for name, check in _CHECKS.items()}
+        checks = {name: _checked(check, brain) for name, check in _checks(brain).items()}
         ready = all(result == "ok" or result.startswith(_DEGRADED) for result in checks.values())
         return reply({"status": "ready" if ready else "not_ready", "checks": checks}, 200 if ready else 503)
 
@@ -110,6 +110,21 @@ def _graph(brain: Brain) -> str:
 
 
 _CHECKS: dict[str, Callable[[Brain], str]] = {"database": _database, "index": _index, "worker": _worker, "sample": _sample, "graph": _graph}
+
+
+def _checks(brain: Brain) -> dict[str, Callable[[Brain], str]]:
+    return _CHECKS if brain.mirror is None else {**_CHECKS, "neo4j": _mirror}
+
+
+def _mirror(brain: Brain) -> str:
+    """The copies of graphs; the database answers without them."""
+    assert brain.mirror is not None
+    try:
+        brain.mirror.link.server()
+    except MirrorUnavailable as exc:
+        return f"{_DEGRADED}{exc}"
+    behind = len(brain.mirror.due())
+    return f"{_DEGRADED}{behind} graphs are read from the database until their copies are current" if behind else "ok"
 
 
 class _AtScrape:

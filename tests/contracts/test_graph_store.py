@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ from qzbrain.graph.base import Cues, Fact, GraphStore, Place, Stats
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.storage.database import Database
 from qzbrain.storage.migrate import upgrade
+from tests.graph.mirrored import following
 
 
 @pytest.fixture
@@ -21,9 +23,16 @@ def database(tmp_path: Path) -> Database:
     return made
 
 
-@pytest.fixture
-def store(database: Database) -> GraphStore:
-    return SqlGraph(database)
+@pytest.fixture(params=["sql", pytest.param("neo4j", marks=[pytest.mark.servers, pytest.mark.timeout(300)])])
+def store(request: pytest.FixtureRequest, database: Database) -> Iterator[GraphStore]:
+    """SQL alone; and SQL with its copy on a real Neo4j, which then has to give every answer."""
+    if request.param == "sql":
+        yield SqlGraph(database)
+        return
+    made = following(database, request.getfixturevalue("neo4j_server").settings)
+    yield made
+    assert not made.reads["sql"], made.standing_in
+    made.mirror.link.close()
 
 
 def fact(head: str, relation: str, tail: str, document: str = "", at: int = 0, **more: object) -> Fact:

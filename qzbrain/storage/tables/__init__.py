@@ -10,6 +10,7 @@ from qzbrain.storage.tables.entries import entries, entry_versions, regression_q
 from qzbrain.storage.tables.graph import (
     OF_A_GRAPH,
     graph_aliases,
+    graph_changes,
     graph_entities,
     graph_extracted,
     graph_extractions,
@@ -17,6 +18,7 @@ from qzbrain.storage.tables.graph import (
     graph_links,
     graph_mentions,
     graph_merges,
+    graph_mirrors,
     graph_names,
     graph_relations,
     graph_suggestions,
@@ -30,7 +32,7 @@ from qzbrain.storage.tables.vectors import vector_spaces, vectors
 
 __all__ = [
     "OF_A_GRAPH", "chunks", "conversations", "document_edits", "document_texts", "documents", "entries", "entry_versions", "graph_aliases",
-    "graph_entities", "graph_extracted", "graph_extractions", "graph_linking", "graph_links", "graph_mentions", "graph_merges", "graph_names",
-    "graph_relations", "graph_suggestions", "graph_told", "graph_triples", "graph_versions", "jobs", "knowledge_bases", "messages", "metadata",
-    "outbox", "regression_questions", "vector_spaces", "vectors", "watched_files", "watched_folders",
+    "graph_changes", "graph_entities", "graph_extracted", "graph_extractions", "graph_linking", "graph_links", "graph_mentions", "graph_merges",
+    "graph_mirrors", "graph_names", "graph_relations", "graph_suggestions", "graph_told", "graph_triples", "graph_versions", "jobs",
+    "knowledge_bases", "messages", "metadata", "outbox", "regression_questions", "vector_spaces", "vectors", "watched_files", "watched_folders",
 ]  # fmt: skip

@@ -195,8 +195,25 @@ graph_linking = Table(
     Column("version", Integer, nullable=False, default=0),  # grows with every change of links
 )
 
+graph_mirrors = Table(
+    "graph_mirrors",
+    metadata,
+    Column("kb_id", Id, primary_key=True),  # has, or is to get, a copy of its graph on a Neo4j server
+    Column("version", Integer, nullable=False, default=-1),  # of the graph, as that copy is known to have; the copy itself says what it really has
+)
+
+graph_changes = Table(
+    "graph_changes",
+    metadata,
+    Column("kb_id", Id, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),  # of the graph with this change
+    Column("mark", String(32), nullable=False),  # never twice: a version that was counted again, after a restored backup, has another one
+    Column("touched", LongText, nullable=False),  # JSON: which entities, triples and relations may have changed, not how
+)
+"""Changes of graphs in `graph_mirrors` which their copies may not have yet, and the last one that they have."""
+
 OF_A_GRAPH = (
-    graph_suggestions, graph_extracted, graph_extractions, graph_names, graph_linking,
+    graph_changes, graph_suggestions, graph_extracted, graph_extractions, graph_names, graph_linking,
     graph_mentions, graph_triples, graph_aliases, graph_entities, graph_relations, graph_merges,
 )  # fmt: skip
 """What a knowledge base's graph is kept in, but for its version."""
