@@ -187,9 +187,9 @@ class Settings(BaseSettings):
         "below it the brain says that it does not know.",
     )
     qzbrain_graph_answer: float = Field(
-        0.5, ge=0, le=1,
+        0.55, ge=0, le=1,
         description="From here the knowledge graph answers where no language model does, and its facts are shown to the language model where one does: "
-        "how sure it is, 0..1; 0: never (docs/graph_answers.md).",
+        "how sure it is, 0..1; 0: never (docs/graph_rung.md).",
     )
     context_chars: int = Field(6000, ge=500, le=1_000_000, description="Most characters of passages shown to a language model.")
 

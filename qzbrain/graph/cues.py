@@ -20,6 +20,8 @@ from qzbrain.text.normalize import searchable
 MOST_CUES = 50
 CUE_CHARS = 64
 _NEVER = re.compile(r"(?!)")
+_DOER = re.compile(r"([\u4e00-\u9fff]{2,4})(?:人|者|员|方|商|师|单位|机构|部门|厂家|公司)$")
+_HAPPENS = re.compile(r"([\u4e00-\u9fff]{2,4})(?:时间|日期|年份|年月|地点|地)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +361,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     _group(
         "隶属 隶属于 所属 主管部门 主管单位 上级部门 所属机构 所属部门 part_of belongs_to member_of parent",
-        "主管|上级|哪个部门|哪个单位",
+        "上级|哪个部门|哪个单位",
         "下属|下级|成员",
         "管辖|主管|管理",
         "属于|隶属|归属|归(?=[哪谁什])",
@@ -376,7 +378,16 @@ GROUPS: tuple[Group, ...] = (
         n="parts?",
         h="contains?|includes?|consists?",
     ),
-    _group("包含 包括 contains includes", "组成部分", "", "", "包含|包括|含有|有(?=哪些|几|多少)|分为", n="parts?", h="contains?|includes?|ha(?:s|ve)"),
+    _group(
+        "包含 包括 contains includes",
+        "组成部分",
+        "",
+        "属于|隶属于|出自",
+        "包含|包括|含有|有(?=哪些|几|多少)|分为",
+        n="parts?",
+        t="belongs?|part of",
+        h="contains?|includes?|ha(?:s|ve)",
+    ),
     _group("引用 引用法条 references cites refers_to", "", "", "", "引用|援引|依据|参照|提到|指向", h="cites?|cited|refers?|references?|referenced|mentions?"),
     _group(
         "症状 临床症状 常见症状 表现 典型症状 symptom symptoms",
@@ -410,6 +421,16 @@ GROUPS: tuple[Group, ...] = (
         "药|吃什么药|用什么药|药物|药品",
         "什么病|哪些病|适应症",
         n="drugs?|medications?|medicines?",
+    ),
+    _group(
+        "适应症 主治 主治功能 功能主治 功效 作用 用途 indication indications treats used_for",
+        "适应症|功效|作用|用途|好处",
+        "什么药|哪些药|用药",
+        "",
+        "治疗|主治|治|管|用来",
+        n="indications?|uses?",
+        i="drugs?|medications?|medicines?",
+        h="treats?|cures?|used for",
     ),
     _group("好友 朋友 挚友 friend friends", "朋友|好友|挚友", n="friends?"),
     _group("民族 ethnicity ethnic_group", "民族|什么族|哪个族|哪族", n="ethnicity|ethnic group"),
@@ -498,6 +519,16 @@ def groups_of(label: str) -> tuple[tuple[Group, float], ...]:
         for number in _BY_LABEL.get(part, ()):
             best[number] = min(less, best.get(number, 1.0))
     return tuple((GROUPS[number], less) for number, less in sorted(best.items()))
+
+
+@lru_cache(maxsize=1 << 15)
+def verb_of(label: str) -> tuple[tuple[Group, float], ...]:
+    """The verb in a Chinese label that names who does something (负责人: 甲负责乙), or when or where something happens (发源地: 甲发源于乙)."""
+    doer, place = _DOER.match(label), _HAPPENS.match(label)
+    if doer is None and place is None:
+        return ()
+    verb = re.compile(re.escape((doer or place)[1]))  # type: ignore[index]
+    return ((Group((label,), _NEVER, _NEVER, verb if doer else _NEVER, _NEVER if doer else verb), 0.0),)
 
 
 def _parts(label: str) -> Iterator[tuple[str, float]]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from qzbrain.graph.cues import SYMMETRIC, Group, groups_of
+from qzbrain.graph.cues import SYMMETRIC, Group, groups_of, verb_of
 from qzbrain.graph.intent import Rest, Span, last_mark_fits, squeezed, stem
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -18,6 +18,7 @@ _ASKS = r"(?:谁|哪|什么|何|啥|几|多少)"
 _ASKING = re.compile(r"谁|哪|什么|多[大高长重远久宽深快少]|几|(?<![a-z])(?:how|where|what|who)(?![a-z])")
 _PERSON = re.compile(r"谁|哪位|何人|什么人|哪个人|(?<![a-z])(?:who|whose|whom)(?![a-z])")
 _OF = re.compile(r"^(?:的|之|'s|’s|s'|这[个家部本位]?\S{0,3}的|本人的|身上的)?(?:主要|全部|所有|第一|现任|具体|the )?$")
+_HAS = re.compile(r"^(?:一共|总共|共|都|还|分别)?有(?:多少|几|哪|什么)?\S{0,2}$")
 _BEARS = re.compile(r"(?:担任|任|当|做|出任|作为|成为)(?:过|了)?$")
 _ASKED_BEFORE = re.compile(rf"{_ASKS}\S{{0,6}}(?:的|之|担任|任|当|做)$|{_ASKS}$")
 _IS = re.compile(r"^(?:就?是|为|叫做?|名叫|名为|=|:|：|等于|在|属于|包括|包含|含有?|有| is| are| was| were| =| named| called| by| in| at|)\s?(?:the |a )?$")
@@ -46,6 +47,16 @@ class Fit:
     def words(self) -> tuple[Span, ...]:
         """All that it explains."""
         return (*self.spans, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What words other than the label say; `also`: all of them that ask in this direction."""
+
+    score: float
+    sure: float
+    span: Span | None
+    also: tuple[Span, ...]
 
 
 NONE = Fit()
@@ -78,7 +89,11 @@ def prepared(labels: Sequence[str], cues: Sequence[tuple[Sequence[str], Sequence
         set_here = cues[number] if number < len(cues) else ((), ())
         words = [tuple(one for one in (squeezed(word) for word in some) if one) for some in set_here]
         grams = tuple((gram, weights[gram]) for gram in _grams(key))
-        found.append(Relation(key.replace(" ", ""), key, grams, groups_of(key), key in SYMMETRIC, sum(weight for _, weight in grams), words[0], words[1]))
+        found.append(
+            Relation(
+                key.replace(" ", ""), key, grams, (*groups_of(key), *verb_of(key)), key in SYMMETRIC, sum(weight for _, weight in grams), words[0], words[1]
+            )
+        )
     return found
 
 
@@ -121,15 +136,15 @@ def _fits(relation: Relation, rest: Rest) -> tuple[Fit, Fit]:
     found = []
     cued = _by_groups(relation, rest)
     for (score, sure, mine), side in zip(sides, (1, -1), strict=True):
-        more, certain, span = cued[side] if not relation.symmetric else max(cued.values())
+        more = cued[side] if not relation.symmetric else max(cued.values(), key=lambda one: (one.score, one.sure))
         also: tuple[Span, ...] = ()
-        if span is not None:
-            score += more
-            if certain > sure:
-                mine, also = (span,), mine if sure > 0.3 else ()
+        if more.span is not None:
+            score += more.score
+            if more.sure > sure:
+                mine, also = (more.span,), (*more.also, *(mine if sure > 0.3 else ()))
             else:
-                also = (span,)
-            sure = max(sure, certain)
+                also = (more.span, *more.also)
+            sure = max(sure, more.sure)
         if side > 0 and last_mark_fits(relation.key, rest.asked):
             score += 0.15
             if not exact and 0.3 < sure < 0.8:
@@ -215,6 +230,8 @@ def _direction(text: str, mark: int, span: Span) -> float:
     after = text[end:]
     if mark < start:
         between = text[mark + 1 : start]
+        if between.startswith("被"):
+            return -1.0
         if _OF.match(between):
             if between:
                 return 1.0
@@ -234,7 +251,7 @@ def _direction(text: str, mark: int, span: Span) -> float:
             return -1.0
         if re.search(r"(?<![a-z])(?:as|with) (?:its |their |his |her |the )?$", between) or between == "为":
             return -1.0
-        return 0.3 if between.endswith("有") else 0.0
+        return 0.6 if _HAS.match(between) else 0.0
     between = text[end:mark]
     if re.match(r"^ (?:of|for|to)(?: the| a)? $|^ of$| of ", between) and between.strip() in ("of", "of the", "of a", "for", "for the", "to"):
         return 1.0
@@ -243,20 +260,23 @@ def _direction(text: str, mark: int, span: Span) -> float:
     return 0.0
 
 
-def _by_groups(relation: Relation, rest: Rest) -> dict[int, tuple[float, float, Span | None]]:
-    """What people's words for such relations say, by direction: score, how sure, where."""
-    found: dict[int, tuple[float, float, Span | None]] = {1: (0.0, 0.0, None), -1: (0.0, 0.0, None)}
+def _by_groups(relation: Relation, rest: Rest) -> dict[int, _Said]:
+    """What people's words for such relations say, by direction."""
+    best: dict[int, tuple[float, float, Span | None]] = {1: (0.0, 0.0, None), -1: (0.0, 0.0, None)}
+    also: dict[int, list[Span]] = {1: [], -1: []}
     for group, less in relation.groups:
         for toward, span in _words(group, rest):
             for side in (1, -1):
                 agrees = toward * side
                 if agrees < 0 or (agrees == 0 and side < 0):
                     continue
+                if agrees > 0:
+                    also[side].append(span)
                 score = 0.5 + 0.2 * (agrees > 0) + 0.01 * min(span[1] - span[0], 8)
                 sure = (0.92 if agrees > 0 else 0.75) - less
-                if (score, sure) > found[side][:2]:
-                    found[side] = (score, sure, span)
-    return found
+                if (score, sure) > best[side][:2]:
+                    best[side] = (score, sure, span)
+    return {side: _Said(*best[side], tuple(also[side])) for side in (1, -1)}
 
 
 def _words(group: Group, rest: Rest) -> Iterator[tuple[float, Span]]:
@@ -289,6 +309,8 @@ def _agent(text: str, mark: int, span: Span, *, moves: bool) -> float:
         return 0.0
     if mark < start:
         between, before = text[mark + 1 : start], text[:mark]
+        if between.startswith("被"):
+            return -1.0
         if between.startswith(("的", "之")) and not moves:
             return 0.0
         if not moves:

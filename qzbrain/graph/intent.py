@@ -38,6 +38,7 @@ _KINDS = (
     (_TIME, "时期年月日代间刻"),
     (_AMOUNT, "数量率额价积度高长重宽深龄号码分值米吨"),
 )
+_OF_A_SORT = re.compile(r"(?:哪(?:些|几)?(?:一)?[个家本部位首条]?|什么)(?:公司|企业|书|电影|人|歌|作品)")
 _NOISE = re.compile(
     r"请问|告诉我|我想知道|想知道|你知道|谁知道|知道|谁能|能不能|吗|呢|呀|啊|的|是|了|吧|有|我|你|请|这个|那个|一下"
     r"|[\s，。？?！!、；;：:“”\"'《》（）()\[\]]"
@@ -47,9 +48,11 @@ _YES_NO = re.compile(
     r"吗$|吗[,，]|是不是|是否|对不对|对吧|是吧|有没有|^(?:is|are|was|were|did|does|do|has|have)(?![a-z])|(?:,|，)\s?(?:right|isn't (?:it|he|she))\??$"
 )
 _EMPTY = re.compile(
+    r"(?<![a-z])(?:which|what) (?:actor|actress|author|writer|director|singer|person|people"
+    r"|compan(?:y|ies)|films?|movies?|books?|cit(?:y|ies)|countr(?:y|ies))s?(?![a-z])|"
     r"请问|请告诉我|告诉我|能告诉我|我想知道|我想了解|我要知道|想知道|你知道|有谁知道|谁知道|大家知道|知道|谁能|能不能|可不可以|可以|帮我|查一下|查查|查询|说说|说一下|问一下|讲讲|列出|列举"
     r"|哪(?:些|几)?(?:一)?(?:个|家|本|部|位|座|所|种|款|只|首|篇|条|年|天|里|儿|国|类|项|支|届|月|号|路|台)?(?:公司|企业|国家|城市|地方|人|书|电影|作品|省份|省|市|单位|机构|学校|医院|时候)?"
-    r"|什么(?:样的?|时候|时间|地方|人|名字|方式|形式)?|多少(?:个|位|名|家|种|条|项|部|本|人|钱|篇|所|座|次|首|岁)?|多(?:大|高|长|重|远|久|宽|深|快)"
+    r"|什么(?:样的?|时候|时间|地方|人|名字|方式|形式)?|多少(?:个|位|名|家|种|条|项|部|本|人|钱|篇|所|座|次|首|岁|公里|平方公里|平方米|米|厘米|公斤|吨|元|年|天|页)?|多(?:大|高|长|重|远|久|宽|深|快)"
     r"|几(?:个|位|名|家|种|条|项|部|本|人|篇|所|座|次|首|岁|月|号|年|点)?"
     r"|怎么样?|怎样|如何|为什么|为何|何时|何地|何处|何人|谁|啥|吗|嘛|呢|呀|啊|哦|吧|么|的|地|得|之|是|了|过|着|有|我|你|您|请|这个|那个|这|那|它|他|她|其|们|一下|一共|总共|共|都|还|也|又|就|叫做?|名叫|为"
     r"|分别|所有|全部|哪|该|在|于|和|与|跟|及|以|由|被|把|从|到|对|属于|担任|当|任|做|出任|作为|成为|等|吗|具体|究竟|到底|那么|现在|目前|当前"
@@ -58,7 +61,7 @@ _EMPTY_WORDS = frozenset(
     words(
         "a an the of in on at by for to from with as is are was were be been being am do does did has have had who whom whose "
         "what which where when how many much it its he his she her they their them him that this these those there and or me "
-        "tell please can could you i would like know give list show name s all any about named called so than then hey hi whats "
+        "tell please can could you i would like know give list show name s all any both about named called so than then hey hi whats "
         "if"
     )
 )
@@ -144,7 +147,7 @@ class Rest:
     @cached_property
     def bare(self) -> str:
         """Without words that say nothing."""
-        return _NOISE.sub("", self.text)
+        return _NOISE.sub("", _OF_A_SORT.sub("哪", self.text))
 
     @cached_property
     def stems(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from qzbrain.graph import earlier
 from qzbrain.graph.comparing import Compared, compared, comparison
 from qzbrain.graph.fitting import label_key
-from qzbrain.graph.intent import MARK, Span, content
+from qzbrain.graph.intent import MARK, Span, content, squeezed
 from qzbrain.graph.linking import Mention, name_key
 from qzbrain.graph.readings import HUB, Reading, Readings, rest_of
 from qzbrain.graph.view import Edge, GraphView, Ints
@@ -29,6 +29,8 @@ _LEAST = 0.03
 """Less than this said by the words is nothing said."""
 _ENOUGH = 0.5
 """An answer less sure than this is looked for in other ways."""
+_TOLD = 0.3
+"""An answer less sure than this is a guess, and no better than the other triples."""
 _EARLIER = 3
 _RERANKED = 6
 _BY_CONFIDENCE = 0.5
@@ -36,6 +38,7 @@ _WAY = re.compile(
     r"(?:什么|啥|何种|哪些|怎样的)(?:样的)?(?:关系|联系|关联|渊源|交集)|(?:之间)?的?(?:关系|联系|关联)(?:是什么|如何|怎样|是啥)?$|怎么认识|如何认识|(?:有没有|有)(?:关系|联系|关联)"
     r"|(?<![a-z])(?:how (?:is|are) .* (?:related|connected|linked)|relation(?:ship)?s?|connections?|links? between)(?![a-z])"
 )
+_BOTH = re.compile(r"[、和与跟及,，]|都|同时|共同|又|(?<![a-z])(?:and|both)(?![a-z])")
 _WHO = re.compile(r"谁|哪位|何人|什么人|(?<![a-z])who(?:m|se)?(?![a-z])")
 _NUMBERS = re.compile(r"\d|^[约近]?[零一二三四五六七八九十百千万两]+余?[个位名家座所部条种人间]?$")
 _KIN = re.compile(rf"^{MARK}(?:是|和|与|跟){MARK}(?:的|是)?(?:什么|谁|啥)(?:人|亲戚)?$|^(?:who|what) is {MARK} (?:to|for) {MARK}$")
@@ -100,7 +103,8 @@ class Answerer:
         """
         found = self._found(question, (), None, hops)
         mentions = list(found.answer.mentions)
-        first = [(found.answer.score + 1.0, edge, seen) for edge, seen in found.seen] if mode != "around" else []
+        told = found.seen if mode != "around" and found.answer.confidence >= _TOLD else ()
+        first = [(found.answer.score + 1.0, edge, seen) for edge, seen in told]
         if mode == "answer":
             return mentions, first[:top_k]
         readings = sorted(
@@ -133,7 +137,8 @@ class Answerer:
         if special is not None:
             return special
         readings = self._all(question, mentions, hops, near)
-        best = replace(self._best(question, mentions, readings), readings=tuple(readings))
+        joint = self._joint(question, mentions, readings)
+        best = replace(joint or self._best(question, mentions, readings), readings=tuple(readings))
         if best.answer.confidence < _ENOUGH:
             inside = [one for one in linker.all_mentions(question) if one not in mentions and len(one.key) > 1][:8]
             within = self._best(question, mentions, self._all(question, inside, hops, near))
@@ -190,6 +195,40 @@ class Answerer:
         best = max(some, key=lambda one: one.score + _BY_CONFIDENCE * one.confidence())
         return self._told(question, mentions, best)
 
+    def _joint(self, question: str, mentions: Sequence[Mention], readings: Sequence[Reading]) -> _Found | None:
+        """What holds of two named entities at once, where the question says something of each: 甲导演、乙主演的电影, who starred in both A and B."""
+        if len(mentions) < 2 or not _BOTH.search(question.lower()):
+            return None
+        best: dict[Mention, Reading] = {}
+        for one in readings:
+            if len(one.path) == 1 and one.sure >= 0.9 and (one.mention not in best or one.score > best[one.mention].score):
+                best[one.mention] = one
+        if len(best) != 2 or len({one.path[0][1] for one in best.values()}) > 1:
+            return None
+        (first, steps, ends), (second, more, others) = ((one, *self._followed(one)) for one in best.values())
+        common = set(ends.tolist()) & set(others.tolist())
+        if not common:
+            return None
+        words = second.last.text
+        explained = [words[start:end] for start, end in second.fit.words] + [squeezed(question[second.mention.start : second.mention.end])]
+        text = first.last.text
+        spans = [(at, at + len(one)) for one in explained if (at := text.find(one)) >= 0]
+        kept = [one for one in (*steps, *more) if one[0].other in common][: 2 * MOST_VALUES]
+        values = tuple(dict.fromkeys(self.view.names[one] for one in ends.tolist() if one in common))
+        labels = " > ".join(dict.fromkeys(self.view.relation_names[one.path[0][0]] for one in (first, second)))
+        counted = first.last.asked.counts
+        answer = GraphAnswer(
+            tuple(mentions),
+            (str(len(common)),) if counted else values[:MOST_VALUES],
+            tuple(edge for edge, _ in kept),
+            first.score + second.evidence,
+            counted,
+            "count" if counted else "list" if len(values) > 1 else "values",
+            labels,
+            round(min(0.9, first.confidence(spans)), 4),
+        )
+        return _Found(answer, None, tuple(kept), tuple(sorted(common)[:3]))
+
     # -- answers
 
     def _told(self, question: str, mentions: Sequence[Mention], reading: Reading) -> _Found:
@@ -197,7 +236,7 @@ class Answerer:
         steps, ends = self._followed(reading)
         explained: list[Span] = []
         ends, steps = self._of_type(reading, ends, steps, explained)
-        truth = self._verified(reading, mentions, ends, explained)
+        truth = self._verified(question, reading, mentions, ends, explained)
         names = list(dict.fromkeys(self.view.names[one] for one in ends[:MOST_VALUES].tolist()))
         confidence = round(reading.confidence(explained), 4)
         relation = " > ".join(self.view.relation_names[kind] for kind, _ in reading.path)
@@ -243,16 +282,17 @@ class Answerer:
                 return np.array(kept, np.int32), steps
         return ends, steps
 
-    def _verified(self, reading: Reading, mentions: Sequence[Mention], ends: Ints, explained: list[Span]) -> bool | None:
+    def _verified(self, question: str, reading: Reading, mentions: Sequence[Mention], ends: Ints, explained: list[Span]) -> bool | None:
         """Whether what the question says is so, where it asks that; names that it gives are looked for among the values."""
         text = reading.last.text
         given: list[tuple[Span, bool]] = []
         for mention in mentions:
             if mention is reading.mention:
                 continue
-            at = text.find(mention.key)
-            spans = [(at, at + len(mention.key))] if at >= 0 else []
-            if spans and not any(start < at + len(mention.key) and at < end for start, end in reading.fit.words):
+            name = squeezed(question[mention.start : mention.end])
+            at = text.find(name)
+            spans = [(at, at + len(name))] if at >= 0 else []
+            if spans and not any(start < at + len(name) and at < end for start, end in reading.fit.words):
                 given.append((spans[0], bool(np.isin(np.array(mention.entity_ids, np.int32), ends).any())))
         explained += [span for span, there in given if there]
         if not reading.last.asked.yes_no:

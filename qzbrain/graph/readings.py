@@ -56,7 +56,8 @@ class Reading:
 
     def confidence(self, explained: Iterable[Span] = ()) -> float:
         """0..1: how certain the step is, less the more of the question is left unexplained."""
-        left = self.last.left([*self.fit.words, *explained])
+        some = list(explained)
+        left = min(self.last.left([*self.fit.words, *some]), self.last.left([*self.fit.spans, *some]))
         sure = self.sure * (0.5 if len(self.mention.key) == 1 else 1.0)
         return min(1.0, sure) / (1 + 0.45 * left)
 

@@ -248,3 +248,17 @@ TRUTHS = (
 def test_yes_and_no(rows: Rows, question: str, truth: bool) -> None:
     answer = answerer(rows).answer(question)
     assert answer.truth is truth and answer.steps and answer.confidence >= SURE
+
+
+JOINT = (
+    (FILMS, "张艺谋导演、巩俐主演的电影有哪些", {"活着", "大红灯笼高高挂"}),
+    (FILMS, "张国荣和巩俐都主演过的电影是哪部", {"霸王别姬"}),
+    (COMPANIES, "所属行业是航运、总部在上海的公司有哪些", {"远海集团", "蓝鲸航运"}),
+    (ENGLISH, "Which actor starred in both Inception and Titanic?", {"Leonardo DiCaprio"}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "question", "values"), JOINT, ids=[one[1] for one in JOINT])
+def test_what_holds_of_two_at_once(rows: Rows, question: str, values: set[str]) -> None:
+    answer = answerer(rows).answer(question)
+    assert set(answer.values) == values and len(answer.steps) == 2 * len(values) and answer.confidence >= SURE

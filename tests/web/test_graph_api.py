@@ -69,6 +69,42 @@ def test_the_question_has_four_names(asked: Any, key: str) -> None:
     assert told["triples"][0]["tail"] == "李明" and len(told["triples"]) <= 3
 
 
+def test_hops_and_modes_of_the_service(asked: Any) -> None:
+    asked.load(COMPANY)
+
+    def told(**more: Any) -> list[tuple[str, str]]:
+        reply = asked("POST", "/chat-process-txt", json={"text": "股票代码600123的公司的董事长是谁", **more})
+        assert reply.status_code == 200
+        return [(one["relation"], one["tail"]) for one in reply.get_json()["triples"]]
+
+    assert told(mode="answer", hops=2) == told(mode="answer", hops=3) == [("董事长", "李明"), ("股票代码", "600123")]
+    assert told(mode="answer", hops=1) == [("股票代码", "600123")]
+    assert told(mode="around", hops=3) == [("股票代码", "600123")]
+    assert told(mode="auto")[0] == told()[0] == ("董事长", "李明")
+
+
+def test_words_are_set_for_relations(asked: Any) -> None:
+    asked.load(COMPANY)
+    told = asked("GET", "/api/graph/kb/relations").get_json()["data"]
+    assert {"relation": "董事长", "triples": 1, "forward_cues": [], "backward_cues": []} in told and len(told) == 5
+    assert [one["triples"] for one in told] == sorted((one["triples"] for one in told), reverse=True)
+    put = asked("PUT", "/api/graph/kb/relations/董事长", json={"forward_cues": ["谁说了算", " 谁说了算 "], "backward_cues": ["说了算的是哪家"]})
+    assert (put.status_code, put.get_json()) == (
+        200,
+        {"relation": "董事长", "triples": 1, "forward_cues": ["谁说了算"], "backward_cues": ["说了算的是哪家"]},
+    )
+    assert put.get_json() in asked("GET", "/api/graph/kb/relations").get_json()["data"]
+    body = {"text": "晨光公司谁说了算", "mode": "answer"}
+    assert [one["tail"] for one in asked("POST", "/chat-process-txt", json=body).get_json()["triples"]] == ["李明"]
+    assert asked("PUT", "/api/graph/kb/relations/董事长", json={}).get_json()["forward_cues"] == []
+    assert asked("POST", "/chat-process-txt", json=body).get_json()["triples"] == []
+
+
+def test_a_relation_with_a_slash_in_its_label(asked: Any) -> None:
+    asked.load("head,relation,tail\n甲车,百公里/油耗,7升\n")
+    assert asked("PUT", "/api/graph/kb/relations/百公里%2F油耗", json={"forward_cues": ["费油"]}).get_json()["relation"] == "百公里/油耗"
+
+
 def test_entities_neighbors_and_ways(asked: Any) -> None:
     asked.load(COMPANY)
     ids = {name: asked("GET", f"/api/graph/kb/search?q={name}").get_json()["data"][0]["id"] for name in ("晨光公司", "恒丰公司", "杭州", "造纸")}
@@ -129,6 +165,11 @@ def test_merging_and_undoing(asked: Any) -> None:
         ("POST", "/api/graph/kb/merge", {"keep": "1", "merge": []}, 400), ("POST", "/api/graph/kb/merge", {"keep": "1", "merge": ["2"]}, 404),
         ("POST", "/api/graph/kb/merge/none/undo", None, 404), ("POST", "/chat-process-txt", {}, 400), ("POST", "/chat-process-txt", {"text": " "}, 400),
         ("POST", "/chat-process-txt", {"text": "x" * 20_001}, 400), ("POST", "/chat-process-txt", {"text": "x", "top_k": 0}, 400),
+        ("POST", "/chat-process-txt", {"text": "x", "hops": 0}, 400), ("POST", "/chat-process-txt", {"text": "x", "hops": 4}, 400),
+        ("POST", "/chat-process-txt", {"text": "x", "hops": "many"}, 400), ("POST", "/chat-process-txt", {"text": "x", "mode": "fast"}, 400),
+        ("GET", "/api/graph/none/relations", None, 404), ("PUT", "/api/graph/kb/relations/none", {"forward_cues": ["x"]}, 404),
+        ("PUT", "/api/graph/kb/relations/none", {"forward_cues": [" "]}, 400), ("PUT", "/api/graph/kb/relations/none", {"forward_cues": "x"}, 400),
+        ("PUT", "/api/graph/kb/relations/none", {"cues": ["x"]}, 400), ("PUT", "/api/graph/kb/relations/none", {"backward_cues": ["长" * 65]}, 400),
         ("POST", "/chat-process-txt", {"text": "x", "kb_ids": ["none"]}, 404), ("POST", "/api/graph/kb/import", {"a": 1}, 415),
     ],
 )  # fmt: skip
