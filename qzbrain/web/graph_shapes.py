@@ -23,8 +23,11 @@ class ProcessBody(BaseModel):
     kb_ids: Names | None = Field(None, description="Ids or names; all that the caller may read by default.")
     top_k: int = Field(10, ge=1, le=100)
     hops: int = Field(2, ge=1, le=3, description="How many relations a question may go over; 1: triples of the named entities alone.")
-    mode: Literal["auto", "answer", "around"] | None = Field(
-        None, description="`auto`: the answer first; `answer`: only what answers the question; `around`: what the named entities have, whatever is asked."
+    mode: str | None = Field(
+        None,
+        max_length=32,
+        description="`auto`: the answer first; `answer`: only what answers the question; `around`: what the named entities have, whatever is asked. Other words, "
+        "which clients of other graph services send, count as `auto`.",
     )
 
     @model_validator(mode="after")

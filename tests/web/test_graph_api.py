@@ -80,6 +80,7 @@ def test_hops_and_modes_of_the_service(asked: Any) -> None:
     assert told(mode="answer", hops=2) == told(mode="answer", hops=3) == [("董事长", "李明"), ("股票代码", "600123")]
     assert told(mode="answer", hops=1) == [("股票代码", "600123")]
     assert told(mode="around", hops=3) == [("股票代码", "600123")]
+    assert told(mode="fast") == told(mode=None) == told(mode="auto")
     assert told(mode="auto")[0] == told()[0] == ("董事长", "李明")
 
 
@@ -166,7 +167,7 @@ def test_merging_and_undoing(asked: Any) -> None:
         ("POST", "/api/graph/kb/merge/none/undo", None, 404), ("POST", "/chat-process-txt", {}, 400), ("POST", "/chat-process-txt", {"text": " "}, 400),
         ("POST", "/chat-process-txt", {"text": "x" * 20_001}, 400), ("POST", "/chat-process-txt", {"text": "x", "top_k": 0}, 400),
         ("POST", "/chat-process-txt", {"text": "x", "hops": 0}, 400), ("POST", "/chat-process-txt", {"text": "x", "hops": 4}, 400),
-        ("POST", "/chat-process-txt", {"text": "x", "hops": "many"}, 400), ("POST", "/chat-process-txt", {"text": "x", "mode": "fast"}, 400),
+        ("POST", "/chat-process-txt", {"text": "x", "hops": "many"}, 400), ("POST", "/chat-process-txt", {"text": "x", "mode": 3}, 400),
         ("GET", "/api/graph/none/relations", None, 404), ("PUT", "/api/graph/kb/relations/none", {"forward_cues": ["x"]}, 404),
         ("PUT", "/api/graph/kb/relations/none", {"forward_cues": [" "]}, 400), ("PUT", "/api/graph/kb/relations/none", {"forward_cues": "x"}, 400),
         ("PUT", "/api/graph/kb/relations/none", {"cues": ["x"]}, 400), ("PUT", "/api/graph/kb/relations/none", {"backward_cues": ["长" * 65]}, 400),
