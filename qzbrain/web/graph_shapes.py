@@ -26,8 +26,8 @@ class ProcessBody(BaseModel):
     mode: str | None = Field(
         None,
         max_length=32,
-        description="`auto`: the answer first; `answer`: only what answers the question; `around`: what the named entities have, whatever is asked. Other words, "
-        "which clients of other graph services send, count as `auto`.",
+        description="`auto`: the answer first; `answer`: only what answers the question; `around`: what the named entities have, whatever is asked. Others, "
+        "as clients of other graph services send, count as `auto`.",
     )
 
     @model_validator(mode="after")
