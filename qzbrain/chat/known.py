@@ -26,6 +26,8 @@ LONGEST_QUESTION = 300
 """A longer text asks for no fact, and names many."""
 MOST_BEFORE = 6
 """So many questions asked before may say what this one leaves out."""
+ALONE = 0.55
+"""Of the sureness asked for, so much will do where documents say nothing: else the question would be refused."""
 _LATE = Degraded(GRAPH_PART, f"the knowledge graph did not answer within {PATIENCE_S:g} s")
 _FAILED = Degraded(GRAPH_PART, "the knowledge graph failed; the log says why")
 
@@ -61,12 +63,16 @@ class GraphKnowledge:
         self._graph, self._labels, self._least = graph, labels, least
         self._sources = GraphSources(database)
 
-    def look(self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any) -> Known:
-        """What is known. `before`: questions asked earlier, oldest first; `names`: of the knowledge bases, by id; `vector`: the question's, or None."""
+    def look(
+        self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any, *, alone: bool = False
+    ) -> Known:
+        """What is known. `before`: questions asked earlier, oldest first; `names`: of the knowledge bases, by id; `vector`: the question's, or None;
+        `alone`: no document answers."""
         if not self._least or not scope.kb_ids or len(question) > LONGEST_QUESTION:
             return Known()
         said = [one for one in before[-MOST_BEFORE:] if len(one) <= LONGEST_QUESTION]
-        asked = beside_future(lambda: self._look(question, said, scope, names, vector))
+        least = self._least * ALONE if alone else self._least
+        asked = beside_future(lambda: self._look(question, said, scope, names, vector, least))
         try:
             return asked.result(PATIENCE_S)
         except TooLate:
@@ -79,21 +85,21 @@ class GraphKnowledge:
             log.exception("graph_failed")
             return Known(degraded=(_FAILED,))
 
-    def _look(self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any) -> Known:
-        found = self._answer(question, before, scope, vector)
-        if found.confidence < self._least or found.kb_id not in scope.kb_ids or found.of_structure:
+    def _look(self, question: str, before: Sequence[str], scope: ReadScope, names: Mapping[str, str], vector: Any, least: float) -> Known:
+        found = self._answer(question, before, scope, vector, least)
+        if found.confidence < least or found.kb_id not in scope.kb_ids or found.of_structure:
             return Known()
         if scope.document_ids is not None:
             found = found.within(scope.document_ids)
         sources = self._sources.of(found.steps, names.get(found.kb_id, found.kb_id)) if found.steps else None
         return Known() if sources is None else Known(found, sources)
 
-    def _answer(self, question: str, before: Sequence[str], scope: ReadScope, vector: Any) -> Answered:
+    def _answer(self, question: str, before: Sequence[str], scope: ReadScope, vector: Any, least: float) -> Answered:
         """By words, and by meaning with the vector that the search has; where it has none, with one made for what words leave open."""
         labels = self._labels
         nearness = None if labels is None else labels.nearness(scope.kb_ids, vector)
         found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
-        if labels is None or vector is not None or not found.values or found.confidence >= self._least:
+        if labels is None or vector is not None or not found.values or found.confidence >= least:
             return found
         nearness = labels.nearness(scope.kb_ids, labels.vector(question))
         return found if nearness is None else self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)

@@ -137,7 +137,7 @@ class Ladder:
         started = time.perf_counter()
         plan = turn.plan
         names = {kb.id: kb.name for kb in plan.kbs}
-        known = self._graph.look(plan.question, [one.question for one in plan.earlier], scope, names, result.vector)
+        known = self._graph.look(plan.question, [one.question for one in plan.earlier], scope, names, result.vector, alone=not result.answerable)
         draft.timings["graph_ms"] = round((time.perf_counter() - started) * 1e3, 3)
         draft.degraded = tuple(dict.fromkeys((*draft.degraded, *known.degraded)))
         return known

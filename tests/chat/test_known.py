@@ -84,3 +84,10 @@ def test_the_last_questions_are_told_and_long_texts_are_not(brain: Brain) -> Non
     look(brain, graph, None, before=[*(f"问题{n}" for n in range(20)), "长" * 5000, "最后一个问题"])
     assert graph.asked[0][0] == ("问题16", "问题17", "问题18", "问题19", "最后一个问题")
     assert not look(brain, graph, None, question="长" * (known.LONGEST_QUESTION + 1)) and len(graph.asked) == 1
+
+
+def test_where_documents_say_nothing_less_will_do(brain: Brain) -> None:
+    """Sure by 0.3: not enough beside passages that answer; enough where the question would be refused, with a least of 0.5, and not with one of 0.6."""
+    for least, alone, expected in ((0.5, False, False), (0.5, True, True), (0.6, True, False)):
+        knowledge = GraphKnowledge(brain.db, Graph(), None, least=least)  # type: ignore[arg-type]
+        assert bool(knowledge.look("谁拍的无间道？", (), SCOPE, {"kb": "films"}, None, alone=alone)) is expected
