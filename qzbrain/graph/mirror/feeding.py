@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AT_ONCE = 4000
 """Rows of one step."""
 _WIPED_AT_ONCE = 10_000
-_ROWS_AT_ONCE = 2000
+_ROWS_AT_ONCE = 400
 """Of one transaction that follows."""
 _TABLES: dict[str, Table] = {"relations": graph_relations, "entities": graph_entities, "triples": graph_triples}
 
