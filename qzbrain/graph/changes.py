@@ -9,11 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from qzbrain.domain import new_id
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import graph_changes, graph_mirrors, graph_versions
+
+MOST_NOTES = 5000
+"""Of one graph. Where a copy is further behind, making it anew is no dearer, and notes need not be kept for a server that may never come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ def follow(connection: Connection, kb_id: str) -> None:
     version = select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id).scalar_subquery()
     if connection.execute(select(graph_changes.c.mark).where(graph_changes.c.kb_id == kb_id, graph_changes.c.version == version)).first() is None:
         _note(connection, kb_id, Touched())
+
+
+def trim(database: Database) -> None:
+    """Keep but the newest note of a graph that has too many: its copy, which knows none of those before, will be made anew."""
+    many = select(graph_changes.c.kb_id, func.max(graph_changes.c.version).label("newest")).group_by(graph_changes.c.kb_id)
+    for row in database.rows(many.having(func.count() > MOST_NOTES)):
+        with database.write() as connection:
+            connection.execute(delete(graph_changes).where(graph_changes.c.kb_id == row.kb_id, graph_changes.c.version < row.newest))
 
 
 def unfollow_all(database: Database) -> None:

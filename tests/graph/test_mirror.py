@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from qzbrain.errors import BrainError
+from qzbrain.graph import changes
 from qzbrain.graph.base import Fact, Place
-from qzbrain.graph.changes import unfollow_all
+from qzbrain.graph.changes import trim, unfollow_all
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.mirror import feeding
 from qzbrain.graph.mirror.feeding import Mirror
@@ -233,6 +234,25 @@ def test_without_the_server_nothing_is_noted_and_with_it_again_it_comes_after(pl
     assert plain.mirror.due() == [kb]
     plain.mirror.catch_up(kb)
     require_equal(plain, database, kb)
+
+
+def test_a_copy_that_is_far_behind_is_made_anew(plain: MirroredGraph, database: Database, kb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain.add(kb, [fact("甲", "在", "乙")])
+    plain.mirror.catch_up(kb)
+    for n in range(6):
+        plain.add(kb, [fact("甲", "在", f"名{n}")])
+    monkeypatch.setattr(changes, "MOST_NOTES", 7)
+    trim(database)
+    assert _noted(database, kb) > 1
+    plain.add(kb, [fact("乙", "在", "名7")])
+    trim(database)
+    assert _noted(database, kb) == 1 and plain.mirror.due() == [kb]
+    plain.mirror.catch_up(kb)
+    require_equal(plain, database, kb)
+
+
+def _noted(database: Database, kb: str) -> int:
+    return len(database.rows(select(graph_changes.c.version).where(graph_changes.c.kb_id == kb)))
 
 
 def test_notes_that_the_copy_has_are_removed(store: Following, database: Database, kb: str) -> None:

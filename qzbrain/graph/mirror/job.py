@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from qzbrain.graph.changes import trim
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.storage.database import Database
@@ -42,6 +43,7 @@ class MirrorJobs:
 
     def submit_due(self, *, doubt: bool = False) -> None:
         """See that every copy is where its graph is; a job that waits already will do. `doubt`: look at all, as after a start."""
+        trim(self._db)
         if doubt:
             self._mirror.distrust()
         due = self._mirror.due()
