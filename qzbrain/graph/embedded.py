@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, Table, delete, func, select, update
+from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, delete, func, select, update
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
@@ -45,6 +45,7 @@ class SqlGraph:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._version = database.prepared(select(graph_versions.c.version).where(graph_versions.c.kb_id == bindparam("kb_id")))
         self._read: dict[str, _LastRead] = {}
 
     # -- writing
@@ -121,8 +122,8 @@ class SqlGraph:
 
     def version(self, kb_id: str) -> int:
         """See `GraphStore.version`."""
-        rows = self._db.rows(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id))
-        return int(rows[0].version) if rows else 0
+        rows = self._version(kb_id=kb_id)
+        return int(rows[0][0]) if rows else 0
 
     def stats(self, kb_id: str) -> Stats:
         """See `GraphStore.stats`."""
@@ -203,6 +204,25 @@ class SqlGraph:
                 return
             yield from _triples(connection, kb_id, ids)
             after = ids[-1]
+
+
+_head, _tail = graph_entities.alias("head"), graph_entities.alias("tail")
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_TOLD = (
+    select(graph_triples.c.id, _head.c.id, _head.c.name, _head.c.type, graph_relations.c.name, _tail.c.id, _tail.c.name, _tail.c.type)
+    .join(_head, _head.c.id == graph_triples.c.head_id)
+    .join(_tail, _tail.c.id == graph_triples.c.tail_id)
+    .join(graph_relations, graph_relations.c.id == graph_triples.c.relation_id)
+    .where(graph_triples.c.kb_id == bindparam("kb_id"), graph_triples.c.id.in_(_IDS))
+    .order_by(graph_triples.c.id)
+)
+_SAID = (
+    select(*(graph_mentions.c[name] for name in ("triple_id", "extractor", "document_id", "chunk_id", "start", "end", "quote", "source", "confidence")))
+    .where(graph_mentions.c.triple_id.in_(_IDS))
+    .order_by(graph_mentions.c.triple_id, graph_mentions.c.confidence.desc(), graph_mentions.c.id)
+)
+_NAMED = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(_IDS)).order_by(graph_aliases.c.alias_key)
+"""Made once: asked for every answer, and making them takes longer than their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,8 +331,7 @@ def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[En
 def _aliases(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
     """Other names of these entities, each once."""
     found: dict[int, dict[str, None]] = {}
-    named = select(graph_aliases.c.entity_id, graph_aliases.c.alias).where(graph_aliases.c.entity_id.in_(ids)).order_by(graph_aliases.c.alias_key)
-    for entity, alias in connection.execute(named):
+    for entity, alias in connection.execute(_NAMED, {"ids": list(ids)}):
         found.setdefault(entity, {})[alias] = None
     return {entity: tuple(some) for entity, some in found.items()}
 
@@ -337,20 +356,10 @@ def closeness(entity: Entity, key: str) -> int:
 
 def _triples(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Triple]:
     """By id; with their first places. Degrees are not counted: a hub's would cost more than all the rest."""
-    head, tail = graph_entities.alias("head"), graph_entities.alias("tail")
-    rows = connection.execute(
-        select(graph_triples.c.id, head.c.id, head.c.name, head.c.type, graph_relations.c.name, tail.c.id, tail.c.name, tail.c.type)
-        .join(head, head.c.id == graph_triples.c.head_id)
-        .join(tail, tail.c.id == graph_triples.c.tail_id)
-        .join(graph_relations, graph_relations.c.id == graph_triples.c.relation_id)
-        .where(graph_triples.c.kb_id == kb_id, graph_triples.c.id.in_(ids))
-        .order_by(graph_triples.c.id)
-    ).all()
+    rows = connection.execute(_TOLD, {"kb_id": kb_id, "ids": list(ids)}).all()
     aliases = _aliases(connection, {end for row in rows for end in (row[1], row[5])})
     places: dict[int, list[Place]] = {}
-    said = [graph_mentions.c[name] for name in ("triple_id", "extractor", "document_id", "chunk_id", "start", "end", "quote", "source", "confidence")]
-    order = (graph_mentions.c.triple_id, graph_mentions.c.confidence.desc(), graph_mentions.c.id)
-    for triple, *place in connection.execute(select(*said).where(graph_mentions.c.triple_id.in_(ids)).order_by(*order)):
+    for triple, *place in connection.execute(_SAID, {"ids": list(ids)}):
         some = places.setdefault(triple, [])
         if len(some) < _PLACES:
             some.append(Place(*place))
