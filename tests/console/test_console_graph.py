@@ -12,7 +12,6 @@ from server import Server
 from test_console_looks import HAN, check, overflow
 
 pytestmark = pytest.mark.browser
-NO_LISTS = ("404",)  # the lists behind the menu are asked for, and left out where their routes are not there
 FIRM = "晨光集团公司"
 
 
@@ -44,12 +43,11 @@ def find(page: Page, text: str, label: str = "搜索实体（名称或别名）"
 
 def look(graph: Server, open_page, query: str = "", name: str = FIRM, base: str = "firms", **more: Any) -> Page:
     """The page with an entity open."""
-    more.setdefault("expect", NO_LISTS)
     return open_page(f"{graph.url}/graph/{base}?entity={entity(graph, base, name)}{query}", **more)
 
 
 def test_an_entity_is_found_and_its_neighbours_shown_with_their_sources(graph: Server, open_page) -> None:
-    page = open_page(graph.url + "/graph/firms", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/firms")
     expect(page.get_by_role("complementary", name="图谱概览")).to_contain_text("造纸")
     find(page, "晨光集团")
     picture(page, nodes=20)
@@ -72,7 +70,7 @@ def test_a_source_in_a_document_opens_it_at_its_place(graph: Server, open_page) 
         body["data"][0]["sources"] = [said, said]
         asked.fulfill(json=body)
 
-    page = open_page(graph.url + "/knowledge", expect=NO_LISTS)
+    page = open_page(graph.url + "/knowledge")
     page.route("**/api/graph/apart/neighbors?*", answer)
     page.goto(f"{graph.url}/graph/apart?entity={entity(graph, 'apart', '甲县')}")
     side = page.get_by_role("complementary", name="实体")
@@ -86,14 +84,14 @@ def test_a_source_in_a_document_opens_it_at_its_place(graph: Server, open_page) 
 
 
 def test_what_is_not_there_is_not_found(graph: Server, open_page) -> None:
-    page = open_page(graph.url + "/graph/firms", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/firms")
     page.get_by_role("combobox", name="搜索实体").fill("从来没有这个名字")
     expect(page.get_by_text("没有这样的实体。")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page).to_have_url(graph.url + "/graph/firms")
-    page = open_page(graph.url + "/graph/firms?entity=987654321", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/firms?entity=987654321", expect=("404",))
     expect(page.get_by_role("complementary").get_by_role("alert")).to_be_visible()
-    page = open_page(graph.url + "/graph/nowhere", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/nowhere", expect=("404",))
     expect(page.get_by_role("main")).to_contain_text("nowhere")
 
 
@@ -145,10 +143,10 @@ def test_the_way_between_two_is_told_and_drawn(graph: Server, open_page) -> None
 
 def test_where_there_is_no_way_it_says_so(graph: Server, open_page) -> None:
     start, goal = entity(graph, "apart", "甲县"), entity(graph, "apart", "丁市")
-    page = open_page(f"{graph.url}/graph/apart?entity={start}&from={start}&to={goal}", expect=NO_LISTS)
+    page = open_page(f"{graph.url}/graph/apart?entity={start}&from={start}&to={goal}")
     expect(page.get_by_text("6 跳之内没有路径相连。")).to_be_visible()
     picture(page, nodes=2)
-    page = open_page(f"{graph.url}/graph/apart?entity={start}&from={start}&to={start}", expect=NO_LISTS)
+    page = open_page(f"{graph.url}/graph/apart?entity={start}&from={start}&to={start}")
     expect(page.get_by_text("起点与终点是同一个实体。")).to_be_visible()
 
 
@@ -161,7 +159,7 @@ def test_the_table_shows_the_same(graph: Server, open_page) -> None:
 
 
 def test_an_empty_graph_says_what_to_do_and_takes_triples(graph: Server, open_page) -> None:
-    page = open_page(graph.url + "/graph/bare", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/bare")
     expect(page.get_by_text("这个知识库还没有知识图谱。")).to_be_visible()
     page.locator(".empty").get_by_role("button", name="导入三元组").click()
     dialog = page.get_by_role("dialog")
@@ -178,7 +176,7 @@ def test_an_empty_graph_says_what_to_do_and_takes_triples(graph: Server, open_pa
 
 
 def test_a_file_without_triples_brings_nothing_in(graph: Server, open_page) -> None:
-    page = open_page(graph.url + "/graph/apart", expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/apart")
     page.get_by_role("button", name="导入三元组").click()
     dialog = page.get_by_role("dialog")
     with page.expect_file_chooser() as chooser:
@@ -206,7 +204,7 @@ def test_entities_are_merged_and_the_merge_undone(graph: Server, open_page) -> N
 
 @pytest.mark.parametrize("route", ["stats", "neighbors", "path"])
 def test_an_error_of_the_server_is_told_and_tried_again(graph: Server, open_page, route: str) -> None:
-    page = open_page(graph.url + "/knowledge", expect=("500", *NO_LISTS))
+    page = open_page(graph.url + "/knowledge", expect=("500",))
     body = '{"error":{"code":"internal","message":"出错了，请重试。"}}'
     page.route(
         f"**/api/graph/firms/{route}*", lambda asked: asked.fulfill(status=500, content_type="application/json", body=body, headers={"X-Request-Id": "r-7"})
@@ -233,7 +231,7 @@ def test_suggested_merges_are_decided(graph: Server, open_page, button: str, ver
     keep, other = (graph.call("GET", f"/api/graph/apart/entities/{entity(graph, 'apart', name)}") for name in ("乙市", "丁市"))
     row = SUGGESTED | {"keep": keep, "merge": [other]}
     decided: list[str] = []
-    page = open_page(graph.url + "/knowledge", expect=NO_LISTS)
+    page = open_page(graph.url + "/knowledge")
     page.route("**/api/graph/apart/suggestions?*", lambda asked: asked.fulfill(json={"data": [] if decided else [row], "total": int(not decided)}))
     page.route("**/api/graph/apart/suggestions/s1/*", lambda asked: (decided.append(asked.request.url), asked.fulfill(json=row | {"merge_id": "m1"})))
     page.goto(f"{graph.url}/graph/apart")
@@ -252,7 +250,7 @@ def test_suggested_merges_are_decided(graph: Server, open_page, button: str, ver
 def test_words_of_a_relation_are_set(graph: Server, open_page) -> None:
     row = {"id": "3", "name": "属于", "count": 2, "cues": {"forward": ["归"], "inverse": []}}
     saved: list[Any] = []
-    page = open_page(graph.url + "/knowledge", expect=NO_LISTS)
+    page = open_page(graph.url + "/knowledge")
     page.route("**/api/graph/apart/relations?*", lambda asked: asked.fulfill(json={"data": [row], "has_more": False, "next": None}))
     page.route("**/api/graph/apart/relations/3", lambda asked: (saved.append(asked.request.post_data_json), asked.fulfill(json=row)))
     page.goto(f"{graph.url}/graph/apart")
@@ -270,7 +268,7 @@ def test_words_of_a_relation_are_set(graph: Server, open_page) -> None:
 
 
 def test_lists_without_a_route_are_left_out(graph: Server, open_page) -> None:
-    page = open_page(graph.url + "/knowledge", expect=NO_LISTS)
+    page = open_page(graph.url + "/knowledge", expect=("404",))
     for name in ("suggestions", "relations"):
         page.route(f"**/api/graph/firms/{name}?*", lambda asked: asked.fulfill(status=404, json={"error": {"code": "not_found", "message": "没有"}}))
     with page.expect_response("**/relations?*"), page.expect_response("**/suggestions?*"):
@@ -347,7 +345,7 @@ def test_axe_finds_nothing_serious(graph: Server, open_page, lang: str, dark: bo
     page.locator(".entity-tools button").last.click()
     expect(page.get_by_role("dialog")).to_be_visible()
     check(page)
-    page = open_page(graph.url + "/graph/firms", lang=lang, dark=dark, expect=NO_LISTS)
+    page = open_page(graph.url + "/graph/firms", lang=lang, dark=dark)
     expect(page.locator(".hubs").first).to_be_visible()
     check(page)
 
