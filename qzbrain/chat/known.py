@@ -28,6 +28,8 @@ MOST_BEFORE = 6
 """So many questions asked before may say what this one leaves out."""
 ALONE = 0.55
 """Of the sureness asked for, so much will do where documents say nothing: else the question would be refused."""
+DOUBTFUL = 0.3
+"""Of the sureness asked for, so much makes a vector worth its time (tens of milliseconds of both cores): meaning lifts nobody from nothing."""
 _LATE = Degraded(GRAPH_PART, f"the knowledge graph did not answer within {PATIENCE_S:g} s")
 _FAILED = Degraded(GRAPH_PART, "the knowledge graph failed; the log says why")
 
@@ -99,7 +101,7 @@ class GraphKnowledge:
         labels = self._labels
         nearness = None if labels is None else labels.nearness(scope.kb_ids, vector)
         found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
-        if labels is None or vector is not None or not found.values or found.confidence >= least:
+        if labels is None or vector is not None or not found.values or found.of_structure or not least * DOUBTFUL <= found.confidence < least:
             return found
         nearness = labels.nearness(scope.kb_ids, labels.vector(question))
         return found if nearness is None else self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
