@@ -528,3 +528,149 @@ CREATE TABLE graph_changes (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
 
 UPDATE alembic_version SET version_num='0010' WHERE alembic_version.version_num = '0009';
+
+CREATE TABLE users (
+    id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    display_name VARCHAR(255) NOT NULL,
+    password VARCHAR(255) NOT NULL,
+    `role` VARCHAR(16) NOT NULL,
+    clearance INTEGER NOT NULL,
+    disabled INTEGER NOT NULL,
+    must_change INTEGER NOT NULL,
+    totp LONGTEXT NOT NULL,
+    totp_last BIGINT NOT NULL,
+    recovery LONGTEXT NOT NULL,
+    external VARCHAR(255) NOT NULL,
+    storage_mb INTEGER NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    password_at VARCHAR(32),
+    signed_in_at VARCHAR(32),
+    CONSTRAINT pk_users PRIMARY KEY (id),
+    CONSTRAINT uq_users_name UNIQUE (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_users_external ON users (external);
+
+CREATE TABLE user_groups (
+    id VARCHAR(32) NOT NULL,
+    name VARCHAR(64) NOT NULL,
+    description LONGTEXT NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_user_groups PRIMARY KEY (id),
+    CONSTRAINT uq_user_groups_name UNIQUE (name)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE group_members (
+    group_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_group_members PRIMARY KEY (group_id, user_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_group_members_user_id ON group_members (user_id);
+
+CREATE TABLE sessions (
+    id VARCHAR(32) NOT NULL,
+    token VARCHAR(64) NOT NULL,
+    former_token VARCHAR(64) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    created_at DOUBLE NOT NULL,
+    seen_at DOUBLE NOT NULL,
+    rotated_at DOUBLE NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    agent VARCHAR(255) NOT NULL,
+    CONSTRAINT pk_sessions PRIMARY KEY (id),
+    CONSTRAINT uq_sessions_token UNIQUE (token)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_sessions_former_token ON sessions (former_token);
+
+CREATE INDEX ix_sessions_user_id ON sessions (user_id);
+
+CREATE TABLE api_keys (
+    id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    token VARCHAR(64) NOT NULL,
+    shown VARCHAR(16) NOT NULL,
+    at_most VARCHAR(8) NOT NULL,
+    knowledge_bases LONGTEXT NOT NULL,
+    requests_per_minute INTEGER NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    expires_at VARCHAR(32),
+    used_at VARCHAR(32),
+    CONSTRAINT pk_api_keys PRIMARY KEY (id),
+    CONSTRAINT uq_api_keys_token UNIQUE (token)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_api_keys_user_id ON api_keys (user_id);
+
+CREATE TABLE links (
+    token VARCHAR(64) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    expires_at DOUBLE NOT NULL,
+    CONSTRAINT pk_links PRIMARY KEY (token)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_links_user_id ON links (user_id);
+
+CREATE TABLE kb_grants (
+    kb_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    group_id VARCHAR(32) NOT NULL,
+    granted VARCHAR(8) NOT NULL,
+    CONSTRAINT pk_kb_grants PRIMARY KEY (kb_id, user_id, group_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_kb_grants_group_id ON kb_grants (group_id);
+
+CREATE INDEX ix_kb_grants_user_id ON kb_grants (user_id);
+
+CREATE TABLE login_failures (
+    subject VARCHAR(64) NOT NULL,
+    failures INTEGER NOT NULL,
+    last_at DOUBLE NOT NULL,
+    until DOUBLE NOT NULL,
+    CONSTRAINT pk_login_failures PRIMARY KEY (subject)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE access_state (
+    id INTEGER NOT NULL,
+    version BIGINT NOT NULL,
+    CONSTRAINT pk_access_state PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE TABLE audit_log (
+    number BIGINT NOT NULL,
+    at VARCHAR(32) NOT NULL,
+    actor_id VARCHAR(32) NOT NULL,
+    actor VARCHAR(255) NOT NULL,
+    key_id VARCHAR(32) NOT NULL,
+    action VARCHAR(64) NOT NULL,
+    subject VARCHAR(255) NOT NULL,
+    kb_id VARCHAR(32) NOT NULL,
+    level INTEGER NOT NULL,
+    address VARCHAR(64) NOT NULL,
+    request_id VARCHAR(64) NOT NULL,
+    outcome VARCHAR(16) NOT NULL,
+    details LONGTEXT NOT NULL,
+    hash VARCHAR(64) NOT NULL,
+    CONSTRAINT pk_audit_log PRIMARY KEY (number)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_audit_log_action_number ON audit_log (action, number);
+
+CREATE INDEX ix_audit_log_actor_id_number ON audit_log (actor_id, number);
+
+CREATE INDEX ix_audit_log_at ON audit_log (at);
+
+INSERT INTO access_state (id, version) VALUES (1, 1);
+
+ALTER TABLE knowledge_bases ADD COLUMN level INTEGER NOT NULL DEFAULT '1';
+
+ALTER TABLE documents ADD COLUMN level INTEGER NOT NULL DEFAULT '1';
+
+CREATE INDEX ix_documents_kb_id_level ON documents (kb_id, level);
+
+UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';

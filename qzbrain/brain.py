@@ -24,6 +24,8 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qzbrain.auth.keys import ApiKeys
+    from qzbrain.auth.sessions import Sessions
     from qzbrain.chat.known import GraphKnowledge
     from qzbrain.chat.service import ChatService
     from qzbrain.graph.base import GraphAnswers
@@ -75,6 +77,20 @@ class Brain:
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Who is signed in with a browser."""
+        from qzbrain.auth.sessions import Sessions
+
+        return Sessions(self.db, self.settings)
+
+    @cached_property
+    def api_keys(self) -> ApiKeys:
+        """Who asks by a program."""
+        from qzbrain.auth.keys import ApiKeys
+
+        return ApiKeys(self.db)
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:

@@ -14,9 +14,18 @@ from typing import Any, Generic, Literal, TypeVar
 
 Rung = Literal["model", "entry", "graph", "extractive", "passages", "refused"]
 Right = Literal["read", "write", "manage"]
+Role = Literal["reader", "editor", "manager", "administrator"]
+Level = Literal["public", "internal", "confidential", "secret", "top_secret"]
 DocumentStatus = Literal["pending", "running", "ready", "failed"]
 JobStatus = Literal["pending", "running", "done", "failed", "cancelled"]
 T = TypeVar("T")
+
+LEVELS: tuple[Level, ...] = ("public", "internal", "confidential", "secret", "top_secret")
+"""公开 < 内部 < 秘密 < 机密 < 绝密. A row keeps the place in this order."""
+ROLES: tuple[Role, ...] = ("reader", "editor", "manager", "administrator")
+"""From the least to the most that an account may ever do."""
+RIGHTS: tuple[Right, ...] = ("read", "write", "manage")
+"""In a knowledge base; each holds those before it."""
 
 
 _id_lock = threading.Lock()
@@ -42,20 +51,35 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. Until accounts exist there is one: the local user, with all rights."""
+    """Who asks. Without accounts there is one: the local user, with all rights.
+
+    `at_most`, `only_in`: what a key narrows its user's rights to; `only_in` are ids of knowledge bases, None for all. `address`: for the audit log.
+    """
 
     id: str
     name: str
     lang: Literal["zh", "en"] = "zh"
+    key_id: str = ""
+    session_id: str = ""
+    at_most: Right = "manage"
+    only_in: frozenset[str] | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadScope:
-    """What a caller may read: a filter that retrieval applies before top-k. `kb_ids` is exact; empty means nothing."""
+    """What a caller may read: a filter that retrieval applies before top-k. `kb_ids` is exact; empty means nothing.
+
+    `max_level`: place in LEVELS of the highest that may be seen, by knowledge base; one that is not named holds nothing above it, and needs no filter.
+    """
 
     kb_ids: tuple[str, ...]
     document_ids: tuple[str, ...] | None = None
-    max_level: int | None = None
+    max_levels: tuple[tuple[str, int], ...] = ()
+
+    def max_level(self, kb_id: str) -> int | None:
+        """The highest level that may be seen in this knowledge base; None: all that is there."""
+        return next((level for one, level in self.max_levels if one == kb_id), None)
 
 
 @dataclass(frozen=True, slots=True)

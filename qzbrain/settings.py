@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from qzbrain.errors import Lang, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """The clone (or site-packages) that holds this package."""
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 _NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
@@ -117,7 +118,7 @@ class Settings(BaseSettings):
     qzbrain_env: Literal["production", "test"] = Field("production", description="`test` uses the test database and the test indexes.")
     qzbrain_lang: Literal["zh", "en"] = Field("zh", description="Language of messages when the reader names none.")
     qzbrain_accounts: Literal["auto", "on"] = Field(
-        "auto", description="`auto`: no sign-in on 127.0.0.1. Accounts are not part of this version: any other address, and `on`, are refused."
+        "auto", description="`auto`: no sign-in on 127.0.0.1, accounts on any other address; `on`: accounts there too."
     )
     qzbrain_embedder: str = Field(
         "auto",
@@ -154,6 +155,10 @@ class Settings(BaseSettings):
     )
     hf_endpoint: str = Field("https://huggingface.co", pattern=r"^https?://\S+$", description="Address of Hugging Face, or of a mirror of it.")
     hf_token: str = Field("", description="Access token of Hugging Face, for models that want one.", repr=False)
+
+    # -- accounts
+    session_idle_minutes: int = Field(480, ge=1, le=43_200, description="A session ends when nobody used it for so long.")
+    session_hours: int = Field(24, ge=1, le=8_760, description="A session ends so long after sign-in, used or not.")
 
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
@@ -350,6 +355,11 @@ class Settings(BaseSettings):
         return _placed(Path(self.embedding_index), self.current_dir) if self.embedding_index else None
 
     @property
+    def accounts(self) -> bool:
+        """Whether callers must sign in."""
+        return self.qzbrain_accounts == "on" or self.qzbrain_host not in LOOPBACK_HOSTS
+
+    @property
     def data(self) -> Path:
         """The data folder, absolute."""
         return _placed(self.qzbrain_data or Path("data"), self.current_dir)
@@ -512,10 +522,10 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
 
 
 def _refuse_other_than_loopback(settings: Settings) -> None:
-    if settings.qzbrain_accounts == "on" or settings.qzbrain_host not in ("127.0.0.1", "localhost", "::1"):
+    if settings.qzbrain_host not in LOOPBACK_HOSTS:
         raise SettingsInvalid(
-            zh="本版本没有账号功能，只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1，并去掉 QZBRAIN_ACCOUNTS=on。",
-            en="This version has no accounts and runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1 and drop QZBRAIN_ACCOUNTS=on.",
+            zh="本版本只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1。",
+            en="This version runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1.",
             param="qzbrain_host",
         )
 

@@ -1,6 +1,9 @@
 """The only permission check. Every service method takes the caller first and passes here before it reads or writes.
 
-Until accounts exist there is one caller, the local user, with all rights. What may not be read answers as if it were not there.
+Without accounts there is one caller, the local user, with all rights; so has who works on the server itself, at the command line.
+Otherwise a right in a knowledge base is the least of four: what the account's role allows at all, what was granted to the user, to a group of his
+or to everyone, what his key allows, and whether he is cleared for the knowledge base's level. Documents and entries have levels of their own.
+What may not be read answers as if it were not there.
 """
 
 from __future__ import annotations
@@ -9,21 +12,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
-from qzbrain.domain import Caller, ReadScope, Right
+from qzbrain.auth.standing import Standing, Standings
+from qzbrain.domain import LEVELS, RIGHTS, ROLES, Caller, ReadScope, Right, Role
 from qzbrain.errors import Lang, NotFound, PermissionRefused
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import knowledge_bases
+from qzbrain.storage.tables import documents, knowledge_bases
 
 LOCAL_USER = "local"
-_RIGHTS: dict[str, frozenset[Right]] = {LOCAL_USER: frozenset({"read", "write", "manage"})}
+ANONYMOUS = "anonymous"
 HIDDEN = "import:"
 """Begins the name of a knowledge base that is not whole yet, or about to go: nobody may read it. No name that can be given has a colon."""
 VISIBLE = knowledge_bases.c.name.notlike(f"{HIDDEN}%")
+TOP = len(LEVELS) - 1
+_BY_ROLE: dict[Role, frozenset[Right]] = {
+    "reader": frozenset({"read"}),
+    "editor": frozenset({"read", "write"}),
+    "manager": frozenset(RIGHTS),
+    "administrator": frozenset(RIGHTS),
+}
+_WHOLE: dict[Right, Role] = {"read": "reader", "write": "manager", "manage": "administrator"}
+"""The least role for the brain as a whole: seeing it, making knowledge bases, ruling over accounts and models."""
 _BASES = select(knowledge_bases.c.id, knowledge_bases.c.name, knowledge_bases.c.title, knowledge_bases.c.without_evidence).where(VISIBLE)
 _ALL = _BASES.order_by(knowledge_bases.c.name)
 _ONE = _BASES.where(or_(knowledge_bases.c.id == bindparam("key"), knowledge_bases.c.name == bindparam("key")))
+_HIGHEST = select(func.max(documents.c.level)).where(documents.c.kb_id == bindparam("kb"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +54,62 @@ class Access:
     """Who may do what. `kb_id` "" stands for the brain as a whole (making a knowledge base, seeing jobs)."""
 
     def __init__(self, database: Database) -> None:
-        self._all, self._by_key = database.prepared(_ALL), database.prepared(_ONE)
+        self._all, self._by_key, self._highest = database.prepared(_ALL), database.prepared(_ONE), database.prepared(_HIGHEST)
+        self.standings = Standings(database)
 
     def local_caller(self, lang: Lang = "zh") -> Caller:
-        """The one user of a brain without accounts."""
+        """The one user of a brain without accounts, and whoever works at the server's own command line."""
         return Caller(id=LOCAL_USER, name=LOCAL_USER, lang=lang)
+
+    def standing(self, caller: Caller) -> Standing:
+        """Role, clearance and grants of the caller now."""
+        return _ALL_RIGHTS if caller.id == LOCAL_USER else self.standings.of(caller.id)
+
+    def clearance(self, caller: Caller) -> int:
+        """Place in LEVELS of the highest that the caller may see; -1 for nobody."""
+        standing = self.standing(caller)
+        return standing.clearance if standing.active else -1
 
     def allows(self, caller: Caller, right: Right, kb_id: str = "") -> bool:
         """Whether the caller has this right."""
-        return right in _RIGHTS.get(caller.id, frozenset())
+        if caller.id == LOCAL_USER:
+            return True
+        standing = self.standings.of(caller.id)
+        if not standing.active or RIGHTS.index(right) > RIGHTS.index(caller.at_most):
+            return False
+        if not kb_id:
+            return ROLES.index(standing.role) >= ROLES.index(_WHOLE[right]) and (caller.only_in is None or right == "read")
+        if caller.only_in is not None and kb_id not in caller.only_in:
+            return False
+        if right not in _BY_ROLE[standing.role] or self.standings.level(kb_id) > standing.clearance:
+            return False
+        granted = standing.granted.get(kb_id)
+        return standing.role == "administrator" or (granted is not None and RIGHTS.index(right) <= RIGHTS.index(granted))
 
-    def require(self, caller: Caller, right: Right, kb_id: str = "") -> None:
-        """Return when the caller has this right. Raises NotFound when even reading is not allowed, else PermissionRefused."""
-        if self.allows(caller, right, kb_id):
+    def sees(self, caller: Caller, kb_id: str, level: int) -> bool:
+        """Whether the caller may read what has this level (place in LEVELS) in this knowledge base."""
+        return level <= self.clearance(caller) and self.allows(caller, "read", kb_id)
+
+    def require(self, caller: Caller, right: Right, kb_id: str = "", *, level: int = 0) -> None:
+        """Return when the caller has this right, and is cleared for `level`. Raises NotFound when even reading is not allowed, else PermissionRefused."""
+        if self.allows(caller, right, kb_id) and level <= self.clearance(caller):
             return
-        if not self.allows(caller, "read", kb_id):
+        if kb_id and not self.sees(caller, kb_id, level):
             raise unknown_knowledge_base(kb_id)
         raise PermissionRefused(
             zh="您没有执行此操作的权限。请联系知识库的管理者。",
             en="You may not do this. Ask whoever manages the knowledge base.",
         )
+
+    def require_level(self, caller: Caller, level: int) -> None:
+        """Return when the caller may give something this level: nobody may write what he could not read. Raises PermissionRefused."""
+        if level > self.clearance(caller):
+            raise PermissionRefused(
+                "level_refused",
+                zh="该密级高于您的许可级别，不能使用。请选择不高于自己许可级别的密级。",
+                en="This level is above your clearance. Choose one that you are cleared for.",
+                param="level",
+            )
 
     def resolve(self, caller: Caller, names_or_ids: Sequence[str] | None = None) -> list[KbRef]:
         """The knowledge bases named (each once, in the order given), or all that the caller may read, by name, for None.
@@ -82,7 +132,18 @@ class Access:
         An id that is gone or may not be read (any more) is left out.
         """
         readable = self.resolve(caller) if kb_ids is None else [ref for ref in (self._one(caller, one) for one in kb_ids) if ref is not None]
-        return ReadScope(kb_ids=tuple(x.id for x in readable), document_ids=None if document_ids is None else tuple(document_ids))
+        levels = self._levels(caller, [ref.id for ref in readable])
+        return ReadScope(tuple(x.id for x in readable), None if document_ids is None else tuple(document_ids), levels)
+
+    def ceiling(self, caller: Caller, kb_id: str) -> int | None:
+        """As `ReadScope.max_level` of one knowledge base: None when the caller is cleared for all that is in it."""
+        return next((level for _, level in self._levels(caller, [kb_id])), None)
+
+    def _levels(self, caller: Caller, kb_ids: Sequence[str]) -> tuple[tuple[str, int], ...]:
+        clearance = self.clearance(caller)
+        if clearance >= TOP:
+            return ()
+        return tuple((kb_id, clearance) for kb_id in kb_ids if (self._highest(kb=kb_id)[0][0] or 0) > clearance)
 
     def _one(self, caller: Caller, key: str) -> KbRef | None:
         if not key.isprintable():  # no such name can exist, and the driver takes no lone surrogates
@@ -91,6 +152,9 @@ class Access:
         matches = [ref for ref in found if key in (ref.id, ref.name)]  # MySQL does not count blanks at the end
         matches.sort(key=lambda ref: ref.id != key)  # an id wins over a knowledge base that took it as its name
         return matches[0] if matches and self.allows(caller, "read", matches[0].id) else None
+
+
+_ALL_RIGHTS = Standing("administrator", TOP, active=True)
 
 
 def unknown_knowledge_base(key: str) -> NotFound:

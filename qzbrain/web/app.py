@@ -18,7 +18,6 @@ from qzbrain.web import (
     entries_api,
     graph_api,
     graph_extraction_api,
-    guards,
     health,
     knowledge_api,
     models_api,
@@ -26,7 +25,9 @@ from qzbrain.web import (
     packs_api,
     pages,
     rerank_api,
+    rights,
 )
+from qzbrain.web.callers import Callers
 from qzbrain.web.replies import ErrorReply
 from qzbrain.web.socket import ChatSockets
 
@@ -45,10 +46,14 @@ def create_app(brain: Brain) -> Flask:
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = (brain.settings.max_upload_mb << 20) + _MULTIPART_SLACK
-    edge.attach(app, lang=brain.settings.qzbrain_lang, check=guards.require_same_origin)
+    callers = Callers(brain)
+    edge.attach(app, lang=brain.settings.qzbrain_lang, check=callers.of)
+    if brain.settings.accounts:
+        rights.attach(app, brain.access)
+        callers.attach(app)
     knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
     for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
-    ChatSockets(brain, app)
+    ChatSockets(brain, app, callers)
     _ = brain.chat  # imported now, not while the first questioner waits
     return app

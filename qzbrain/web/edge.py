@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from qzbrain import logs, metrics
-from qzbrain.domain import new_id
+from qzbrain.domain import Caller, new_id
 from qzbrain.errors import BrainError, Lang
 from qzbrain.web import guards
 from qzbrain.web.responses import handle_error
@@ -29,8 +29,12 @@ _SECURITY = {
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def attach(app: Flask, *, lang: Lang, check: Callable[[dict[str, Any]], None]) -> None:
-    """`lang`: of readers who name none. `check` takes the WSGI environment of each request and raises BrainError for one that may not be."""
+Check = Callable[[dict[str, Any], Lang], Caller]
+"""Takes the WSGI environment of a request and its reader's language; gives who is calling. Raises BrainError for a request that may not be."""
+
+
+def attach(app: Flask, *, lang: Lang, check: Check) -> None:
+    """`lang`: of readers who name none."""
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.url_map.merge_slashes = False  # an address is found or not; no redirects
     app.before_request(_begin(lang, check))
@@ -39,7 +43,7 @@ def attach(app: Flask, *, lang: Lang, check: Callable[[dict[str, Any]], None]) -
         app.register_error_handler(kind, handle_error)
 
 
-def _begin(default: Lang, check: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+def _begin(default: Lang, check: Check) -> Callable[[], None]:
     def begin() -> None:
         environ = request.environ
         g.begun = time.perf_counter()
@@ -48,7 +52,7 @@ def _begin(default: Lang, check: Callable[[dict[str, Any]], None]) -> Callable[[
         g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
         logs.clear()
         logs.bind(request_id=g.request_id)
-        check(environ)
+        g.caller = check(environ, g.lang)
 
     return begin
 

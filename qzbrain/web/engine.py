@@ -68,9 +68,10 @@ class Session(engineio_socket.Socket):  # type: ignore[misc]  # python-engineio 
             self._sock.shutdown(socket.SHUT_RDWR)
 
 
-def install(app: Flask, default_lang: Lang) -> Any:
+def install(app: Flask, default_lang: Lang, check: Callable[[dict[str, Any], Lang], Any]) -> Any:
     """Socket.IO beside a Flask application; returns python-socketio's server, on which handlers are registered.
 
+    `check` raises BrainError for a connection that may not be.
     Handlers get no Flask request context: nothing needs one, and it would cost more than the event.
     """
     sockets = SocketIO(
@@ -92,7 +93,7 @@ def install(app: Flask, default_lang: Lang) -> Any:
             plain: Iterable[bytes] = flask_app(environ, start_response)
             return plain
         try:
-            guards.require_same_origin(environ)
+            check(environ, guards.socket_language(environ, default_lang))
         except BrainError as exc:
             return error_reply(exc, guards.language(environ, default_lang))(environ, start_response)
         handled: Iterable[bytes] = sockets.server.handle_request(environ, start_response)

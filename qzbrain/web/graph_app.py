@@ -7,7 +7,6 @@ page made in somebody's browser are refused as web refuses them.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from flask import Flask, Response
@@ -19,7 +18,8 @@ from sqlalchemy import select
 
 from qzbrain import __version__, logs
 from qzbrain.brain import Brain
-from qzbrain.errors import AuthenticationRequired, BrainError
+from qzbrain.domain import Caller
+from qzbrain.errors import AuthenticationRequired, BrainError, Lang
 from qzbrain.storage.tables import knowledge_bases
 from qzbrain.web import edge, graph_api, guards
 from qzbrain.web.graph_shapes import Text
@@ -65,19 +65,20 @@ def create_graph_app(brain: Brain) -> Flask:
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BODY_BYTES
-    edge.attach(app, lang=brain.settings.qzbrain_lang, check=_check(brain.settings.graph_token))
+    edge.attach(app, lang=brain.settings.qzbrain_lang, check=_check(brain, brain.settings.graph_token))
     app.register_api(graph_api.asking_routes(brain))
     app.register_api(_own_routes(brain))
     return app
 
 
-def _check(token: str) -> Callable[[dict[str, Any]], None]:
+def _check(brain: Brain, token: str) -> edge.Check:
     wanted = f"Bearer {token}".encode()
 
-    def check(environ: dict[str, Any]) -> None:
+    def check(environ: dict[str, Any], lang: Lang) -> Caller:
         if environ.get("PATH_INFO") == "/healthz":
-            return
+            return brain.access.local_caller(lang)
         if not token:
+            guards.require_own_host(environ)
             guards.require_same_origin(environ)
         elif not hmac.compare_digest(environ.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace"), wanted):
             raise AuthenticationRequired(
@@ -85,6 +86,7 @@ def _check(token: str) -> Callable[[dict[str, Any]], None]:
                 zh="图谱服务需要密钥：请求头 Authorization: Bearer 加上 GRAPH_TOKEN 的值。请检查双方的 GRAPH_TOKEN 是否一致。",
                 en="The graph service wants its secret, as the header Authorization: Bearer with the value of GRAPH_TOKEN. See that both sides have the same.",
             )
+        return brain.access.local_caller(lang)
 
     return check
 

@@ -1,8 +1,9 @@
 """Who is calling, in which language, and whether a browser was led here by a foreign page.
 
-Until accounts exist everybody who reaches the port is the local user. What must not reach it is a page of another site that
+Without accounts everybody who reaches the port is the local user. What must not reach it is a page of another site that
 runs in this user's browser: it could send requests across origins, or bind a name of its own to 127.0.0.1 (DNS rebinding).
 Such a request always shows itself: a foreign `Origin`, `Sec-Fetch-Site`, or a `Host` that is not this machine's.
+With accounts (web/callers.py) a name bound elsewhere gets no cookie; a foreign `Origin` and `Sec-Fetch-Site` are refused all the same.
 
 A `Host` with a dot that is no loopback address is refused always. A single word (`Host: bench`) is no name that a stranger can
 own in the public DNS; scripts behind a tunnel send such, so it passes as long as nothing about the request looks like a browser.
@@ -13,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from flask import g, request
+from flask import g
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller
@@ -41,13 +42,14 @@ def socket_language(environ: dict[str, Any], default: Lang) -> Lang:
     return language(environ, default)
 
 
-def caller(access: Access) -> Caller:
+def caller(_access: Access) -> Caller:
     """Who sent the request that is being handled."""
-    return access.local_caller(g.lang)
+    found: Caller = g.caller
+    return found
 
 
-def require_same_origin(environ: dict[str, Any]) -> None:
-    """Raises PermissionRefused for a request that a foreign page made in the user's browser."""
+def require_own_host(environ: dict[str, Any]) -> None:
+    """Raises PermissionRefused where the Host is not an address of this machine."""
     host = environ.get("HTTP_HOST", "")
     name, _port = _split(host)
     if name not in LOOPBACK and not name.startswith("127.") and ("." in name or ":" in name or _from_browser(environ)):
@@ -56,7 +58,11 @@ def require_same_origin(environ: dict[str, Any]) -> None:
             zh=f"请求的主机名“{host[:80]}”不是本机地址。请通过 http://127.0.0.1 访问。",
             en=f'The host "{host[:80]}" is not an address of this machine. Open http://127.0.0.1 instead.',
         )
-    origin = environ.get("HTTP_ORIGIN")
+
+
+def require_same_origin(environ: dict[str, Any]) -> None:
+    """Raises PermissionRefused for a request that a foreign page made in the user's browser."""
+    host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
     cross_site = environ.get("HTTP_SEC_FETCH_SITE") in ("cross-site", "same-site") and environ["REQUEST_METHOD"] not in _READING
     if cross_site or (origin is not None and not _same(origin, host)):
         raise PermissionRefused(
@@ -64,11 +70,6 @@ def require_same_origin(environ: dict[str, Any]) -> None:
             zh="请求来自其他网站的页面，已拒绝。请在本系统自己的页面中操作。",
             en="The request comes from a page of another site and is refused. Use this brain's own pages.",
         )
-
-
-def check_request() -> None:
-    """`require_same_origin` for Flask's request."""
-    require_same_origin(request.environ)
 
 
 def _from_browser(environ: dict[str, Any]) -> bool:

@@ -14,15 +14,18 @@ from typing import Any
 import orjson
 from flask import Flask
 from pydantic import BaseModel, ValidationError
+from socketio.exceptions import ConnectionRefusedError
 
 from qzbrain import logs, metrics
+from qzbrain.auth.access import ANONYMOUS
 from qzbrain.brain import Brain
 from qzbrain.chat.elsewhere import Waiting
 from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Delta, StoredMessage, StreamEvent
-from qzbrain.errors import Lang, NotFound
+from qzbrain.errors import BrainError, Lang, NotFound
 from qzbrain.web import engine, guards, render, schemas
+from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
 from qzbrain.web.responses import as_brain_error
 from qzbrain.web.turns import counted, event_payload
@@ -50,12 +53,12 @@ class _Client:
 class ChatSockets:
     """The handlers of all connections."""
 
-    def __init__(self, brain: Brain, app: Flask) -> None:
-        self._brain = brain
+    def __init__(self, brain: Brain, app: Flask, callers: Callers) -> None:
+        self._brain, self._callers = brain, callers
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
         app.extensions["chat_sockets"] = self
-        server = engine.install(app, brain.settings.qzbrain_lang)
+        server = engine.install(app, brain.settings.qzbrain_lang, callers.of)
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
         for event, model, handle in (
@@ -65,11 +68,19 @@ class ChatSockets:
         ):
             server.on(event, self._edge(event, model, handle))
 
-    def connect(self, sid: str, environ: dict[str, Any], _auth: Any = None) -> None:
-        """A client came."""
+    def connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
+        """A client came, with `auth: {"token": "qzb_…"}` where it is a program; False for nobody."""
         lang = guards.socket_language(environ, self._brain.settings.qzbrain_lang)
-        self._clients[sid] = _Client(environ[engine.SESSION], self._brain.access.local_caller(lang))
+        key = auth.get("token") if isinstance(auth, dict) else None
+        try:
+            who = self._callers.of(environ, lang, key=key if isinstance(key, str) else "")
+        except BrainError as exc:
+            raise ConnectionRefusedError(exc.message(lang), exc.body(lang)) from exc
+        if who.id == ANONYMOUS:
+            raise ConnectionRefusedError(signed_out().message(lang), signed_out().body(lang))
+        self._clients[sid] = _Client(environ[engine.SESSION], who)
         metrics.SOCKETS.inc()
+        return True
 
     def disconnect(self, sid: str, _reason: str = "") -> None:
         """A client left: turns that nobody follows any more get 30 s for somebody to come back."""

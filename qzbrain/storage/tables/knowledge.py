@@ -16,6 +16,7 @@ knowledge_bases = Table(
     Column("without_evidence", String(16), nullable=False, default="refuse"),
     Column("manifest", JSON, nullable=False),
     Column("created_at", Time, nullable=False),
+    Column("level", Integer, nullable=False, default=1, server_default="1"),  # index into domain.LEVELS: who is not cleared for it may not enter
 )
 
 documents = Table(
@@ -47,7 +48,9 @@ documents = Table(
     Column("progress_rate", Float, nullable=False, default=0.0, server_default="0"),  # units a second
     Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry, facts: what a search finds of an entry, of a graph
     Column("graph_rules", Integer, nullable=False, default=0, server_default="0"),  # the rules by which its facts were found; 0: they were not looked for
+    Column("level", Integer, nullable=False, default=1, server_default="1"),  # index into domain.LEVELS
     UniqueConstraint("kb_id", "identity"),
+    Index("ix_documents_kb_id_level", "kb_id", "level"),  # the highest of a knowledge base, for every search
     Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
 )
