@@ -1,0 +1,1 @@
+"""Signing in with an account that somebody else keeps: a directory (LDAP), or an identity provider (OpenID Connect). Both are settings, and off without them."""
