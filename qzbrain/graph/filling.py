@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, i
 from qzbrain.graph.base import Fact, Place
 from qzbrain.graph.changes import Touched, note
 from qzbrain.graph.inserting import insert_new, insert_rows
-from qzbrain.graph.linking import key_of
+from qzbrain.graph.linking import key_of, keys_of
 from qzbrain.storage.tables import graph_aliases, graph_entities, graph_mentions, graph_relations, graph_triples, graph_versions
 
 MANY = 500
@@ -43,7 +43,7 @@ class Filling:
         self._entities: dict[EntityKey, int] = {}
         self._relations: dict[str, int] = {}
         self._by_alias: dict[str, dict[int, str]] = {}
-        self._looked_up: set[str] = set()
+        self._keys: dict[str, str] = {}
         self._named: set[tuple[int, str, str]] = set()
 
     def add(self, connection: Connection, facts: Sequence[Fact]) -> None:
@@ -68,26 +68,26 @@ class Filling:
         """Have what the database knows of the names of these facts."""
         names = {fact.head for fact in facts}
         names.update([fact.tail for fact in facts])
-        keys = {key_of(name) for name in names} - self._looked_up
+        new = keys_of(names - self._keys.keys())
         entities = select(graph_entities.c.name_key, graph_entities.c.type, graph_entities.c.id).where(graph_entities.c.kb_id == self._kb_id)
         named = graph_entities, graph_entities.c.id == graph_aliases.c.entity_id
         aliases = select(graph_aliases.c.alias_key, graph_aliases.c.entity_id, graph_entities.c.type).join(*named)
         aliases = aliases.where(graph_aliases.c.kb_id == self._kb_id, graph_aliases.c.document_id == "")
-        for part in parts(sorted(keys)):
+        for part in parts(sorted(set(new.values()))):
             for key, kind, entity in connection.execute(entities.where(graph_entities.c.name_key.in_(part))):
                 self._entities[key, kind] = entity
             for key, entity, kind in connection.execute(aliases.where(graph_aliases.c.alias_key.in_(part))):
                 self._by_alias.setdefault(key, {})[entity] = kind
-        self._looked_up |= keys
+        self._keys |= new
 
     def _resolved(self, connection: Connection, facts: Sequence[Fact]) -> tuple[list[tuple[int, int]], list[tuple[Any, ...]]]:
         """The ids of head and tail of each fact, and rows for the aliases that are new. An entity that is new has a number below 0 until it is written."""
         new: list[tuple[EntityKey, str]] = []
         ends: list[tuple[int, int]] = []
         given: list[tuple[int, str, Fact]] = []
-        known = self._entities.get
+        known, keys = self._entities.get, self._keys
         for fact in facts:
-            head, tail = known((key_of(fact.head), fact.head_type)), known((key_of(fact.tail), fact.tail_type))
+            head, tail = known((keys[fact.head], fact.head_type)), known((keys[fact.tail], fact.tail_type))
             if head is None:
                 head = self._end(fact.head, fact.head_type, new)
             if tail is None:
@@ -111,7 +111,7 @@ class Filling:
 
     def _end(self, name: str, kind: str, new: list[tuple[EntityKey, str]]) -> int:
         """The entity of this name and type; without one, the only one of no other type that an import or a merge gave this name; else a new one."""
-        key = key_of(name)
+        key = self._keys[name]
         found = self._entities.get((key, kind))
         if found is None:
             named = [entity for entity, other in self._by_alias.get(key, {}).items() if not kind or not other or kind == other]

@@ -34,7 +34,6 @@ _EDGE_LIST = {"source": "head", "target": "tail", "label": "relation"}
 """Columns of edge lists, as Gephi has them: there `source` is an end of an edge."""
 _CALLED = {"head": "head（头实体、主语）", "relation": "relation（关系、谓语）", "tail": "tail（尾实体、宾语）"}
 _MORE = (("head_type", TYPE_CHARS), ("tail_type", TYPE_CHARS), ("source", SOURCE_CHARS))
-_NO_MORE = Place("import"), "", ""
 _PARTED = re.compile(r"[|；;]")
 _AROUND = re.compile("^[\\s\u200b-\u200f\u2060\ufeff]+|[\\s\u200b-\u200f\u2060\ufeff]+$")
 """Blanks and what nobody sees, which comes with texts copied from pages."""
@@ -102,7 +101,10 @@ def fact(row: int, head: Any, relation: Any, tail: Any, head_type: Any, tail_typ
         if isinstance(found, BadRow):
             return found
         texts = found
-    more = _rest(head_type, tail_type, source) if head_type or tail_type or source else _NO_MORE
+    if not head_type and not tail_type and type(source) is str and len(source) <= SOURCE_CHARS:
+        more = _checked_rest("", "", source)
+    else:
+        more = _rest(head_type, tail_type, source)
     if isinstance(more, str):
         longest = dict(_MORE)[more]
         return BadRow(row, f"{more} 超过 {longest} 个字符或含有不允许的字符", f"{more} is over {longest} characters or holds one that is not allowed")
@@ -142,7 +144,7 @@ def _checked_rest(head_type: str, tail_type: str, source: str) -> tuple[Place, s
     for (name, _), text in zip(_MORE, (head_type, tail_type, source), strict=True):
         if text and _checked(text)[1]:
             return name
-    return Place("import", source=source), head_type, tail_type
+    return Place("import", source=source.strip()), head_type, tail_type
 
 
 def _empty(row: int, name: str) -> BadRow:
@@ -154,8 +156,7 @@ def _checked(value: str) -> tuple[str, str]:
     """The text as it is kept, '' for an empty one; and what may not be in it: a control character, half of a surrogate pair, what could not be decoded."""
     if fault := _UNFIT.search(value):
         return "", f"U+{ord(fault[0]):04X}"
-    text = _AROUND.sub("", value)
-    return (text if key_of(text) else ""), ""
+    return _AROUND.sub("", value), ""
 
 
 def _aliases(given: Any, head: str) -> tuple[str, ...]:
