@@ -38,7 +38,9 @@ def _law(number: int) -> str:
     for article in range(1, ARTICLES + 1):
         if article % 8 == 1:
             lines += [f"## 第{_said(article // 8 + 1)}章 第{article // 8 + 1}类事项", ""]
-        body = f"本条例所称试验术语{number}之{article}，是指由第{article}类机构登记的事项。" if article % 3 == 0 else f"试验术语{(number + 1) % LAWS}之3须经登记。"
+        body = f"试验术语{(number + 1) % LAWS}之3须经登记。"
+        if article % 3 == 0:
+            body = f"本条例所称试验术语{number}之{article}，是指由第{article}类机构登记的事项。"
         other = f"《第{(number + 1) % LAWS}号试验条例》第{_said(article)}条"
         lines += [f"**第{_said(article)}条** {body}违反本条例第{_said(article % ARTICLES + 1)}条的，依照{other}处理。" + "登记机构应当妥善保管资料。" * 12, ""]
     return "\n".join(lines)
