@@ -223,8 +223,7 @@ def _read_table(lines: _Lines) -> Iterator[Found]:
             if len(record) < len(fields):
                 yield fact_of(row, dict(zip(fields, record, strict=False)))
             else:
-                record.append(None)
-                yield fact(row, *cells(record))
+                yield fact(row, *cells([*record, None]))
 
 
 def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | BadRow]]:

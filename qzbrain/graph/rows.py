@@ -80,7 +80,7 @@ def field(name: str) -> str:
 
 
 def cells_of(fields: Sequence[str]) -> Callable[[list[Any]], tuple[Any, ...]]:
-    """For rows of a table with these columns: takes a row with None appended, gives what `fact` takes. A field that no column has is None."""
+    """For rows of a table with these columns: takes a row with None behind it, gives what `fact` takes. A field that no column has is None."""
     place = {field: number for number, field in enumerate(fields)}
     return itemgetter(*(place.get(field, -1) for field in ("head", "relation", "tail", "head_type", "tail_type", "source", "aliases")))
 
@@ -108,7 +108,7 @@ def fact(row: int, head: Any, relation: Any, tail: Any, head_type: Any, tail_typ
     if isinstance(more, str):
         longest = dict(_MORE)[more]
         return BadRow(row, f"{more} 超过 {longest} 个字符或含有不允许的字符", f"{more} is over {longest} characters or holds one that is not allowed")
-    return row, Fact(*texts, *more, _aliases(aliases, texts[0]) if aliases else ())
+    return row, Fact(texts[0], texts[1], texts[2], *more, _aliases(aliases, texts[0]) if aliases else ())
 
 
 def _texts(row: int, given: Mapping[str, Any]) -> Sequence[str] | BadRow:
