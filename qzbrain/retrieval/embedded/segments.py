@@ -262,8 +262,11 @@ def _reach(distances: NDArray[Any], count: int) -> int:
 
 
 def _products(rows: Floats | NDArray[np.int8], vector: Floats) -> Floats:
-    """Of each row with the vector, on this thread; 8-bit numbers become floats some thousand at a time. `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy
-    a search then took up to three times the CPU, and others lost 40% of theirs (2026-11-28)."""
+    """Of each row with the vector, on this thread. 8-bit numbers become floats some thousand at a time.
+
+    `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy a search then took up to three times the CPU, and
+    others lost 40% of theirs (2026-11-28).
+    """
     found: Floats = np.einsum("ij,j->i", rows, vector)
     return found
 
