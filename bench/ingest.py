@@ -24,10 +24,9 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.running import RunningBrain
+from tests.running import ROOT, RunningBrain
 
 _QZBRAIN = [sys.executable, "-m", "qzbrain.cli"]
 _TOGETHER = 61
