@@ -55,7 +55,7 @@ from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings
-from qzbrain.storage.tables import knowledge_bases, watched_folders
+from qzbrain.storage.tables import jobs, knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -281,18 +281,23 @@ class Workplace:
 def work_inline(brain: Brain, until: Stop) -> None:
     """Return when `until()` is true. Where no worker holds the data folder, its part is done here; should one die meanwhile, too.
 
-    `until` is asked at most some twenty times a second.
+    What was read here is then also in its graph: nobody else would see to that before a worker runs. `until` is asked at most some twenty times a second.
     """
     until = _seldom(until)
     lock = WorkerLock(brain.settings.data)
     while not until():
         if lock.acquire():
             try:
-                Workplace(brain).run(until)
+                Workplace(brain).run(lambda: until() and not _graph_is_due(brain))
             finally:
                 lock.release()
             return
         time.sleep(_LOCK_POLL_S)
+
+
+def _graph_is_due(brain: Brain) -> bool:
+    due = (jobs.c.kind == upkeep.KIND) & (jobs.c.status == "pending") & (jobs.c.run_after <= time.time())
+    return bool(brain.db.rows(select(jobs.c.id).where(due).limit(1)))
 
 
 def main() -> None:
