@@ -8,6 +8,8 @@ comes after the index commit that holds the document. What documents state about
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +38,7 @@ _BATCH_CHUNKS = 4000
 """Each batch is a commit of the index: with twice as many of half the size, merging them took a fifth of indexing (2026-11-28)."""
 _BATCH_CHARS = 8_000_000
 _BATCH_S = 1.0
+_NICE = 3
 _stored = update(documents).where(documents.c.id == bindparam("document_id"))
 
 
@@ -172,6 +175,8 @@ class _Beside:
 
     def _run(self, work: Callable[[], None]) -> None:
         try:
+            if sys.platform == "linux":  # there a thread, and those that the index starts in it, can leave the processor to answers, as the reading child does
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
             work()
         except BaseException as exc:  # noqa: BLE001  whatever it was, the thread that waits must hear of it
             self._raised = exc
