@@ -1,6 +1,6 @@
 """From documents to found passages: read in the child, store in one transaction, index, mark as ready; several documents at a time.
 
-Three things go on beside each other: the child reads, this thread stores what was read, and a second one indexes what was stored before that.
+Reading, taking in what was read, and indexing what is stored go on beside each other: in the child, in this thread, and in a second one.
 
 Safe to be run twice at every point: storing replaces what was stored, the outbox is applied as SQL stands at that moment, and `ready`
 comes after the index commit that holds the document. What documents state about themselves is taken into the graph afterwards (`graph.upkeep`).
@@ -95,6 +95,7 @@ class Pipeline:
         batch, indexing = _Batch(), _Beside()
 
         def store() -> None:
+            indexing.end()  # its last step needs the database: a kill while it waits for ours would have documents indexed twice
             for stored in self._store(batch.take(), owner):
                 indexing.begin(partial(self._index, stored, owner))
 
