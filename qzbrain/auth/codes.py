@@ -79,7 +79,7 @@ class Codes:
 
 
 def _row(connection: Connection, user_id: str) -> Row[Any]:
-    return connection.execute(select(users.c.totp, users.c.totp_last, users.c.recovery).where(users.c.id == user_id)).one()
+    return connection.execute(select(users).where(users.c.id == user_id)).one()
 
 
 def _purpose(user_id: str) -> str:

@@ -6,7 +6,7 @@ A key never allows more than its user may; it may be narrowed to a right and to 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -130,7 +130,7 @@ class ApiKeys:
         return [_key(row._mapping) for row in self._db.rows(wanted)]
 
 
-def _key(row: Mapping[str, Any]) -> KeyShown:
+def _key(row: Any) -> KeyShown:
     return KeyShown(
         row["id"], row["user_id"], row["name"], row["shown"], row["at_most"], tuple(row["knowledge_bases"]), row["requests_per_minute"],
         row["created_at"], row["expires_at"], row["used_at"],
