@@ -12,7 +12,7 @@ from sqlalchemy import Row, delete, insert, select, update
 
 from qzbrain.auth.access import Access
 from qzbrain.auth.links import make_link
-from qzbrain.auth.naming import checked_name, checked_words, naming
+from qzbrain.auth.naming import checked_name, checked_words, naming, plain_name
 from qzbrain.auth.passwords import Passwords, checked_password
 from qzbrain.auth.user_rows import UserShown, end_sessions, find_user, keeping_an_administrator, name_only, new_user, set_groups, shown
 from qzbrain.domain import LEVELS, Caller, Level, Role, utc_now
@@ -62,10 +62,12 @@ class Users:
 
     def user(self, caller: Caller, name_or_id: str) -> UserShown:
         """One user: whole for administrators and himself; for who may give rights, only what a user is called. Raises NotFound, PermissionRefused."""
-        if name_or_id != caller.id:
+        if plain_name(name_or_id) not in (caller.id, caller.name):
             self._access.require(caller, "write")
         with self._db.read() as connection:
             row = find_user(connection, name_or_id)
+            if row.id != caller.id:
+                self._access.require(caller, "write")
             return self._seen(caller, shown(connection, select(users).where(users.c.id == row.id)))[0]
 
     def update(
