@@ -59,9 +59,9 @@ class Previews:
         return ChunkPreview(now, _shown(drafts(edited, read.chunks, pieces)))
 
     def _readable(self, connection: Connection, caller: Caller, document_id: str) -> Row[*tuple[Any, ...]]:
-        known = TO_READ.add_columns(documents.c.status).where(documents.c.id == (document_id if document_id.isprintable() else ""))
+        known = TO_READ.add_columns(documents.c.status, documents.c.level).where(documents.c.id == (document_id if document_id.isprintable() else ""))
         row = connection.execute(known).first()
-        if row is None or not self._access.allows(caller, "read", row.kb_id):
+        if row is None or not self._access.sees(caller, row.kb_id, row.level):
             raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
         if row.status != "ready":
             raise Conflict(
