@@ -47,7 +47,7 @@ class Bringer:
         """The level that a document of this level has after it was brought again."""
         return max(level, self.level) if self.stated else level
 
-    def there(self, connection: Connection, kb_id: str, identity: str) -> tuple[Row[Any] | None, str]:
+    def there(self, connection: Connection, kb_id: str, identity: str) -> tuple[Row[*tuple[Any, ...]] | None, str]:
         """The document of this identity that the bringer may know of, and the identity that a new one gets where there is none."""
         for one in (identity, f"{identity}#{self.clearance}"):
             row = connection.execute(_SAME.where(documents.c.kb_id == kb_id, documents.c.identity == one)).first()

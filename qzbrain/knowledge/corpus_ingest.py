@@ -130,7 +130,7 @@ def _write_lines(connection: Connection, runner: LeaseRunner, job: Job, lines: S
     bringer = Bringer.of_job(job.payload, kb.level)
     query = select(documents.c.identity, documents.c.id, documents.c.sha256, documents.c.status, documents.c.title, documents.c.level)
     found = connection.execute(query.where(documents.c.kb_id == kb_id, documents.c.identity.in_(list(by_identity)))).all()
-    there: dict[str, Row[Any]] = {}
+    there: dict[str, Row[*tuple[Any, ...]]] = {}
     for row in found:
         if row.level <= bringer.clearance:
             there[row.identity] = row

@@ -24,7 +24,7 @@ from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Delta, StoredMessage, StreamEvent
 from qzbrain.errors import BrainError, Lang, NotFound
-from qzbrain.web import engine, guards, render, schemas
+from qzbrain.web import engine, guards, render, rights, schemas
 from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
 from qzbrain.web.responses import as_brain_error
@@ -103,11 +103,13 @@ class ChatSockets:
 
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
+        need = rights.EVENTS.get(event)
 
         def handler(sid: str, payload: Any = None, *_more: Any) -> dict[str, Any]:
             client = self._clients[sid]
             metrics.SOCKET_EVENTS.labels(event).inc()
             try:
+                rights.require(self._brain.access, client.caller, need)
                 return handle(client, model.model_validate(payload))
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
@@ -129,6 +131,9 @@ class ChatSockets:
 
     def _resume(self, client: _Client, body: schemas.SocketResume) -> dict[str, Any]:
         turn = self._brain.chat.turns.get(body.message_id)
+        if turn is not None and turn.caller.id == client.caller.id and not self._brain.chat.replayable(client.caller, turn):
+            turn.cancellation.cancel()  # what it stands on may not be seen any more
+            turn = None
         if turn is None:
             message = self._brain.chat.conversations.message(client.caller, body.message_id)
             if self._brain.chat.elsewhere.may_run(message):

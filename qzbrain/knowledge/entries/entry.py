@@ -50,7 +50,7 @@ class EntryFields:
     @property
     def level_place(self) -> int:
         """Its level as a place in LEVELS."""
-        return LEVELS.index(self.level)  # type: ignore[arg-type]
+        return LEVELS.index(self.level)
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ With ENTRIES_NEED_APPROVAL a new entry, and each change of one, is `proposed` un
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
@@ -87,6 +88,11 @@ class Entries:
         if not rows:
             raise NotFound("entry_not_found", zh="该知识库中没有这个条目，或它已被删除。", en="This knowledge base has no such entry, or it was deleted.")
         return entry_of(rows[0])
+
+    def some(self, caller: Caller, kb: str, entry_ids: Sequence[str]) -> list[Entry]:
+        """Those of these entries that are there and that the caller may see. Raises NotFound."""
+        ref = self._access.resolve(caller, [kb])[0]
+        return [entry_of(row) for row in self._db.rows(select(entries).where(entries.c.id.in_(entry_ids), entries.c.kb_id == ref.id, *self.seen(caller)))]
 
     def page(self, caller: Caller, kb: str, *, query: str = "", status: str | None = None, limit: int = 50, after: str | None = None) -> Page[Entry]:
         """Newest first. `query`: only those that hold it in question, answer or source. `status`: proposed, approved, expired, upcoming. Raises NotFound."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from qzbrain.auth.access import LOCAL_USER, Access, KbRef
 from qzbrain.domain import Caller, JobRecord, new_id
-from qzbrain.errors import Conflict, NotFound
+from qzbrain.errors import Conflict, NotFound, PermissionRefused
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import erase
 from qzbrain.knowledge.names import checked_kb_name
@@ -59,7 +59,7 @@ class PackService:
             raise NotFound("job_not_found", zh="没有这个导出任务。", en="There is no such export.")
         if job.status != "done":
             raise _not_written(job)
-        self._access.require_level(caller, int((job.result or {}).get("level", 0)))  # what is in it may be gone, or lower, by now
+        self._require_cleared(caller, int((job.result or {}).get("level", 0)))  # what is in it may be gone, or lower, by now
         path = export_path(self._folder, job.id)
         if not path.exists():
             raise NotFound(
@@ -92,7 +92,7 @@ class PackService:
                 if fitting is not None:
                     raise _disagrees(file_name or path.name, fitting)
                 wanted = checked_kb_name(name if name is not None else pack.manifest.knowledge_base["name"])
-                self._access.require_level(caller, int(pack.manifest.knowledge_base.get("highest", 0)))
+                self._require_cleared(caller, int(pack.manifest.knowledge_base.get("highest", 0)))
                 checksum = pack.checksum
             for row in self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.name == wanted)):
                 if not in_place or not self._access.allows(caller, "read", row.id):  # a name that is taken is told, as when one is made
@@ -133,8 +133,16 @@ class PackService:
         self._access.require(caller, "manage", ref.id)
         with self._db.read() as connection:
             level = highest_level(connection, ref.id)
-        self._access.require_level(caller, level)
+        self._require_cleared(caller, level)
         return ref, level
+
+    def _require_cleared(self, caller: Caller, level: int) -> None:
+        if level > self._access.clearance(caller):
+            raise PermissionRefused(
+                "level_refused",
+                zh="该知识包含有密级高于您许可级别的内容，不能导出或导入。请由许可级别足够的人操作。",
+                en="The pack holds something above your clearance, so you may neither take it away nor bring it in. Ask somebody who is cleared for it.",
+            )
 
     def _forget_old(self) -> None:
         for path in self._folder.glob(f"*{ENDING}*"):
