@@ -347,7 +347,7 @@ class Brain:
         """The same, as this process finds them."""
         from qzbrain.graph.passages import PassageGraphs
 
-        return PassageGraphs(self.db, self.local_graph.view)
+        return PassageGraphs(self.db, lambda kb_id, ceiling: self.local_graph.view(kb_id, ceiling=ceiling))
 
     @cached_property
     def folders(self) -> Folders:

@@ -155,7 +155,10 @@ class Retriever:
             return {}
         articles = {kb_id: [hit.chunk_id for hit in named if hit.kb_id == kb_id] for kb_id in scope.kb_ids}
         try:
-            found = {kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH) for kb_id, chunk_ids in articles.items()}
+            found = {
+                kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH, ceiling=scope.max_level(kb_id))
+                for kb_id, chunk_ids in articles.items()
+            }
         except Unavailable as exc:
             log.warning("graph_unavailable", code=exc.code)
             degraded.append(Degraded(GRAPH_PART, exc.en))

@@ -90,8 +90,11 @@ class MirroredGraph(SqlGraph):
 
         return self._either(kb_id, lambda version: self._asked(kb_id, version, ask), lambda kb: SqlGraph.triples(self, kb, ids))
 
-    def every_triple(self, kb_id: str) -> Iterator[Triple]:
+    def every_triple(self, kb_id: str, *, ceiling: int | None = None) -> Iterator[Triple]:
         """See `GraphStore.every_triple`. Should the copy fail on the way, SQL gives the rest, as of the same moment."""
+        if ceiling is not None:
+            yield from super().every_triple(kb_id, ceiling=ceiling)
+            return
         with self._db.snapshot() as connection:
             version = self._noted(kb_id, connection.execute(_version_of(kb_id)).first())
             after = 0
