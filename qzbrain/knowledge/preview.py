@@ -43,9 +43,9 @@ class Previews:
 
     def preview(self, caller: Caller, document_id: str, *, chunk_chars: int, overlap_chars: int) -> ChunkPreview:
         """Counts, mean lengths and the first chunks, now and then. Raises NotFound, InvalidRequest, Conflict, Unavailable, ParseFailed."""
-        check_sizes(chunk_chars, overlap_chars)
         with self._db.read() as connection:
             row = self._readable(connection, caller, document_id)
+            check_sizes(chunk_chars, overlap_chars)
             edits = edits_of(connection, [document_id]).get(document_id, [])
             text = None
             if not row.stored:

@@ -50,7 +50,7 @@ class Entries:
 
         Raises NotFound, InvalidRequest, PermissionRefused.
         """
-        ref, now = self.writable(caller, kb, approve=approve), self.get(caller, kb, entry_id)
+        now, ref = self.get(caller, kb, entry_id), self.writable(caller, kb, approve=approve)
         fields = self.checked(caller, ref, {**now.fields.content(), **given}, before=now)
         if fields == now.fields and not approve:
             return now
@@ -62,7 +62,7 @@ class Entries:
 
     def approve(self, caller: Caller, kb: str, entry_id: str) -> Entry:
         """Put the newest version in force. Again changes nothing. Raises NotFound, PermissionRefused."""
-        ref, now = self.writable(caller, kb), self.get(caller, kb, entry_id)
+        now, ref = self.get(caller, kb, entry_id), self.writable(caller, kb)
         self._access.require(caller, "manage", ref.id)
         if now.approved_version != now.version:
             with self._db.write(durable=True) as connection:
@@ -72,7 +72,7 @@ class Entries:
 
     def delete(self, caller: Caller, kb: str, entry_id: str) -> None:
         """Remove an entry with its versions and regression questions; searches no longer find it. Raises NotFound."""
-        ref, now = self.writable(caller, kb), self.get(caller, kb, entry_id)
+        now, ref = self.get(caller, kb, entry_id), self.writable(caller, kb)
         with self._db.write(durable=True) as connection:
             forget_entries(connection, [entry_id])
             self._shadows.remove(connection, ref.id, [now.document_id])
