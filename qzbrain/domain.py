@@ -173,7 +173,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class WatchedFolder:
-    """A folder that a knowledge base follows. `result`: of the last scan: counts, `errors`, `away`. `level`: of what comes from it; None: the knowledge base's."""
+    """A folder that a knowledge base follows. `result`: of the last scan: counts, `errors`, `away`.
+
+    `level`: of what comes from it; None: the knowledge base's.
+    """
 
     id: str
     path: str

@@ -15,7 +15,7 @@ from qzbrain.auth.access import Access
 from qzbrain.chat.plan import checked_model
 from qzbrain.chat.query import Earlier, full_question
 from qzbrain.chat.rereading import Rereading
-from qzbrain.chat.shares import Shares, ShareRows, forget_shares, readable_by, shared_with
+from qzbrain.chat.shares import ShareRows, Shares, forget_shares, readable_by, shared_with
 from qzbrain.chat.store import answer_of, new_conversation_row
 from qzbrain.domain import Answer, Caller, Conversation, Page, StoredMessage
 from qzbrain.errors import InvalidRequest, NotFound, PermissionRefused

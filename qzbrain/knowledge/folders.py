@@ -77,7 +77,6 @@ class Folders:
 
     def unwatch(self, caller: Caller, kb: str, folder: str) -> WatchedFolder:
         """No longer watch a folder, named by its id or path; what came from it stays. Raises NotFound, PermissionRefused."""
-        ref = self._ruled(caller, kb)
         wanted = {folder, str(Path(folder).absolute()) if folder.isprintable() else ""}
         one = next((x for x in self.watched(caller, kb) if x.id in wanted or x.path in wanted), None)
         if one is None:

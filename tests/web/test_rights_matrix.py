@@ -205,7 +205,7 @@ def assert_as_if_absent(world: World, who: Who, method: str, sample: Sample, tar
     """The same request on what is not there gets the same reply, word for word but for the id."""
     again = sample.make(world, 0)
     absent = Target(target.url, again.json, again.data, kb=target.kb, id=target.id)
-    if "{kb}" in target.url + json.dumps(target.json) and sample.subject == "kb" or (who.right is None and "{kb}" in target.url):
+    if ("{kb}" in target.url + json.dumps(target.json) and sample.subject == "kb") or (who.right is None and "{kb}" in target.url):
         absent.kb = ABSENT
     else:
         absent.id = ABSENT

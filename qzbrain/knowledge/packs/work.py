@@ -73,7 +73,8 @@ class PackWork:
                 return export_path(folder, lease.job.id)
 
             made = write_pack(self._db, self._files, lease.job.kb_id, target, choice, lease.progress)
-            result = {"file_name": names[0], "checksum": made.checksum, "size_bytes": made.size_bytes, "counts": made.counts, "left_out": made.left_out, "level": made.level}
+            shown = {name: getattr(made, name) for name in ("checksum", "size_bytes", "counts", "left_out", "level")}
+            result = {"file_name": names[0], **shown}
             with self._db.write() as connection:
                 lease.complete(connection, result)
 
