@@ -42,6 +42,7 @@ class ByWords:
     def __init__(self, width: int) -> None:
         self.width = width
         self._of = dict(zip(WORDS, np.random.default_rng(3).standard_normal((len(WORDS), width)), strict=True))
+        self._asked: dict[str, Any] = {}
         self._common = 2 * np.random.default_rng(4).standard_normal(width)
 
     def profile(self) -> EmbeddingProfile:
@@ -49,14 +50,19 @@ class ByWords:
         return EmbeddingProfile(self.width, 512, "mean", "", "", NAME)
 
     def embed_query(self, text: str, *, timeout_s: float) -> Any:
-        """One text."""
+        """A question's; made once."""
+        if text not in self._asked:
+            self._asked[text] = self._of_text(text)
+        return self._asked[text]
+
+    def _of_text(self, text: str) -> Any:
         own = np.random.default_rng(list(text.encode())).standard_normal(self.width)
         found = self._common + sum((vector for word, vector in self._of.items() if word in text), 0.8 * own)
         return (found / np.linalg.norm(found)).astype(np.float32)
 
     def embed_passages(self, texts: Sequence[str], cancellation: Cancellation) -> Any:
         """Several."""
-        return np.stack([self.embed_query(text, timeout_s=1) for text in texts])
+        return np.stack([self._of_text(text) for text in texts])
 
 
 def fill(brain: Brain, count: int, embedder: ByWords) -> str:
