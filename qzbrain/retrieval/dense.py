@@ -96,14 +96,14 @@ class Dense:
             meaning.coming = None
             return None
 
-    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> list[DenseHit]:
         """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
         space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
         if space is None or vector is None:
             return []
         try:
             store = self._vectors()
-            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids)
+            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids, max_level=max_level)
             if found or store.upto(space.id) >= 0:
                 return found
             reason = _LOST.format(kb_id)
@@ -113,7 +113,7 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
-    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
         """
@@ -121,7 +121,7 @@ class Dense:
         if space is None or vector is None:
             return {}
         try:
-            return self._vectors().cosines(space.id, vector, sorted(chunk_ids))
+            return self._vectors().cosines(space.id, vector, sorted(chunk_ids), max_level=max_level)
         except IndexUnavailable as exc:
             self._give_up(meaning, kb_id, exc.en)
             return {}
