@@ -106,7 +106,7 @@ class Workplace:
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind,
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
-            "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
+            "corpus": CorpusIngest(brain.db, brain.files, brain.jobs, pipeline, brain.settings).kind,
             "index": purge.index_kind,
             "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,

@@ -116,6 +116,13 @@ class Access:
                 param="level",
             )
 
+    def level_given(self, caller: Caller, kb_id: str, level: int | None) -> int:
+        """The level of something new in a knowledge base: `level`, or the knowledge base's own for None. Raises PermissionRefused."""
+        if level is None:
+            return min(self.standings.level(kb_id), TOP)
+        self.require_level(caller, level)
+        return level
+
     def resolve(self, caller: Caller, names_or_ids: Sequence[str] | None = None) -> list[KbRef]:
         """The knowledge bases named (each once, in the order given), or all that the caller may read, by name, for None.
 

@@ -72,11 +72,11 @@ class Grants:
         return kb_id
 
 
-def grant_to_maker(connection: Connection, access: Access, caller: Caller, kb_id: str) -> None:
-    """Who makes a knowledge base manages it; in the transaction that makes it."""
-    if caller.id != LOCAL_USER:
-        connection.execute(insert(kb_grants), {"kb_id": kb_id, "user_id": caller.id, "group_id": "", "granted": "manage"})
-    access.changed(connection)
+def grant_to_maker(connection: Connection, kb_id: str, user_id: str) -> None:
+    """Who makes a knowledge base manages it; in the transaction that makes it. The local user ('' too) needs no grant."""
+    if user_id not in ("", LOCAL_USER):
+        connection.execute(insert(kb_grants), {"kb_id": kb_id, "user_id": user_id, "group_id": "", "granted": "manage"})
+    access_changed(connection)
 
 
 def forget_grants(connection: Connection, kb_id: str) -> None:

@@ -25,6 +25,7 @@ from qzbrain.chat.extracts import extracts, readable
 from qzbrain.chat.graph_reply import reply as graph_reply
 from qzbrain.chat.known import GraphKnowledge, Known
 from qzbrain.chat.query import full_question
+from qzbrain.chat.rereading import Rereading
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Citation, Degraded, Delta, Hit, Queued, ReadScope, SearchResult, SourcesFound, StreamEvent, Usage
 from qzbrain.errors import Cancelled, EngineUnavailable
@@ -61,6 +62,7 @@ class Ladder:
         self._graph = graph
         self._db, self._access, self._retriever, self._models, self._settings = db, access, retriever, models, settings
         self._shared = shared
+        self._rereading = Rereading(db, access)
 
     def climb(self, turn: Turn, draft: Draft) -> Iterator[StreamEvent]:
         """All events but the last one. Raises Cancelled, RateLimited, and EngineUnavailable for the bare model."""
@@ -150,7 +152,7 @@ class Ladder:
         most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
         hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
         found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
-        draft.citations = (*facts, *to_citations(found, first=len(facts) + 1))
+        draft.citations = self._rereading.levelled((*facts, *to_citations(found, first=len(facts) + 1)), known.answered.kb_id)
         return found
 
     def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:
@@ -176,7 +178,8 @@ class Ladder:
         hit = next(one for one in result.hits if one.document_id == entry.document_id)
         others = [one for one in result.hits if one.document_id != entry.document_id]
         found = [whole_answer(self._db, hit, entry.answer), *passages(self._db, others, limit_chars=self._settings.context_chars, most=EXTRACTIVE_PASSAGES)]
-        draft.citations = tuple(replace(x, cited=x.index == 1, supported=True if x.index == 1 else None) for x in to_citations(found))
+        levelled = self._rereading.levelled(to_citations(found))
+        draft.citations = tuple(replace(x, cited=x.index == 1, supported=True if x.index == 1 else None) for x in levelled)
         draft.confidence = max(draft.confidence or 0.0, hit.sources["entry"].score)
         draft.stands_on("entry", wording.BY_ENTRY, sure=hit.sources["entry"].score)
         yield SourcesFound(draft.citations)
@@ -231,6 +234,7 @@ class Ladder:
         self, turn: Turn, draft: Draft, model: RegisteredModel, messages: Sequence[ChatMessage], *, marks: MarkFilter | None = None, prefix: str = ""
     ) -> Iterator[Queued | Delta]:
         """The model's text as deltas. One that went away before it said anything gives way to the model that answers in its place now, if there is one."""
+        draft.heard = turn.plan.heard
         for _ in range(MOST_MODELS):
             try:
                 yield from self._from_model(turn, draft, model, messages, marks=marks, prefix=prefix)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qzbrain import logs
-from qzbrain.auth.access import Access
+from qzbrain.auth.access import LOCAL_USER, Access
 from qzbrain.chat import store
 from qzbrain.chat.conversations import Conversations
 from qzbrain.chat.draft import Draft
@@ -15,8 +15,9 @@ from qzbrain.chat.elsewhere import Elsewhere
 from qzbrain.chat.known import GraphKnowledge
 from qzbrain.chat.ladder import Ladder
 from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
+from qzbrain.chat.rereading import Kept, Rereading
 from qzbrain.chat.turns import Turn, Turns
-from qzbrain.domain import Caller, Done, Failed, StreamEvent, new_id
+from qzbrain.domain import Caller, Done, Failed, SourcesFound, StreamEvent, new_id
 from qzbrain.errors import BrainError, Cancelled, RateLimited
 from qzbrain.jobs.owner import new_owner
 from qzbrain.models.registry import EXTRACTIVE, ModelRegistry, ModelState
@@ -54,7 +55,8 @@ class ChatService:
         """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
         self.turns = Turns()
         self.elsewhere = Elsewhere(shared, self.turns)
-        self.conversations = Conversations(db, access, models)
+        self.rereading = Rereading(db, access)
+        self.conversations = Conversations(db, access, models, self.rereading)
         self._db, self._access, self._models, self._shared = db, access, models, shared
         self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
         self._runner, self._asked = new_owner(), asked
@@ -105,6 +107,14 @@ class ChatService:
             self.elsewhere.tell_ended(turn.message_id)
         yield last
 
+    def replayable(self, caller: Caller, turn: Turn) -> bool:
+        """Whether the caller may be shown a turn of his from its beginning: he may see all that it stands on still."""
+        if caller.id == LOCAL_USER:
+            return True
+        found = next((event.citations for event in turn.events if isinstance(event, SourcesFound)), ())
+        judged = self.rereading.judged(caller, [Kept("", turn.plan.heard, found)])[0]
+        return not judged.withheld and not any(one.hidden for one in judged.citations)
+
     def stop(self, caller: Caller, message_id: str) -> bool:
         """Stop a running turn of this caller, wherever it runs; False when it does not run.
 
@@ -112,14 +122,14 @@ class ChatService:
         """
         turn = self.turns.get(message_id)
         if turn is None or turn.caller.id != caller.id:
-            return self.elsewhere.stop(self.conversations.message(caller, message_id))
+            return self.elsewhere.stop(self.conversations.message(caller, message_id, own=True))
         running = not turn.finished
         turn.cancellation.cancel()
         return running
 
     def stop_conversation(self, caller: Caller, conversation_id: str) -> int:
         """Stop all running turns of a conversation; returns how many. Raises NotFound, Unavailable."""
-        self.conversations.get(caller, conversation_id)
+        self.conversations.own(caller, conversation_id)
         running = [turn for turn in self.turns.running() if turn.conversation_id == conversation_id]
         for turn in running:
             turn.cancellation.cancel()
@@ -158,10 +168,10 @@ class ChatService:
 
     def _continue(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation that exists: its messages are the history, its model and knowledge bases the defaults."""
-        conversation = self.conversations.get(caller, ask.conversation_id or "")
+        conversation = self.conversations.own(caller, ask.conversation_id or "")
         plan = self._plan(ask, caller, limited=limited, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
-        past = store.past(self._db, conversation.id)
-        plan.history, plan.earlier = past.messages, past.earlier
+        past = store.past(self._db, conversation.id, lambda kept: self.rereading.judged(caller, kept))
+        plan.history, plan.earlier, plan.heard = past.messages, past.earlier, past.level
         pending = [store.touch_conversation(self._db, conversation.id, conversation.title or store.title_of(plan.question))]
         model = store.kept_model(ask.model, plan.model)
         pending += store.add_messages(

@@ -84,9 +84,9 @@ class Dense:
             found.question = text
         return found
 
-    def begin(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> None:
+    def begin(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> None:
         """Begin what `search` will be asked next, the question's vector included, and go on at once. One at a time for a question."""
-        meaning.begun[kb_id, top_k] = beside(lambda: self._found(meaning, kb_id, top_k, document_ids))
+        meaning.begun[kb_id, top_k] = beside(lambda: self._found(meaning, kb_id, top_k, document_ids, max_level))
 
     def _vector(self, meaning: Meaning) -> Vector | None:
         """The question's vector; None, with the reason told once, when there is none to be had."""
@@ -102,18 +102,18 @@ class Dense:
             meaning.spaces.clear()
             return None
 
-    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> list[DenseHit]:
         """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
         begun = meaning.begun.pop((kb_id, top_k), None)
-        return begun() if begun is not None else self._found(meaning, kb_id, top_k, document_ids)
+        return begun() if begun is not None else self._found(meaning, kb_id, top_k, document_ids, max_level)
 
-    def _found(self, meaning: Meaning, kb_id: str, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+    def _found(self, meaning: Meaning, kb_id: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None) -> list[DenseHit]:
         space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
         if space is None or vector is None:
             return []
         try:
             store = self._vectors()
-            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids)
+            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids, max_level=max_level)
             if found or store.upto(space.id) >= 0:
                 return found
             reason = _LOST.format(kb_id)
@@ -123,7 +123,7 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
-    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
         """
@@ -131,7 +131,7 @@ class Dense:
         if space is None or vector is None:
             return {}
         try:
-            return self._vectors().cosines(space.id, vector, sorted(chunk_ids))
+            return self._vectors().cosines(space.id, vector, sorted(chunk_ids), max_level=max_level)
         except IndexUnavailable as exc:
             self._give_up(meaning, kb_id, exc.en)
             return {}

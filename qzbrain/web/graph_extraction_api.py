@@ -34,10 +34,10 @@ def _extracting(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def extract_triples(path: schemas.KnowledgeBasePath, body: shapes.ExtractBody) -> Response:
         """Have a language model read documents for facts, each with its quote. `dry_run` only tells what it will cost; 202 with a job otherwise."""
-        kb_id, _ = writable(brain, path.kb)
+        kb_id, ceiling = writable(brain, path.kb)
         if body.dry_run:
-            return reply(dataclasses.asdict(brain.extractions.cost(kb_id, model=body.model, document_ids=body.document_ids)))
-        return reply({"job_id": brain.extractions.submit(kb_id, model=body.model, document_ids=body.document_ids)}, 202)
+            return reply(dataclasses.asdict(brain.extractions.cost(kb_id, model=body.model, document_ids=body.document_ids, ceiling=ceiling)))
+        return reply({"job_id": brain.extractions.submit(kb_id, model=body.model, document_ids=body.document_ids, ceiling=ceiling)}, 202)
 
 
 def _suggesting(api: APIBlueprint, brain: Brain) -> None:

@@ -80,6 +80,8 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/conversations/<conversation_id>/messages/<message_id>/correct": "write",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/feedback": "signed_in",
     "POST /api/conversations/<conversation_id>/stop": "signed_in",
+    "GET /api/conversations/<conversation_id>/share": "signed_in",
+    "POST /api/conversations/<conversation_id>/share": "signed_in",
     # asking
     "POST /api/search": "read",
     "POST /chat-process-txt": "read",
@@ -107,6 +109,7 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/knowledge-bases/<kb>/documents": "write",
     "POST /api/knowledge-bases/<kb>/documents/retry": "write",
     "GET /api/documents/<document_id>": "read",
+    "PATCH /api/documents/<document_id>": "write",  # to lower its level: manage
     "DELETE /api/documents/<document_id>": "write",
     "GET /api/documents/<document_id>/content": "read",
     "GET /api/documents/<document_id>/file": "read",
@@ -156,6 +159,9 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/models/<model>/swap": "administer",
     "GET /api/system/doctor": "administer",
 }
+
+EVENTS: Mapping[str, Need] = {"connect": "signed_in", "chat": "read", "chat:stop": "signed_in", "chat:resume": "signed_in"}
+"""The same of Socket.IO's events."""
 
 
 def attach(app: Flask, access: Access) -> None:

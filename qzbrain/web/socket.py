@@ -116,6 +116,7 @@ class ChatSockets:
 
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
+        need = rights.EVENTS.get(event)
 
         def handler(sid: str, payload: Any = None, *_more: Any) -> dict[str, Any]:
             client = self._clients[sid]
@@ -123,6 +124,7 @@ class ChatSockets:
             try:
                 if self._standing_by is not None:
                     self._standing_by.require(client.caller)
+                rights.require(self._brain.access, client.caller, need)
                 return handle(client, model.model_validate(payload))
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
@@ -144,6 +146,9 @@ class ChatSockets:
 
     def _resume(self, client: _Client, body: schemas.SocketResume) -> dict[str, Any]:
         turn = self._brain.chat.turns.get(body.message_id)
+        if turn is not None and turn.caller.id == client.caller.id and not self._brain.chat.replayable(client.caller, turn):
+            turn.cancellation.cancel()  # what it stands on may not be seen any more
+            turn = None
         if turn is None:
             message = self._brain.chat.conversations.message(client.caller, body.message_id)
             if self._brain.chat.elsewhere.may_run(message):

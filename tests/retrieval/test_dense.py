@@ -231,7 +231,7 @@ def test_a_store_that_goes_away_in_the_middle_of_a_search_leaves_words(brain: Br
     fill(brain, left_out="本制度")
     plain = search("本制度自发布之日起施行", "lexical")
 
-    def away(*_: object) -> dict[int, float]:
+    def away(*_: object, max_level: int | None = None) -> dict[int, float]:
         raise IndexUnavailable(zh="走了", en="it went away")
 
     monkeypatch.setattr(brain.vectors, "cosines", away)

@@ -110,7 +110,7 @@ def _document(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["id"] in facts.chunks:
         raise _bad_row("documents", number, "id")
     identity = "ext:" + row["external_id"] if row["external_id"] else None
-    if identity is not None and row["identity"] != identity:
+    if identity is not None and row["identity"] != identity and not row["identity"].startswith(f"{identity}#"):
         raise _bad_row("documents", number, "identity")
     facts.chunks[row["id"]] = 0
     facts.originals[row["id"]] = row["sha256"] if row["stored"] else ""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from qzbrain.domain import LEVELS
+
 FORMAT = "qzkb"
 MAJOR, MINOR = 1, 0
 ENDING = ".qzkb"
@@ -56,6 +58,7 @@ ROWS: Mapping[str, Mapping[str, Field]] = {
         "status": Field("text", 16, of=("ready", "failed")), "reason_code": _text(64, absent=True), "reason_zh": _MAYBE_LONG, "reason_en": _MAYBE_LONG,
         "pages": _int(absent=True), "chunks": _int(), "chars": _int(), "sha256": _SHA, "size_bytes": _int(most=2**53), "mime_type": _text(127),
         "stored": _FLAG, "created_at": _TIME, "ready_at": _MAYBE_TIME, "kind": Field("text", 16, of=("file", "entry")),
+        "level": _int(absent=True, most=len(LEVELS) - 1),
     },
     "texts": {"document_id": _ID, "text": _LONG},
     "chunks": {

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from qzbrain.auth.access import HIDDEN
+from qzbrain.auth.standing import access_changed
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError, Conflict, EngineUnavailable
 from qzbrain.knowledge.packs.checking import Facts, Progress, check, rows, vector_pages
@@ -37,6 +38,7 @@ from qzbrain.storage.tables import (
     documents,
     entries,
     entry_versions,
+    kb_grants,
     knowledge_bases,
     regression_questions,
     vector_spaces,
@@ -55,6 +57,8 @@ _TABLES: dict[str, Table] = {
     "entry_versions": entry_versions,
     "regression_questions": regression_questions,
 }
+INTERNAL = 1
+"""The level of what comes in a pack from before there were levels."""
 _OF_KB = ("documents", "chunks", "entries", "regression_questions")
 _SPARE = 64 << 20
 
@@ -98,6 +102,7 @@ class Importer:
             _require_room(self._files.root, self._pack.size_bytes)
             kb = self._pack.manifest.knowledge_base
             fields = {key: kb[key] for key in ("title", "description", "chunk_chars", "overlap_chars", "without_evidence", "created_at")}
+            fields["level"] = kb.get("level", INTERNAL)
             row = {"id": new_id(), "name": self._hidden, "manifest": {"import": {}, **_reset(kb["manifest"])}, **fields}
             with self._db.write() as connection:
                 try:
@@ -152,6 +157,7 @@ class Importer:
                 row["kb_id"] = self._kb_id
             if section == "documents":
                 row["chunks"], row["chars"] = facts.chunks[was["id"]], facts.chars.get(was["id"], 0)
+                row["level"] = self._pack.manifest.knowledge_base.get("level", INTERNAL) if row["level"] is None else row["level"]
                 row["stored"] = int(f"{FILES}{row['sha256']}" in self._pack.members and row["stored"] == 1)
             if section == "chunks":
                 row["heading_path"] = orjson.dumps(row["heading_path"]).decode()
@@ -247,6 +253,7 @@ def show(connection: Connection, made: Imported, name: str, *, in_place: bool) -
     if old is not None and not in_place:
         raise name_taken(name)
     if old is not None:
+        _take_over(connection, old.id, made.kb_id)
         connection.execute(update(knowledge_bases).where(knowledge_bases.c.id == old.id).values(name=f"{HIDDEN}old-{old.id}"))
     manifest = connection.execute(select(knowledge_bases.c.manifest).where(knowledge_bases.c.id == made.kb_id)).scalar_one()
     shown = {**{key: value for key, value in manifest.items() if key != "import"}, "pack": made.checksum}
@@ -258,6 +265,15 @@ def show(connection: Connection, made: Imported, name: str, *, in_place: bool) -
             values |= {"reason_code": reason.code, "reason_zh": reason.zh, "reason_en": reason.en}
         connection.execute(update(vector_spaces).where(vector_spaces.c.id == made.space.id).values(**values))
     return old.id if old is not None else None
+
+
+def _take_over(connection: Connection, old_id: str, kb_id: str) -> None:
+    """Who had rights in what is replaced has them in what replaces it, and its level falls no lower."""
+    level = connection.execute(select(knowledge_bases.c.level).where(knowledge_bases.c.id == old_id)).scalar_one()
+    lower = (knowledge_bases.c.id == kb_id) & (knowledge_bases.c.level < level)
+    connection.execute(update(knowledge_bases).where(lower).values(level=level))
+    connection.execute(update(kb_grants).where(kb_grants.c.kb_id == old_id).values(kb_id=kb_id))
+    access_changed(connection)
 
 
 def name_taken(name: str) -> Conflict:

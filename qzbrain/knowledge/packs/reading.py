@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import orjson
 
+from qzbrain.domain import LEVELS
 from qzbrain.errors import BrainError, InvalidRequest
 from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, FORMAT, MAJOR, MANIFEST, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
 
@@ -188,6 +189,7 @@ def _checked(value: dict[str, Any], version: tuple[int, int]) -> PackManifest:
     _require(type(kb["chunk_chars"]) is int and 50 <= kb["chunk_chars"] <= 8000)
     _require(type(kb["overlap_chars"]) is int and 0 <= kb["overlap_chars"] <= kb["chunk_chars"] // 2)
     _require(kb["without_evidence"] in ("refuse", "model") and isinstance(kb["manifest"], dict))
+    _require(all(type(kb.get(name, 0)) is int and 0 <= kb.get(name, 0) < len(LEVELS) for name in ("level", "highest")))
     counts = {name: value["counts"].get(name, 0) for name in SECTIONS}
     _require(all(type(x) is int and x >= 0 for x in counts.values()))
     part = None

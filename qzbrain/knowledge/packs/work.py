@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qzbrain import logs
 from qzbrain.auth.access import HIDDEN
+from qzbrain.auth.grants import grant_to_maker
 from qzbrain.errors import BrainError
 from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
@@ -73,7 +74,8 @@ class PackWork:
                 return export_path(folder, lease.job.id)
 
             made = write_pack(self._db, self._files, lease.job.kb_id, target, choice, lease.progress)
-            result = {"file_name": names[0], "checksum": made.checksum, "size_bytes": made.size_bytes, "counts": made.counts, "left_out": made.left_out}
+            shown = {name: getattr(made, name) for name in ("checksum", "size_bytes", "counts", "left_out", "level")}
+            result = {"file_name": names[0], **shown}
             with self._db.write() as connection:
                 lease.complete(connection, result)
 
@@ -101,7 +103,9 @@ class PackWork:
             with self._db.write(durable=True) as connection:
                 if not self._runner.still_held(connection, [lease]):
                     return
-                show(connection, made, name, in_place=bool(lease.job.payload["in_place"]))
+                replaced = show(connection, made, name, in_place=bool(lease.job.payload["in_place"]))
+                if replaced is None:
+                    grant_to_maker(connection, made.kb_id, str(lease.job.payload.get("owner") or ""))
                 self._follow(connection, made.kb_id)
                 lease.complete(connection, result)
         except IntegrityError as exc:

@@ -18,6 +18,7 @@ from qzbrain import __version__
 from qzbrain.domain import utc_now
 from qzbrain.errors import Conflict, NotFound, StorageFull
 from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, MAJOR, MANIFEST, MINOR, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
+from qzbrain.knowledge.packs.levels import highest_level
 from qzbrain.retrieval.shelves import FACTS
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -52,13 +53,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written. `left_out`: documents that were not read to their end at that moment."""
+    """What was written. `left_out`: documents that were not read to their end at that moment; `level`: the highest of what is in it."""
 
     path: Path
     checksum: str
     size_bytes: int
     counts: dict[str, int]
     left_out: int
+    level: int = 0
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ def write_pack(database: Database, files: FileStore, kb_id: str, target: Path | 
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    return Exported(path, checksum, path.stat().st_size, manifest.counts, left_out)
+    return Exported(path, checksum, path.stat().st_size, manifest.counts, left_out, manifest.knowledge_base["highest"])
 
 
 def _write(connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes], manifest: PackManifest, space_id: str, progress: Progress) -> str:
@@ -154,6 +156,7 @@ def _manifest(connection: Connection, kb_id: str, choice: Choice) -> tuple[PackM
         rows = connection.execute(there.where(chunks.c.id <= space.embedded_upto)).scalar_one()
         part = VectorsPart(space.embedder, space.width, int(rows), int(upto), dict(space.manifest))
     kb = {name: getattr(row, name) for name in ("name", "title", "description", "chunk_chars", "overlap_chars", "without_evidence", "created_at")}
+    kb |= {"level": row.level, "highest": highest_level(connection, kb_id)}
     kb["manifest"] = {key: value for key, value in row.manifest.items() if key != "pack"}
     manifest = PackManifest((MAJOR, MINOR), __version__, utc_now(), TOKENIZER_VERSION, kb, counts, part, choice.originals)
     return manifest, space.id if space is not None else "", int(every) - counts["documents"]

@@ -114,6 +114,17 @@ def upgrade() -> None:
     op.create_index("ix_kb_grants_group_id", "kb_grants", ["group_id"], unique=False)
     op.create_index("ix_kb_grants_user_id", "kb_grants", ["user_id"], unique=False)
     op.create_table(
+        "conversation_shares",
+        sa.Column("conversation_id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("group_id", ID, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "user_id", "group_id", name=op.f("pk_conversation_shares")),
+        **TABLE,
+    )
+    op.create_index("ix_conversation_shares_group_id", "conversation_shares", ["group_id"], unique=False)
+    op.create_index("ix_conversation_shares_user_id", "conversation_shares", ["user_id"], unique=False)
+    op.create_table(
         "login_failures",
         sa.Column("subject", HASH, nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
@@ -166,6 +177,7 @@ def downgrade() -> None:
         "audit_log",
         "access_state",
         "login_failures",
+        "conversation_shares",
         "kb_grants",
         "links",
         "api_keys",
