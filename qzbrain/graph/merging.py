@@ -94,6 +94,15 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> Touched:
     return Touched({row.keep_id, *ids}, moved)
 
 
+def not_undoable() -> Conflict:
+    """What was noted of a merge is at odds with the graph as it is."""
+    return Conflict(
+        "merge_not_undoable",
+        zh="合并记录与图谱现有内容冲突，无法撤销；图谱没有改变。请改用 qzbrain graph import 补入被合并的三元组。",
+        en="What was noted of this merge is at odds with the graph, so it cannot be undone; nothing was changed. Bring the triples in by qzbrain graph import.",
+    )
+
+
 def entity_not_found(entity_id: int) -> NotFound:
     """The error for an entity that is not there."""
     return NotFound("entity_not_found", zh=f"没有编号为 {entity_id} 的实体。", en=f"There is no entity {entity_id}.")
