@@ -24,7 +24,7 @@ def reserve(connection: Connection, spans: Mapping[str, int]) -> dict[str, int]:
     A table counts on from the highest number that it ever had, also when that row is gone.
     """
     before: dict[str, int] = {}
-    for kind, count in spans.items():
+    for kind, count in ((kind, count) for kind, count in spans.items() if count):
         table, row = _SPARE[kind]
         key = connection.execute(insert(table).values(**row)).inserted_primary_key
         first = int(key[0]) if key is not None else 0

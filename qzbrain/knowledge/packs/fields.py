@@ -44,7 +44,7 @@ def one_of(*values: str) -> Field:
 
 
 ID, SHA, TIME, FLAG = Field("id"), Field("sha"), text(32), number(1)
-MAYBE_TIME = text(32, absent=True)
+MAYBE_TIME, MAYBE_SHA = text(32, absent=True), Field("sha", absent=True)
 
 
 def read_row(value: Any, fields: Mapping[str, Field]) -> tuple[dict[str, Any], str]:

@@ -76,13 +76,13 @@ class GraphCheck:
     def _is_once(self, what: str, *values: Any) -> None:
         self._once.setdefault(what, array("q")).append(hash(values))
 
-    def _is_new(self, kind: str, number: int, mark: int = _THERE) -> None:
+    def _is_new(self, kind: str, number: int, mark: int = _THERE, field: str = "id") -> None:
         """A number that nothing has yet."""
         marks = self._marks[kind]
-        self._names(kind, number, "id")
+        self._names(kind, number, field)
         if number >= len(marks):
             marks.extend(bytes(number + 1 - len(marks)))
-        self._require(not marks[number], "id")
+        self._require(not marks[number], field)
         marks[number] = mark
 
     def _names(self, kind: str, number: int, field: str) -> None:
@@ -190,7 +190,7 @@ class GraphCheck:
 
     def _noted(self, kind: str, number: int, *, stands: bool) -> None:
         if stands:
-            self._is_new(kind, number, _CLAIMED)
+            self._is_new(kind, number, _CLAIMED, f"{kind}.id")
         else:
             self._names(kind, number, f"{kind}.id")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qzbrain.graph.merging import MOST_MERGED, MOST_MOVED, MOST_SAID
-from qzbrain.knowledge.packs.fields import FLAG, ID, MAYBE_TIME, SHA, TIME, Field, number, one_of, text
+from qzbrain.knowledge.packs.fields import ID, MAYBE_SHA, MAYBE_TIME, SHA, TIME, Field, number, one_of, text
 
 KINDS = ("entities", "relations", "triples", "mentions")
 """What has numbers, each kind its own."""
@@ -49,11 +49,11 @@ GRAPH_ROWS: Mapping[str, Mapping[str, Field]] = {
         "score": Field("share"), "status": one_of("open", "accepted", "dismissed"), "merge_id": _OF_DOCUMENT, "author": text(255),
         "created_at": TIME, "decided_at": MAYBE_TIME,
     },
-    "graph_extracted": {"document_id": ID, "extractor": text(64, least=1), "signature": SHA, "current": FLAG, "upto": number()},
+    "graph_extracted": {"document_id": ID, "extractor": text(64, least=1), "signature": MAYBE_SHA, "upto": number()},
     "graph_stated": {"document_id": ID, "rules": number(least=1)},
 }  # fmt: skip
 """`key`: by what a name is compared, where it does not follow from the name as it stands here. `chunk`, `upto`: the row of a chunk, and how many rows.
-`current`: the chunks are still those that the extractor has read. `rules`: those by which a document's own facts were found."""
+`signature`: of the chunks that the extractor has read; none where these are still there. `rules`: those by which a document's own facts were found."""
 
 GRAPH_SECTIONS = tuple(GRAPH_ROWS)
 OF_KIND = {"graph_entities": "entities", "graph_relations": "relations", "graph_triples": "triples", "graph_mentions": "mentions"}

@@ -139,8 +139,8 @@ class GraphTaking:
 
     def _extracted(self, connection: Connection, row: Row) -> Row:
         """What was read is told by the ids of its chunks, which are others here."""
-        document = read_document(connection, row["document_id"]) if row["current"] else None
-        signature = document.signature if document is not None else row["signature"]
+        document = read_document(connection, row["document_id"]) if row["signature"] is None else None
+        signature = document.signature if document is not None else row["signature"] or ""
         upto = self._chunk(connection, row["upto"] - 1) if row["upto"] else 0
         return {"document_id": row["document_id"], "extractor": row["extractor"], "kb_id": self._kb_id, "signature": signature, "upto": upto}
 

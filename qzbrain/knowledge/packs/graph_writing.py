@@ -6,10 +6,10 @@ What only documents say that are left out is left out with them. Held in memory 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, Connection, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, exists, func, or_, select
 
 from qzbrain.graph.extraction_rows import read_document
 from qzbrain.graph.filling import fetched, key_of, parts
@@ -49,7 +49,7 @@ class GraphRows:
         self._gather()
         counted = {
             **{f"graph_{kind}": len(self._live[kind]) for kind in KINDS},
-            "graph_aliases": self._count(select(graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == kb_id, self._kept(graph_aliases.c.document_id))),
+            "graph_aliases": self._count(self._named().with_only_columns(graph_aliases.c.entity_id)),
             "graph_merges": self._count(select(graph_merges.c.id).where(graph_merges.c.kb_id == kb_id)),
             "graph_suggestions": self._count(select(graph_suggestions.c.id).where(graph_suggestions.c.kb_id == kb_id)),
             "graph_extracted": self._count(self._of_documents(graph_extracted.c.document_id)),
@@ -79,7 +79,12 @@ class GraphRows:
         import numpy as np
 
         found = {name: array("q") for name in ("triples", "heads", "relations", "tails", "mentions", "named")}
-        for page in paged(self._connection, select(graph_triples).where(graph_triples.c.kb_id == self._kb_id), (graph_triples.c.id,)):
+        relations = set[int]()
+        for page in paged(self._connection, select(graph_relations.c.id, graph_relations.c.cues).where(graph_relations.c.kb_id == self._kb_id), (graph_relations.c.id,)):
+            relations.update(row.id for row in page)
+            found["relations"].extend(row.id for row in page if row.cues)
+        for some_triples in paged(self._connection, select(graph_triples).where(graph_triples.c.kb_id == self._kb_id), (graph_triples.c.id,)):
+            page = self._whole(some_triples, relations)
             said = select(graph_mentions.c.triple_id, graph_mentions.c.id).where(graph_mentions.c.triple_id.in_([row.id for row in page]))
             some = fetched(self._connection, said.where(self._kept(graph_mentions.c.document_id)))
             found["mentions"].extend(mention for _, mention in some)
@@ -90,14 +95,17 @@ class GraphRows:
                         found[name].append(value)
         for alias in self._paged_aliases():
             found["named"].extend(row.entity_id for row in alias)
-        with_words = select(graph_relations.c.id, graph_relations.c.cues).where(graph_relations.c.kb_id == self._kb_id)
-        for rows in paged(self._connection, with_words, (graph_relations.c.id,)):
-            found["relations"].extend(row.id for row in rows if row.cues)
         ids = {name: np.unique(np.frombuffer(some, np.int64)) if some else np.empty(0, np.int64) for name, some in found.items()}
         entities = np.unique(np.concatenate([ids["heads"], ids["tails"], ids["named"]]))
         self._live = {"entities": entities, "relations": ids["relations"], "triples": ids["triples"], "mentions": ids["mentions"]}
         gone = self._still_named()
         self._every = {kind: np.unique(np.concatenate([self._live[kind], np.frombuffer(gone[kind], np.int64)])) for kind in KINDS}
+
+    def _whole(self, rows: Sequence[Row[Any]], relations: Collection[int]) -> list[Row[Any]]:
+        """Those whose ends are there: undoing merges in any order could leave others, which nobody sees."""
+        ends = {end for row in rows for end in (row.head_id, row.tail_id)}
+        there = {one for (one,) in fetched(self._connection, select(graph_entities.c.id).where(graph_entities.c.id.in_(ends)))}
+        return [row for row in rows if row.head_id in there and row.tail_id in there and row.relation_id in relations]
 
     def _still_named(self) -> dict[str, Any]:
         """Ids that merges and suggestions name, there or gone."""
@@ -158,9 +166,13 @@ class GraphRows:
             numbers = self._number("entities", [row.id for row in rows])
             yield [{"id": n, "name": row.name, "key": _key(row.name, row.name_key), "type": row.type} for n, row in zip(numbers, rows, strict=True)]
 
+    def _named(self) -> Select[Any]:
+        mine = select(graph_aliases).join(graph_entities, graph_entities.c.id == graph_aliases.c.entity_id)
+        return mine.where(graph_aliases.c.kb_id == self._kb_id, self._kept(graph_aliases.c.document_id))
+
     def _paged_aliases(self) -> Iterator[Sequence[Any]]:
         """By their entities, of which there is a page at a time."""
-        mine = select(graph_aliases.c.entity_id).where(graph_aliases.c.kb_id == self._kb_id, self._kept(graph_aliases.c.document_id)).distinct()
+        mine = self._named().with_only_columns(graph_aliases.c.entity_id).distinct()
         for page in paged(self._connection, mine, (graph_aliases.c.entity_id,), size=20 * PAGE):
             for some in parts([row.entity_id for row in page]):
                 query = select(graph_aliases).where(graph_aliases.c.entity_id.in_(some), self._kept(graph_aliases.c.document_id))
@@ -256,9 +268,9 @@ class GraphRows:
             made = []
             for row in rows:
                 document = read_document(self._connection, row.document_id)
-                current = int(document is not None and document.signature == row.signature)
+                current = document is not None and document.signature == row.signature
                 upto = int(np.searchsorted(self._chunks(), row.upto, side="right"))
-                made.append({"document_id": row.document_id, "extractor": row.extractor, "signature": row.signature, "current": current, "upto": upto})
+                made.append({"document_id": row.document_id, "extractor": row.extractor, "signature": None if current else row.signature, "upto": upto})
             yield made
 
     def _stated(self) -> Any:

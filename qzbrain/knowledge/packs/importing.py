@@ -222,7 +222,7 @@ class Importer:
 
     def _count_graph(self) -> None:
         """From here on there is a graph: one change, of which whoever looks at graphs may know."""
-        if "graph" in self._state and not self._state.get("graph_counted"):
+        if self._state.get("graph") and not self._state.get("graph_counted"):
             with self._db.write() as connection:
                 changed(connection, self._kb_id, Touched())
                 self._advance(connection, graph_counted=True)
