@@ -41,12 +41,14 @@ _mention = select(graph_mentions.c.id, graph_mentions.c.triple_id, graph_mention
 class GraphRows:
     """Rows of one graph. `counts`: how many of each section."""
 
-    def __init__(self, connection: Connection, kb_id: str, finished: ColumnElement[bool], chunk_ids: Callable[[], Ids]) -> None:
-        """`finished`: which documents go into the pack; `chunk_ids`: of its chunks, in order."""
+    def __init__(
+        self, connection: Connection, kb_id: str, finished: ColumnElement[bool], chunk_ids: Callable[[], Ids], seen: Callable[[int, int], None]
+    ) -> None:
+        """`finished`: which documents go into the pack; `chunk_ids`: of its chunks, in order. `seen`: told how many of how many triples were looked at."""
         self._connection, self._kb_id, self._finished = connection, kb_id, finished
         self._chunk_ids = chunk_ids
         self._known: Ids | None = None
-        self._gather()
+        self._gather(seen)
         counted = {
             **{f"graph_{kind}": len(self._live[kind]) for kind in KINDS},
             "graph_aliases": self._count(self._named().with_only_columns(graph_aliases.c.entity_id)),
@@ -74,16 +76,21 @@ class GraphRows:
 
     # -- which rows there are, and their numbers
 
-    def _gather(self) -> None:
+    def _gather(self, seen: Callable[[int, int], None]) -> None:
         """The ids of what goes into the pack, and beside them of what is gone and is still named."""
         import numpy as np
 
         found = {name: array("q") for name in ("triples", "heads", "relations", "tails", "mentions", "named")}
         relations = set[int]()
-        for page in paged(self._connection, select(graph_relations.c.id, graph_relations.c.cues).where(graph_relations.c.kb_id == self._kb_id), (graph_relations.c.id,)):
-            relations.update(row.id for row in page)
-            found["relations"].extend(row.id for row in page if row.cues)
-        for some_triples in paged(self._connection, select(graph_triples).where(graph_triples.c.kb_id == self._kb_id), (graph_triples.c.id,)):
+        with_words = select(graph_relations.c.id, graph_relations.c.cues).where(graph_relations.c.kb_id == self._kb_id)
+        for kinds in paged(self._connection, with_words, (graph_relations.c.id,)):
+            relations.update(row.id for row in kinds)
+            found["relations"].extend(row.id for row in kinds if row.cues)
+        mine = select(graph_triples).where(graph_triples.c.kb_id == self._kb_id)
+        done, total = 0, self._count(mine)
+        for some_triples in paged(self._connection, mine, (graph_triples.c.id,)):
+            done += len(some_triples)
+            seen(done, max(done, total))
             page = self._whole(some_triples, relations)
             said = select(graph_mentions.c.triple_id, graph_mentions.c.id).where(graph_mentions.c.triple_id.in_([row.id for row in page]))
             some = fetched(self._connection, said.where(self._kept(graph_mentions.c.document_id)))

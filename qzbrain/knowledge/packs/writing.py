@@ -99,7 +99,9 @@ def write_pack(database: Database, files: FileStore, kb_id: str, target: Path | 
     Raises NotFound, StorageFull, Conflict (`cannot_write`).
     """
     with database.snapshot() as connection:
-        graph = GraphRows(connection, kb_id, _finished(kb_id), lambda: _chunk_ids(connection, kb_id))
+        graph = GraphRows(
+            connection, kb_id, _finished(kb_id), lambda: _chunk_ids(connection, kb_id), lambda done, total: progress("graph", done, total, "triples")
+        )
         manifest, space_id, left_out = _manifest(connection, kb_id, choice, graph.counts)
         path = target(manifest.file_name) if callable(target) else target
         part = path.with_name(path.name + ".part")

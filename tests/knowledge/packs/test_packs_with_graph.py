@@ -68,7 +68,9 @@ IMPORTED = [
     Fact("金星", "围绕", "太阳", Place("import"), "行星"),
     Fact("金星", "生产", "钢笔", Place("import"), "公司"),
 ]
-QUESTIONS = ("晨光的董事长是谁？", "谁掌管着晨光文具股份有限公司？", "李明出生在哪里？", "采购办法第二条引用了什么？", "采购是指什么？", "上海有哪些公司？", "北极星是什么？")
+QUESTIONS = (
+    "晨光的董事长是谁？", "谁掌管着晨光文具股份有限公司？", "李明出生在哪里？", "采购办法第二条引用了什么？", "采购是指什么？", "上海有哪些公司？", "北极星是什么？",
+)  # fmt: skip
 
 
 def fill(brain: Brain, name: str = "rules") -> str:
@@ -199,7 +201,7 @@ def said(brain: Brain, name: str = "rules") -> list[Any]:
             return {key: plainer(one) for key, one in value.items() if key not in ids}
         return [plainer(one) for one in value] if isinstance(value, list) else value
 
-    answers = [client.post("/chat-process-txt", json={"text": one, "knowledge_bases": [name]}) for one in QUESTIONS]
+    answers = [client.post("/chat-process-txt", json={"text": one, "kb_ids": [name]}) for one in QUESTIONS]
     assert {one.status_code for one in answers} == {200}, [one.get_data(as_text=True) for one in answers]
     return [plainer(one.get_json()) for one in answers]
 
@@ -414,7 +416,7 @@ def test_a_pack_without_graph_rows_gets_its_graph_from_its_documents(origin: Bra
     assert job.status == "done", job
     own = ("structure", "reference", "definition")
     found, wanted = (
-        {(one.head.name, one.relation, one.tail.name, one.places[0].quote) for one in brain.graph.every_triple(kb_id_of(brain)) if one.places[0].extractor in own}
+        {(x.head.name, x.relation, x.tail.name, x.places[0].quote) for x in brain.graph.every_triple(kb_id_of(brain)) if x.places[0].extractor in own}
         for brain in (elsewhere, origin)
     )
     assert found == wanted != set()
