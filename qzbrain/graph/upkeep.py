@@ -40,7 +40,7 @@ class Upkeep:
         """Go through documents, then link."""
         for lease in leases:
             kb_id = lease.job.kb_id
-            stated, linked = self.bring(kb_id, lambda *shown, lease=lease: _shown(lease, *shown))  # type: ignore[misc]
+            stated, linked = self.bring(kb_id, lambda *shown, lease=lease: _shown(lease, *shown))
             with self._db.write() as connection:
                 lease.complete(connection, {"documents": stated, "chunks": linked})
 

@@ -154,7 +154,7 @@ class TestGraphStore:
         first = store.merge("kb", ids["乙"], [ids["甲"]], author="")
         second = store.merge("kb", ids["戊"], [ids["乙"]], author="")  # takes what the first one kept
         third = store.merge("kb", ids["庚"], [ids["丙"]], author="")  # takes the end of a triple that the first one moved
-        for later in (second, third):
+        for later in (third, second):
             with pytest.raises(BrainError) as refused:
                 store.undo_merge("kb", first)
             assert refused.value.code == "merge_not_last"
