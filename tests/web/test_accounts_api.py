@@ -224,13 +224,18 @@ def test_users_groups_and_rights(application: Flask, root: FlaskClient) -> None:
     assert ann.get("/api/knowledge-bases/k").status_code == 200
     assert ann.get("/api/knowledge-bases/k/rights").status_code == 403
     assert ann.get("/api/users").status_code == 403
+    manager = signed_in(application, root, "max", role="manager")
+    seen = {one["username"]: one for one in manager.get("/api/users").json["data"]}
+    assert all(fits(shapes.UserReply, one) for one in seen.values())
+    assert {name: one["role"] for name, one in seen.items()} == {"ann": None, "root": None, "max": "manager"}
+    assert manager.get("/api/groups").json["data"][0]["members"] == []
     assert ann.get("/api/users/ann").json["display_name"] == "安"
     assert ann.post("/api/users", json={"username": "x"}).status_code == 403
     assert root.patch("/api/groups/law", json={"members": []}).json["members"] == []
     assert ann.get("/api/knowledge-bases/k").status_code == 404
     names = [one["username"] for one in root.get("/api/users?limit=1").json["data"]]
     page = root.get("/api/users", query_string={"limit": 1, "after": names[0]}).json
-    assert (names, [one["username"] for one in page["data"]], page["has_more"]) == (["ann"], ["root"], False)
+    assert (names, [one["username"] for one in page["data"]], page["has_more"]) == (["ann"], ["max"], True)
     assert root.patch("/api/users/ann", json={"disabled": True}).json["disabled"] is True
     assert ann.get("/api/knowledge-bases").status_code == 401
     assert root.post("/api/users/root/sign-out").json == {"ended": 1}
