@@ -35,8 +35,8 @@ class Patience:
 
 
 BY_NAME = Patience(free=5, longest_s=60.0)
-BY_ADDRESS = Patience(free=30, longest_s=900.0)
-"""Many people may share an address; and who guesses at a name must not keep its owner out, so that wait is short."""
+BY_ADDRESS = Patience(free=100, longest_s=900.0)
+"""Many people may share an address, and come at the same moment; and who guesses at a name must not keep its owner out, so that wait is short."""
 
 
 @dataclass(frozen=True, slots=True)

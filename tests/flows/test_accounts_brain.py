@@ -27,6 +27,7 @@ def call(brain: RunningBrain, method: str, path: str, payload: Any = None, cooki
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_first_start_with_accounts(tmp_path: Path) -> None:
     brain = RunningBrain(tmp_path / "data")
     brain.environment["QZBRAIN_ACCOUNTS"] = "on"
