@@ -1,7 +1,7 @@
 """Passwords: which may be chosen, and how they are kept: as Argon2id (RFC 9106) in PHC form, which names its own parameters.
 
-19 MiB, two passes, one lane: the least that OWASP's cheat sheet advises (2026), about 30 ms of one core, so that a server of two cores signs in some
-sixty people a second. At most two are counted at once in a process, whatever comes in: more would only take memory. The counting itself runs in
+19 MiB, two passes, one lane: the least that OWASP's cheat sheet advises (2026), about 45 ms of one core (2026-11-28), so that two cores sign in
+some forty people a second. At most two are counted at once in a process, whatever comes in: more would only take memory. The counting itself runs in
 the native pool and lets the interpreter go, so that streams flow on meanwhile.
 """
 

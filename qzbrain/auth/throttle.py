@@ -34,9 +34,9 @@ class Patience:
         return 0.0 if beyond < 0 else min(2.0 ** min(beyond, 30), self.longest_s)
 
 
-BY_NAME = Patience(free=5, longest_s=300.0)
-BY_ADDRESS = Patience(free=30, longest_s=900.0)
-"""Many people may share an address."""
+BY_NAME = Patience(free=5, longest_s=60.0)
+BY_ADDRESS = Patience(free=100, longest_s=900.0)
+"""Many people may share an address, and come at the same moment; and who guesses at a name must not keep its owner out, so that wait is short."""
 
 
 @dataclass(frozen=True, slots=True)

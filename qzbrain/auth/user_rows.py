@@ -35,6 +35,8 @@ class UserShown:
     groups: tuple[tuple[str, str], ...]
     created_at: str
     signed_in_at: str | None
+    name_only: bool = False
+    """What else stands here is left out when it is shown."""
 
 
 def new_user(name: str, *, display_name: str, role: Role, clearance: Level) -> dict[str, Any]:
@@ -71,9 +73,7 @@ def shown(connection: Connection, wanted: Select[Any]) -> list[UserShown]:
 
 def name_only(user: UserShown) -> UserShown:
     """What a user is called, and nothing of what he may."""
-    return replace(
-        user, role="reader", clearance="public", must_change=False, password=False, totp=False, external="", groups=(), created_at="", signed_in_at=None
-    )
+    return replace(user, name_only=True)
 
 
 def set_groups(connection: Connection, user_id: str, groups: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ def add(settings: Settings) -> None:
             mark(settings).write_text("adding", encoding="utf-8")
             if NAME not in there:
                 brain.knowledge.create(caller, name=NAME, title=TITLE, description=DESCRIPTION)
-                brain.accounts.grants.put(caller, NAME, grants=[Grant("read", group=EVERYONE)])  # of use where there are accounts
+            brain.accounts.grants.put(caller, NAME, grants=[Grant("read", group=EVERYONE)])  # of use where there are accounts
             for path in sorted(FOLDER.glob("*.md")):
                 with path.open("rb") as stream:
                     brain.knowledge.add_file(caller, NAME, path.name, stream)

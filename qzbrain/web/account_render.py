@@ -9,12 +9,15 @@ from qzbrain.auth.grants import KbRights
 from qzbrain.auth.groups import GroupShown
 from qzbrain.auth.keys import KeyShown
 from qzbrain.auth.user_rows import UserShown
+from qzbrain.web.account_shapes import UserReply
 
 Json = dict[str, Any]
 
 
 def user(one: UserShown) -> Json:
-    """A user."""
+    """A user; null for what the caller may not know."""
+    if one.name_only:
+        return {**dict.fromkeys(UserReply.model_fields), "id": one.id, "username": one.username, "display_name": one.display_name}
     return {
         "id": one.id, "username": one.username, "display_name": one.display_name, "role": one.role, "clearance": one.clearance, "disabled": one.disabled,
         "must_change": one.must_change, "password": one.password, "totp": one.totp, "external": one.external, "groups": _named(one.groups),

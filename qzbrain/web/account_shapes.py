@@ -219,20 +219,20 @@ class TotpReply(BaseModel):
 
 
 class UserReply(BaseModel):
-    """A user. `password`: whether he has one."""
+    """A user. `password`: whether he has one. All but names is null for who is no administrator."""
 
     id: str
     username: str
     display_name: str
-    role: Role
-    clearance: Level
-    disabled: bool
-    must_change: bool
-    password: bool
-    totp: bool
-    external: str
-    groups: list[NamedReply]
-    created_at: str
+    role: Role | None
+    clearance: Level | None
+    disabled: bool | None
+    must_change: bool | None
+    password: bool | None
+    totp: bool | None
+    external: str | None
+    groups: list[NamedReply] | None
+    created_at: str | None
     signed_in_at: str | None
 
 

@@ -69,6 +69,8 @@ class ChatSockets:
             ("chat:resume", schemas.SocketResume, self._resume),
         ):
             server.on(event, self._edge(event, model, handle))
+        if self._standing_by is not None:
+            app.before_request(self._standing_by.watch)  # in the worker, which may be forked later
 
     def connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
         """A client came, with `auth: {"token": "qzb_…"}` where it is a program; False for nobody."""
@@ -80,7 +82,6 @@ class ChatSockets:
                 raise signed_out()
             if self._standing_by is not None:
                 rights.require(self._brain.access, who, "signed_in")
-                self._standing_by.watch()
         except BrainError as exc:
             raise ConnectionRefusedError(exc.message(lang), exc.body(lang)) from exc
         self._clients[sid] = _Client(environ[engine.SESSION], who)

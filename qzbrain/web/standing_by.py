@@ -1,4 +1,7 @@
-"""Connections that stay open end with the session or key that opened them: asked before each event, and twice a second for those that only listen."""
+"""What goes on for long ends with the session or key that began it: connections that stay open, and answers on their way.
+
+Asked before each event of a connection, and twice a second for all that only listen.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from qzbrain import logs
 from qzbrain.brain import Brain
 from qzbrain.domain import Caller
 from qzbrain.errors import BrainError
+from qzbrain.storage.cooperation import cooperative
 from qzbrain.web import rights
 from qzbrain.web.callers import signed_out
 
@@ -20,7 +24,7 @@ _USED_EVERY_S = 60.0
 
 
 class StandingBy:
-    """`callers`: who opened each connection, by its id; `end` closes one."""
+    """`callers`: who opened each connection, by its id; `end` closes one. An answer is stopped, and kept as far as it came."""
 
     def __init__(self, brain: Brain, callers: Callable[[], Mapping[str, Caller]], end: Callable[[str], None]) -> None:
         self._brain, self._callers, self._end = brain, callers, end
@@ -28,8 +32,8 @@ class StandingBy:
         self._used_at: dict[str, float] = {}
 
     def watch(self) -> None:
-        """Look at the connections twice a second, as long as there are any."""
-        if not self._watching:
+        """Look twice a second from now on."""
+        if not self._watching and cooperative():
             import gevent
 
             self._watching = True
@@ -47,11 +51,20 @@ class StandingBy:
 
     def look(self) -> None:
         """End what is to end."""
-        connected = dict(self._callers())
-        good = self._good(list(connected.values()))
+        connected, turns = dict(self._callers()), self._brain.chat.turns.running()
+        if not connected and not turns:
+            return
+        good = self._good([*connected.values(), *(turn.caller for turn in turns)])
+
+        def over(caller: Caller) -> bool:
+            return (caller.session_id or caller.key_id) not in good or not self._brain.access.standing(caller).active
+
         for sid, caller in connected.items():
-            if (caller.session_id or caller.key_id) not in good or not self._brain.access.standing(caller).active:
+            if over(caller):
                 self._end(sid)
+        for turn in turns:
+            if over(turn.caller):
+                turn.cancellation.cancel()
         self._used_at = {one: at for one, at in self._used_at.items() if one in good}
 
     def _good(self, callers: list[Caller]) -> set[str]:
@@ -69,13 +82,9 @@ class StandingBy:
     def _watch(self) -> None:
         import gevent
 
-        try:
+        while True:
             gevent.sleep(EVERY_S)
-            while self._callers():
-                try:
-                    self.look()
-                except BrainError as exc:  # the database is away or busy: the next look is soon
-                    log.warning("connections_not_looked_at", code=exc.code)
-                gevent.sleep(EVERY_S)
-        finally:
-            self._watching = False
+            try:
+                self.look()
+            except BrainError as exc:  # the database is away or busy: the next look is soon
+                log.warning("connections_not_looked_at", code=exc.code)

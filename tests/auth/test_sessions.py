@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select
-from tests.auth.conftest import Clock
 
 from qzbrain.auth.sessions import Sessions
 from qzbrain.brain import Brain
 from qzbrain.storage.tables import sessions
+from tests.auth.conftest import Clock
 
 
 @pytest.fixture

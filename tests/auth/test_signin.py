@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import func, select, update
-from tests.auth.conftest import CHEAP, GOOD, Clock
 
 from qzbrain.auth import totp
 from qzbrain.auth.links import LIVES_S
@@ -18,6 +17,7 @@ from qzbrain.auth.throttle import BY_ADDRESS, BY_NAME, Throttle
 from qzbrain.brain import Brain
 from qzbrain.errors import AuthenticationRequired, BrainError, InvalidRequest, NotFound, PermissionRefused, RateLimited
 from qzbrain.storage.tables import login_failures, sessions, users
+from tests.auth.conftest import CHEAP, GOOD, Clock
 
 
 def signing_in(brain: Brain, clock: Clock, passwords: Passwords | None = None) -> SignIn:

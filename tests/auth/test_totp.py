@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 import pytest
-from tests.auth.conftest import Clock
 
 from qzbrain.auth import totp
 from qzbrain.auth.codes import Codes
@@ -13,6 +12,7 @@ from qzbrain.auth.sealing import Seal
 from qzbrain.brain import Brain
 from qzbrain.errors import BrainError, Conflict, InvalidRequest
 from qzbrain.storage.tables import users
+from tests.auth.conftest import Clock
 
 SECRET = base64.b32encode(b"12345678901234567890").decode()
 

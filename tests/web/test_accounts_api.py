@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import socketio
+from engine import Engine
 from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import BaseModel
 from socketio.exceptions import ConnectionError as Refused
 from sqlalchemy import update
-from web_process import WebProcess, eventually
+from web_process import WebProcess, eventually, read_all
 
 from qzbrain import metrics
 from qzbrain.auth.passwords import Cost, Passwords
@@ -224,13 +225,18 @@ def test_users_groups_and_rights(application: Flask, root: FlaskClient) -> None:
     assert ann.get("/api/knowledge-bases/k").status_code == 200
     assert ann.get("/api/knowledge-bases/k/rights").status_code == 403
     assert ann.get("/api/users").status_code == 403
+    manager = signed_in(application, root, "max", role="manager")
+    seen = {one["username"]: one for one in manager.get("/api/users").json["data"]}
+    assert all(fits(shapes.UserReply, one) for one in seen.values())
+    assert {name: one["role"] for name, one in seen.items()} == {"ann": None, "root": None, "max": "manager"}
+    assert manager.get("/api/groups").json["data"][0]["members"] == []
     assert ann.get("/api/users/ann").json["display_name"] == "安"
     assert ann.post("/api/users", json={"username": "x"}).status_code == 403
     assert root.patch("/api/groups/law", json={"members": []}).json["members"] == []
     assert ann.get("/api/knowledge-bases/k").status_code == 404
     names = [one["username"] for one in root.get("/api/users?limit=1").json["data"]]
     page = root.get("/api/users", query_string={"limit": 1, "after": names[0]}).json
-    assert (names, [one["username"] for one in page["data"]], page["has_more"]) == (["ann"], ["root"], False)
+    assert (names, [one["username"] for one in page["data"]], page["has_more"]) == (["ann"], ["max"], True)
     assert root.patch("/api/users/ann", json={"disabled": True}).json["disabled"] is True
     assert ann.get("/api/knowledge-bases").status_code == 401
     assert root.post("/api/users/root/sign-out").json == {"ended": 1}
@@ -261,9 +267,10 @@ def test_keys(application: Flask, root: FlaskClient) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WebProcess, WebProcess]]:
+def pair(tmp_path_factory: pytest.TempPathFactory, scripted: Engine) -> Iterator[tuple[WebProcess, WebProcess]]:
     folder, settings = tmp_path_factory.mktemp("accounts"), {"QZBRAIN_ACCOUNTS": "on"}
-    one = WebProcess(folder, settings=settings).start()
+    config = f'[models.scripted]\nengine = "external"\nbase_url = "{scripted.base_url}"\nslots = 50\nqueue = 50\n'
+    one = WebProcess(folder, config, settings=settings).start()
     other = WebProcess(folder, beside=one, settings=settings).start()
     yield one, other
     one.stop()
@@ -348,6 +355,23 @@ def test_an_event_after_the_end_is_refused_before_the_connection_is_closed(pair:
     except Exception:  # closed already: as good
         return
     assert reply["error"]["code"] == "authentication_required"
+
+
+def test_an_answer_on_its_way_ends_with_the_key_that_asked(pair: tuple[WebProcess, WebProcess], beside: Brain, user: str, scripted: Engine) -> None:
+    local = beside.access.local_caller()
+    made, secret = beside.accounts.keyring.create(local, name="k", user=user)
+    _, other = beside.accounts.keyring.create(local, name="stays", user=user)
+    streams = {}
+    for name, key in (("ends", secret), ("stays", other)):
+        scripted.script(["字"] * (600 if name == "ends" else 60), user=f"key-{name}", delay_s=0.05)
+        body = {"model": "scripted@none", "stream": True, "user": f"key-{name}", "messages": [{"role": "user", "content": "x"}]}
+        streams[name] = pair[1].open_stream(body, Authorization=f"Bearer {key}")
+        assert streams[name].recv(65536).startswith(b"HTTP/1.1 200")
+    begun = time.monotonic()
+    beside.accounts.keyring.delete(local, made.id)
+    read_all(streams["ends"])
+    assert time.monotonic() - begun < 2  # 1 s, and some for a busy machine; all of it would take 30
+    assert read_all(streams["stays"]).count("字".encode()) > 40
 
 
 def test_signing_in_over_a_real_server(pair: tuple[WebProcess, WebProcess], user: str) -> None:
