@@ -24,6 +24,8 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qzbrain.auth.audit import AuditLog
+    from qzbrain.auth.audit_trail import AuditTrail, Verified
     from qzbrain.auth.keys import ApiKeys
     from qzbrain.auth.sessions import Sessions
     from qzbrain.chat.known import GraphKnowledge
@@ -91,6 +93,28 @@ class Brain:
         from qzbrain.auth.keys import ApiKeys
 
         return ApiKeys(self.db)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Who did or read what."""
+        from qzbrain.auth.audit import AuditLog
+        from qzbrain.auth.audit_head import HeadFile
+
+        return AuditLog(self.db, HeadFile.of(self.settings), active=self.settings.audited)
+
+    @cached_property
+    def audit_trail(self) -> AuditTrail:
+        """The same, to be read."""
+        from qzbrain.auth.audit_trail import AuditTrail
+
+        return AuditTrail(self.db, self.access)
+
+    def verify_audit(self) -> Verified:
+        """Whether the audit log is whole. Raises ValueError where the file of its head holds something else."""
+        from qzbrain.auth.audit_trail import verify
+
+        with self.db.snapshot() as connection:
+            return verify(connection, self.audit.head.read())
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:
@@ -433,8 +457,14 @@ class Brain:
         if "engines" in self.__dict__:
             self.engines.close()
 
+    def close_audit(self) -> None:
+        """Write down what waits to be."""
+        if "audit" in self.__dict__:
+            self.audit.close()
+
     def close(self) -> None:
         """Give connections back."""
+        self.close_audit()
         if "shared" in self.__dict__:
             self.shared.close()
         remote: RemoteRoutes | None = self.__dict__.get("remote_graph")

@@ -58,6 +58,11 @@ def bind(**ids: str) -> None:
     _ids.set({**_ids.get(), **ids})
 
 
+def bound(name: str) -> str:
+    """One of the ids of this greenlet or thread; '' when it is not set."""
+    return _ids.get().get(name, "")
+
+
 def clear() -> None:
     """Forget the ids of this greenlet or thread, at the end of a request or job."""
     _ids.set(_NO_IDS)

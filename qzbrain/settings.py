@@ -159,6 +159,9 @@ class Settings(BaseSettings):
     # -- accounts
     session_idle_minutes: int = Field(480, ge=1, le=43_200, description="A session ends when nobody used it for so long.")
     session_hours: int = Field(24, ge=1, le=8_760, description="A session ends so long after sign-in, used or not.")
+    audit: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether who did or read what is written down (docs/security.md): `auto`, where callers must sign in; `on`, always; `off`, never."
+    )
 
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
@@ -284,7 +287,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
     )
 
-    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "log_level", mode="before")
+    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "audit", "log_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -358,6 +361,11 @@ class Settings(BaseSettings):
     def accounts(self) -> bool:
         """Whether callers must sign in."""
         return self.qzbrain_accounts == "on" or self.qzbrain_host not in LOOPBACK_HOSTS
+
+    @property
+    def audited(self) -> bool:
+        """Whether an audit log is kept."""
+        return self.audit == "on" or (self.audit == "auto" and self.accounts)
 
     @property
     def data(self) -> Path:

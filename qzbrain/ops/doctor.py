@@ -65,6 +65,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_data.given_index,
         doctor_data.meaning,
         doctor_data.queue,
+        doctor_data.audit,
         port,
         doctor_services.web,
         doctor_services.worker,

@@ -10,6 +10,7 @@ from qzbrain import __version__
 from qzbrain.brain import Brain
 from qzbrain.web import (
     admin_api,
+    audit_api,
     chat_api,
     chunks_api,
     docs,
@@ -52,7 +53,7 @@ def create_app(brain: Brain) -> Flask:
         rights.attach(app, brain.access)
         callers.attach(app)
     knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
-    for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
+    for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, audit_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app, callers)
     _ = brain.chat  # imported now, not while the first questioner waits

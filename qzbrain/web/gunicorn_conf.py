@@ -53,9 +53,10 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
-    """Engines that a worker started end with it, before it is gone: whoever stops the brain finds nothing left behind."""
+    """What waits for the audit log is written; engines that a worker started end with it: whoever stops the brain finds nothing left behind."""
     program = sys.modules.get("qzbrain.wsgi")
     if program is not None:
+        program.brain.close_audit()
         program.brain.end_engines()
 
 
