@@ -22,6 +22,8 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from qzbrain.auth.audit import AuditLog
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from qzbrain.auth.sessions import Sessions
     from qzbrain.chat.known import GraphKnowledge
     from qzbrain.chat.service import ChatService
+    from qzbrain.chat.turns import Turn
+    from qzbrain.domain import Done, Failed
     from qzbrain.graph.base import GraphAnswers
     from qzbrain.graph.embedded import SqlGraph
     from qzbrain.graph.extracting import GraphExtraction
@@ -79,6 +83,7 @@ class Brain:
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
+        self.turn_ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -441,7 +446,9 @@ class Brain:
         from qzbrain.chat.service import ChatService
 
         graph = self.graph_knowledge
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, graph, self.courtesy.note)
+        return ChatService(
+            self.db, self.access, self.retriever, self.models, self.settings, self.shared, graph, self.courtesy.note, ended=self.turn_ended
+        )
 
     @cached_property
     def graph_knowledge(self) -> GraphKnowledge:

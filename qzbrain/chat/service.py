@@ -50,14 +50,15 @@ class ChatService:
         shared: SharedState,
         graph: GraphKnowledge,
         asked: Callable[[], None] = lambda: None,
+        ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None,
     ) -> None:
-        """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
+        """`asked` is told when a turn begins, and of each of its events: somebody waits for them. `ended` is told of its end."""
         self.turns = Turns()
         self.elsewhere = Elsewhere(shared, self.turns)
         self.conversations = Conversations(db, access, models)
         self._db, self._access, self._models, self._shared = db, access, models, shared
         self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
-        self._runner, self._asked = new_owner(), asked
+        self._runner, self._asked, self._ended = new_owner(), asked, ended
         self._per_minute = settings.rate_limit_per_minute
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
@@ -103,6 +104,7 @@ class ChatService:
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
+            self._ended(turn, last)
         yield last
 
     def stop(self, caller: Caller, message_id: str) -> bool:

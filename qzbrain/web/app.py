@@ -11,6 +11,7 @@ from qzbrain.brain import Brain
 from qzbrain.web import (
     admin_api,
     audit_api,
+    audited,
     chat_api,
     chunks_api,
     docs,
@@ -49,6 +50,9 @@ def create_app(brain: Brain) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = (brain.settings.max_upload_mb << 20) + _MULTIPART_SLACK
     callers = Callers(brain)
     edge.attach(app, lang=brain.settings.qzbrain_lang, check=callers.of)
+    if brain.audit.active:
+        audited.attach(app, brain)
+        brain.turn_ended = audited.answers(brain)
     if brain.settings.accounts:
         rights.attach(app, brain.access)
         callers.attach(app)
