@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.packs.service import PackService
     from qzbrain.knowledge.preview import Previews
     from qzbrain.knowledge.service import KnowledgeService
+    from qzbrain.knowledge.storage_share import StorageShares
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
     from qzbrain.models.embedders import HttpEmbedder
@@ -219,6 +220,13 @@ class Brain:
         from qzbrain.knowledge.service import KnowledgeService
 
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
+
+    @cached_property
+    def storage_shares(self) -> StorageShares:
+        """How much users' uploads may take."""
+        from qzbrain.knowledge.storage_share import StorageShares
+
+        return StorageShares(self.db, self.settings)
 
     @cached_property
     def shadows(self) -> Shadows:

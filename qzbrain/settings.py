@@ -175,6 +175,16 @@ class Settings(BaseSettings):
     )
     ocr_page_timeout_s: int = Field(60, ge=5, le=3600, description="Longest time that recognising the text of one page may take.")
     ocr_threads: int = Field(0, ge=0, le=64, description="Threads that OCR uses; 0: as many as there are cores, at most four. It gives way to answers.")
+    requests_per_minute: int = Field(
+        0, ge=0, le=1_000_000, description="Requests a minute of one user, keys included; beyond it 429. 0: no limit. A key may have a lower bound of its own."
+    )
+    answers_per_user: int = Field(
+        0, ge=0, le=100_000, description="Answers that one user may be given at a time, where callers must sign in; beyond it 429. 0: no limit (models' queues "
+        "serve users in turn all the same)."
+    )
+    storage_per_user_mb: int = Field(
+        0, ge=0, le=100_000_000, description="Most that the documents of one user may take, MiB; beyond it 413. 0: no limit. A user may have his own bound."
+    )
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering

@@ -14,6 +14,7 @@ from qzbrain.chat.draft import Draft
 from qzbrain.chat.elsewhere import Elsewhere
 from qzbrain.chat.known import GraphKnowledge
 from qzbrain.chat.ladder import Ladder
+from qzbrain.chat.places import Places
 from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
 from qzbrain.chat.turns import Turn, Turns
 from qzbrain.domain import Caller, Done, Failed, StreamEvent, new_id
@@ -60,9 +61,10 @@ class ChatService:
         self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
         self._runner, self._asked, self._ended = new_owner(), asked, ended
         self._per_minute = settings.rate_limit_per_minute
+        self._places = Places(shared, most=settings.answers_per_user)
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
-        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE.
+        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE and ANSWERS_PER_USER.
 
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
@@ -70,9 +72,15 @@ class ChatService:
         self._asked()
         message_id = new_id()
         make = self._continue if ask.conversation_id else self._open
-        turn = make(caller, ask, message_id, limited=limited)
-        if ask.conversation_id or ask.origin != "api":
-            _await(turn.pending)
+        give_back = self._places.take(caller) if limited else _nothing
+        try:
+            turn = make(caller, ask, message_id, limited=limited)
+            if ask.conversation_id or ask.origin != "api":
+                _await(turn.pending)
+        except BaseException:
+            give_back()
+            raise
+        turn.place = give_back
         self.turns.add(turn)
         return turn
 
@@ -101,6 +109,7 @@ class ChatService:
             if last is None:  # closed from outside: nobody listens here, others may
                 turn.cancellation.cancel()
                 last = self._finish(turn, draft, stopped=True)
+            turn.place()
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
@@ -195,6 +204,10 @@ class ChatService:
         except BrainError as worse:
             log.warning("turn_not_stored", message_id=turn.message_id, code=worse.code)
         return _failed(exc)
+
+
+def _nothing() -> None:
+    """No place was taken."""
 
 
 def _await(pending: Sequence[Submitted]) -> None:

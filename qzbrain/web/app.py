@@ -22,6 +22,7 @@ from qzbrain.web import (
     graph_extraction_api,
     health,
     knowledge_api,
+    limits,
     models_api,
     openai_api,
     packs_api,
@@ -53,12 +54,14 @@ def create_app(brain: Brain) -> Flask:
     if brain.audit.active:
         audited.attach(app, brain)
         brain.turn_ended = audited.answers(brain)
+    bounds = limits.Limits(brain)
     if brain.settings.accounts:
+        limits.attach(app, bounds)
         rights.attach(app, brain.access)
         callers.attach(app)
     knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
     for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, audit_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
-    ChatSockets(brain, app, callers)
+    ChatSockets(brain, app, callers, bounds)
     _ = brain.chat  # imported now, not while the first questioner waits
     return app

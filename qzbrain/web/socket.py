@@ -27,6 +27,7 @@ from qzbrain.errors import BrainError, Lang, NotFound
 from qzbrain.web import engine, guards, render, schemas
 from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
+from qzbrain.web.limits import Limits
 from qzbrain.web.responses import as_brain_error
 from qzbrain.web.turns import counted, event_payload
 from qzbrain.web.validation import invalid
@@ -53,8 +54,8 @@ class _Client:
 class ChatSockets:
     """The handlers of all connections."""
 
-    def __init__(self, brain: Brain, app: Flask, callers: Callers) -> None:
-        self._brain, self._callers = brain, callers
+    def __init__(self, brain: Brain, app: Flask, callers: Callers, limits: Limits) -> None:
+        self._brain, self._callers, self._limits = brain, callers, limits
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
         app.extensions["chat_sockets"] = self
@@ -108,6 +109,7 @@ class ChatSockets:
             client = self._clients[sid]
             metrics.SOCKET_EVENTS.labels(event).inc()
             try:
+                self._limits.require(client.caller)
                 return handle(client, model.model_validate(payload))
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
