@@ -23,6 +23,7 @@ from qzbrain.errors import Lang, SettingsInvalid
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """The clone (or site-packages) that holds this package."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 _NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -161,6 +162,14 @@ class Settings(BaseSettings):
     session_hours: int = Field(24, ge=1, le=8_760, description="A session ends so long after sign-in, used or not.")
     audit: Literal["auto", "on", "off"] = Field(
         "auto", description="Whether who did or read what is written down (docs/security.md): `auto`, where callers must sign in; `on`, always; `off`, never."
+    )
+
+    # -- a network
+    tls_cert: str = Field("", description="PEM file of the web server's certificate with its chain; with TLS_KEY the brain speaks https (docs/security.md).")
+    tls_key: str = Field("", description="PEM file of that certificate's key.")
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks (`10.0.0.5, 10.1.0.0/16`) of proxies whose X-Forwarded-For, -Proto and -Host are believed; empty: nobody's.",
     )
 
     # -- limits
@@ -323,6 +332,13 @@ class Settings(BaseSettings):
             raise ValueError("user and password do not belong into the address; the service's secret is the setting GRAPH_TOKEN")
         return value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for one in _listed(value):
+            ipaddress.ip_network(one, strict=False)
+        return value
+
     @field_validator("graph_token")
     @classmethod
     def _graph_secret(cls, value: str) -> str:
@@ -376,6 +392,26 @@ class Settings(BaseSettings):
     def audited(self) -> bool:
         """Whether an audit log is kept."""
         return self.audit == "on" or (self.audit == "auto" and self.accounts)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the web server speaks https by itself."""
+        return bool(self.tls_cert)
+
+    @property
+    def tls_cert_path(self) -> Path:
+        """Where TLS_CERT is, absolute."""
+        return _placed(Path(self.tls_cert), self.current_dir)
+
+    @property
+    def tls_key_path(self) -> Path:
+        """Where TLS_KEY is, absolute."""
+        return _placed(Path(self.tls_key), self.current_dir)
+
+    @property
+    def proxy_networks(self) -> list[Network]:
+        """TRUSTED_PROXIES as networks."""
+        return [ipaddress.ip_network(one, strict=False) for one in _listed(self.trusted_proxies)]
 
     @property
     def data(self) -> Path:
@@ -438,7 +474,7 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """Where a browser on this machine finds the brain."""
         host = f"[{self.qzbrain_host}]" if ":" in self.qzbrain_host else self.qzbrain_host
-        return f"http://{host}:{self.qzbrain_port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.qzbrain_port}"
 
 
 class _Environment(EnvSettingsSource):
@@ -447,6 +483,10 @@ class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Values by field name."""
         return {name: value for name, value in super().__call__().items() if name != "models"}
+
+
+def _listed(value: str) -> list[str]:
+    return [one for one in re.split(r"[\s,;]+", value) if one]
 
 
 def _addresses(value: str) -> list[str]:
@@ -522,6 +562,7 @@ def load_settings(**overrides: Any) -> Settings:
     _refuse_other_than_loopback(settings)
     _refuse_workers_without_shared_state(settings)
     _refuse_graph_circle(settings)
+    _refuse_half_of_tls(settings)
     return settings
 
 
@@ -556,6 +597,22 @@ def _refuse_workers_without_shared_state(settings: Settings) -> None:
             "Set REDIS_HOST, or WEB_WORKERS=1.",
             param="web_workers",
         )
+
+
+def _refuse_half_of_tls(settings: Settings) -> None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingsInvalid(
+            zh="TLS_CERT 与 TLS_KEY 须同时设置：证书（含中间证书）和它的私钥，均为 PEM 文件。",
+            en="TLS_CERT and TLS_KEY go together: the certificate with its chain and its key, both PEM files.",
+            param="tls_key" if settings.tls_cert else "tls_cert",
+        )
+    for path in (settings.tls_cert_path, settings.tls_key_path) if settings.tls else ():
+        if not path.is_file():
+            raise SettingsInvalid(
+                zh=f"没有文件 {path}（TLS_CERT 或 TLS_KEY）。请改正路径，并确认运行用户可读。",
+                en=f"There is no file {path} (TLS_CERT or TLS_KEY). Correct the path, and see that the user who runs the brain may read it.",
+                param="tls_cert",
+            )
 
 
 def _refuse_graph_circle(settings: Settings) -> None:

@@ -27,6 +27,7 @@ from qzbrain.web import (
     openai_api,
     packs_api,
     pages,
+    proxies,
     rerank_api,
     rights,
 )
@@ -63,5 +64,7 @@ def create_app(brain: Brain) -> Flask:
     for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, audit_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app, callers, bounds)
+    if networks := brain.settings.proxy_networks:
+        app.wsgi_app = proxies.believing(app.wsgi_app, networks)  # type: ignore[method-assign]  # outermost: everything sees the client's own address
     _ = brain.chat  # imported now, not while the first questioner waits
     return app
