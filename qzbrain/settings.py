@@ -477,6 +477,12 @@ class Settings(BaseSettings):
         return f"{'https' if self.tls else 'http'}://{host}:{self.qzbrain_port}"
 
 
+def secrets_of(settings: Settings) -> list[str]:
+    """Passwords, keys and tokens of the settings; for what must never show."""
+    named = [str(getattr(settings, name)) for name, field in type(settings).model_fields.items() if not field.repr and name != "models"]
+    return [one for one in (*named, *(model.key() for model in settings.models.values())) if one]
+
+
 class _Environment(EnvSettingsSource):
     """The environment without `MODELS`: a variable of that general name belongs to somebody else."""
 

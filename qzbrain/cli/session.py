@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qzbrain import logs
 from qzbrain.cli.terminal import LANG
 from qzbrain.domain import Caller
-from qzbrain.settings import load_settings
+from qzbrain.settings import load_settings, secrets_of
 
 if TYPE_CHECKING:
     from qzbrain.brain import Brain
@@ -25,6 +25,7 @@ def open_brain() -> Iterator[tuple[Brain, Caller]]:
     settings = load_settings()
     os.umask(0o077)
     logs.configure("error", "cli")
+    logs.hide(secrets_of(settings))
     prepare_folders(settings)
     brain = build(settings)
     try:

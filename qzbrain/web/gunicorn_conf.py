@@ -36,9 +36,9 @@ loglevel = "warning"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
 proc_name = "qzbrain-web"
 control_socket_disable = True
-limit_request_line = 8190
+limit_request_line = 4094
 limit_request_fields = 100
-limit_request_field_size = 16_380
+limit_request_field_size = 8190
 
 if _settings.tls:
     certfile, keyfile = str(_settings.tls_cert_path), str(_settings.tls_key_path)
