@@ -243,4 +243,5 @@ def _loss(events: int) -> dict[str, Any]:
 
 def _cut(text: str, length: int) -> str:
     """As much as the column takes, of characters that every database stores."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text[:length])
+    text = text[:length]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
