@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
@@ -203,7 +203,7 @@ def _filtered(wanted: Wanted) -> Select[Any]:
 
 
 def _event(row: Row[Any]) -> Event:
-    known: Mapping[str, Any] = row._mapping
+    known = dict(row._mapping.items())
     details = orjson.loads(row.details) if row.details else {}
     return Event(**{**known, "level": LEVELS[max(0, min(row.level, len(LEVELS) - 1))], "details": cast(dict[str, Any], details)})
 

@@ -65,6 +65,6 @@ def create_app(brain: Brain) -> Flask:
         app.register_api(blueprint.routes(brain))
     ChatSockets(brain, app, callers, bounds)
     if networks := brain.settings.proxy_networks:
-        app.wsgi_app = proxies.believing(app.wsgi_app, networks)  # type: ignore[method-assign]  # outermost: everything sees the client's own address
+        app.wsgi_app = proxies.believing(app.wsgi_app, networks)  # type: ignore[method-assign]  # outermost: all see the client's own address
     _ = brain.chat  # imported now, not while the first questioner waits
     return app

@@ -22,6 +22,7 @@ from qzbrain.auth.audit import AuditLog
 from qzbrain.brain import Brain
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Done, Failed, Outcome
+from qzbrain.errors import BrainError
 from qzbrain.storage.tables import documents
 from qzbrain.web.sse import EventStream
 
@@ -154,7 +155,7 @@ def attach(app: Flask, brain: Brain) -> None:
             return response
         route = f"{'GET' if request.method == 'HEAD' else request.method} {request.url_rule.rule}"
         action, changes = _action(route)
-        outcome = _outcome(response.status_code)
+        outcome = _outcome(response.status_code, hidden=g.get("audit_document") is not None)
         if outcome == "done" and not action:
             return response
         if outcome == "failed" and not changes:
@@ -162,6 +163,18 @@ def attach(app: Flask, brain: Brain) -> None:
         who: Caller = g.get("caller") or Caller(ANONYMOUS, ANONYMOUS, address=str(request.environ.get("REMOTE_ADDR") or ""))
         _write(brain, flood, _Seen(who, action or ("answer" if route in ANSWERING else "request"), outcome, changes), response, route)
         return response
+
+
+def refusals(brain: Brain) -> Callable[[Caller, str, BrainError], None]:
+    """What connections that are no Flask requests are to call when they refuse somebody something; bounded likewise."""
+    flood = _Flood(brain.audit)
+
+    def refused(who: Caller, action: str, error: BrainError) -> None:
+        seen = _Seen(who, action, _outcome(error.status), changes=False)
+        if brain.audit.active and seen.outcome == "refused" and flood.lets_pass(seen):
+            brain.audit.record(None, who, action, outcome="refused", details={"status": error.status, "code": error.code})
+
+    return refused
 
 
 def answers(brain: Brain) -> Callable[[Turn, Done | Failed], None]:
@@ -201,11 +214,11 @@ def _action(route: str) -> tuple[str, bool]:
     return route.lower(), True
 
 
-def _outcome(status: int) -> Outcome:
+def _outcome(status: int, *, hidden: bool = False) -> Outcome:
+    """`hidden`: what was asked for is there, whatever the reply says."""
     if status < 400:
         return "done"
-    hidden = status == 404 and g.get("audit_document") is not None
-    return "refused" if hidden or status in (401, 403, 429) else "failed"
+    return "refused" if status in (401, 403, 429) or (hidden and status == 404) else "failed"
 
 
 def _write(brain: Brain, flood: _Flood, seen: _Seen, response: Response, route: str) -> None:

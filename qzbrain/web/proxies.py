@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from qzbrain.settings import Network
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
 _HOST = re.compile(r"[A-Za-z0-9.\-_:\[\]]{1,255}")
 _GIVEN = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
-Wsgi = Callable[[dict[str, Any], Any], Any]
 
 
-def believing(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
+def believing(app: Callable[..., Iterable[bytes]], trusted: Sequence[Network]) -> Callable[..., Iterable[bytes]]:
     """`app`, told the client's own address, scheme and host where a trusted proxy names them."""
 
-    def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
+    def wsgi(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         said = {name: environ.pop(name, "") for name in _GIVEN}
         if _is_trusted(environ.get("REMOTE_ADDR", ""), trusted):
             environ["REMOTE_ADDR"] = _client(said["HTTP_X_FORWARDED_FOR"], environ["REMOTE_ADDR"], trusted)

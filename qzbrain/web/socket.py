@@ -24,7 +24,7 @@ from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Delta, StoredMessage, StreamEvent
 from qzbrain.errors import BrainError, Lang, NotFound
-from qzbrain.web import engine, guards, render, schemas
+from qzbrain.web import audited, engine, guards, render, schemas
 from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
 from qzbrain.web.limits import Limits
@@ -59,7 +59,8 @@ class ChatSockets:
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
         app.extensions["chat_sockets"] = self
-        server = engine.install(app, brain.settings.qzbrain_lang, callers.of)
+        self._refused = audited.refusals(brain)
+        server = engine.install(app, brain.settings.qzbrain_lang, self._caller)
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
         for event, model, handle in (
@@ -74,10 +75,11 @@ class ChatSockets:
         lang = guards.socket_language(environ, self._brain.settings.qzbrain_lang)
         key = auth.get("token") if isinstance(auth, dict) else None
         try:
-            who = self._callers.of(environ, lang, key=key if isinstance(key, str) else "")
+            who = self._caller(environ, lang, key=key if isinstance(key, str) else "")
         except BrainError as exc:
             raise ConnectionRefusedError(exc.message(lang), exc.body(lang)) from exc
         if who.id == ANONYMOUS:
+            self._refused(who, "socket", signed_out())
             raise ConnectionRefusedError(signed_out().message(lang), signed_out().body(lang))
         self._clients[sid] = _Client(environ[engine.SESSION], who)
         metrics.SOCKETS.inc()
@@ -114,9 +116,19 @@ class ChatSockets:
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
             except Exception as exc:  # noqa: BLE001  # the edge: logged by as_brain_error
-                return as_brain_error(exc).body(client.caller.lang)
+                error = as_brain_error(exc)
+                self._refused(client.caller, "answer", error)
+                return error.body(client.caller.lang)
 
         return handler
+
+    def _caller(self, environ: dict[str, Any], lang: Lang, *, key: str = "") -> Caller:
+        """Who connects. Raises BrainError, which is written down."""
+        try:
+            return self._callers.of(environ, lang, key=key)
+        except BrainError as exc:
+            self._refused(Caller(ANONYMOUS, ANONYMOUS, address=str(environ.get("REMOTE_ADDR") or "")), "socket", exc)
+            raise
 
     def _chat(self, client: _Client, body: schemas.SocketChat) -> dict[str, Any]:
         options = body.options.model_dump(exclude_none=True) if body.options else {}

@@ -65,6 +65,13 @@ def test_answers_by_stream_and_by_socket_are_written_at_their_end(audited: WebPr
     assert orjson.loads(third["details"])["stopped"] is True
 
 
+def test_a_socket_that_is_refused_is_written(audited: WebProcess) -> None:
+    status, _ = audited.call("GET", "/socket.io/?EIO=4&transport=websocket", Origin="http://evil.example")
+    assert status == 403
+    (event,) = eventually(lambda: rows(audited, "socket"))
+    assert (event["outcome"], orjson.loads(event["details"])["code"], event["address"]) == ("refused", "origin_refused", "127.0.0.1")
+
+
 def test_a_change_that_was_answered_is_in_the_log_after_a_kill(audited: WebProcess) -> None:
     made = []
     for i in range(10):
