@@ -16,8 +16,9 @@ from qzbrain.graph import merging
 from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
 from qzbrain.graph.changes import Touched
 from qzbrain.graph.cues import cleaned
-from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
+from qzbrain.graph.filling import MANY, Filling, changed, fetched, parts
 from qzbrain.graph.forgetting import forget_documents, sweep
+from qzbrain.graph.linking import key_of
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import (
     OF_A_GRAPH,

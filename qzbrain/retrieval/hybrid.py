@@ -30,7 +30,6 @@ from qzbrain.retrieval.graph_hits import NearPassage, PassageGraphs, joined, pla
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
 from qzbrain.settings import Settings
-from qzbrain.storage.cooperation import beside
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, knowledge_bases
 
@@ -122,13 +121,13 @@ class Retriever:
     def search(self, query: SearchQuery, scope: ReadScope) -> SearchResult:
         """Best first; the same question over the same knowledge gives the same hits. By words alone, one without content words finds nothing."""
         started = time.perf_counter()
-        named = self._references.find(query.text, scope)
-        meaning = self._meaning(query, scope)
-        degraded = list[Degraded]()
-        near = self._near(query, scope, named, degraded)
         reranked = self._reranker is not None and query.mode != "lexical"
         shown = max(query.top_k, RERANKED) if reranked else query.top_k
         wanted = shown + SPARE
+        meaning = self._meaning(query, scope, wanted)
+        named = self._references.find(query.text, scope)
+        degraded = list[Degraded]()
+        near = self._near(query, scope, named, degraded)
         hits: list[Hit] = []
         away: dict[str, IndexUnavailable] = {}
         while True:
@@ -162,11 +161,17 @@ class Retriever:
             return {}
         return {kb_id: some for kb_id, some in found.items() if some}
 
-    def _meaning(self, query: SearchQuery, scope: ReadScope) -> Meaning:
+    def _meaning(self, query: SearchQuery, scope: ReadScope, wanted: int) -> Meaning:
+        """What can be searched by meaning; of the first such knowledge base the search is under way."""
         if query.mode == "lexical":
             return Meaning()
-        asked_for = query.mode != "auto"
-        return self._dense.meaning(query.text, scope.kb_ids, asked_for=asked_for) if self._dense else without_embedder(asked_for=asked_for)
+        asked_for, dense = query.mode != "auto", self._dense
+        if dense is None:
+            return without_embedder(asked_for=asked_for)
+        meaning = dense.meaning(query.text, scope.kb_ids, asked_for=asked_for)
+        for kb_id in list(meaning.spaces)[:1]:
+            dense.begin(meaning, kb_id, top_k=max(wanted, DEPTH), document_ids=scope.document_ids)
+        return meaning
 
     def _candidates(
         self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning
@@ -214,8 +219,10 @@ class Retriever:
         if query.mode == "semantic":
             near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids)
             return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near
-        found = beside(lambda: dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids))
-        return self._by_words(kb_id, query, scope, depth, away), found()
+        if (kb_id, depth) not in meaning.begun:
+            dense.begin(meaning, kb_id, top_k=depth, document_ids=scope.document_ids)
+        words = self._by_words(kb_id, query, scope, depth, away)
+        return words, dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids)
 
     def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
         """What is found of the facts of its graph. They have no vectors: what they mean the graph itself knows."""

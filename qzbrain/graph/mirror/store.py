@@ -16,7 +16,8 @@ from qzbrain import logs
 from qzbrain.errors import MirrorUnavailable
 from qzbrain.graph.base import Entity, Stats, Triple
 from qzbrain.graph.embedded import Names, SqlGraph, assembled, closeness
-from qzbrain.graph.filling import MANY, key_of
+from qzbrain.graph.filling import MANY
+from qzbrain.graph.linking import key_of
 from qzbrain.graph.mirror.feeding import Mirror, counted
 from qzbrain.graph.mirror.rows import read_places
 from qzbrain.graph.mirror.state import read_state

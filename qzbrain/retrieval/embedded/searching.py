@@ -106,9 +106,10 @@ class OpenIndex:
     def _coverage(self, telling: dict[str, float], chunk_ids: Sequence[int]) -> dict[int, float]:
         """By chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
         should, constant, mass = self._occur.Should, self._query.const_score_query, sum(telling.values())
+        term, schema = self._query.term_query, self._schema
         # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
-        among = constant(self._query.boolean_query([(should, self._term(CHUNK, one)) for one in chunk_ids]), 0.0)
-        parts = [(self._occur.Must, among), *((should, constant(self._term(TERMS, term), weight / mass)) for term, weight in telling.items())]
+        among = constant(self._query.boolean_query([(should, term(schema, CHUNK, one, "basic")) for one in chunk_ids]), 0.0)
+        parts = [(self._occur.Must, among), *((should, constant(term(schema, TERMS, one, "basic"), weight / mass)) for one, weight in telling.items())]
         found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 

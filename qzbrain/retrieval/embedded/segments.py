@@ -28,7 +28,6 @@ from qzbrain.retrieval.vectors import StoredVectors
 _ALIGN = 64
 _EXACT_ROWS = 512
 _MERGED_ROWS = 1 << 14
-_SCORED = 64
 _WIDEN = 2
 _SIGMAS = 4
 _SAMPLED = 1 << 14
@@ -167,9 +166,9 @@ class Segment:
         """Rows that count."""
         return self.shape.rows - len(self.dead)
 
-    def document(self, row: int) -> str:
-        """Whose chunk this row is."""
-        return bytes(self._documents[self._owners[row]]).decode()
+    def documents(self, rows: Rows) -> list[str]:
+        """Whose chunks these rows are."""
+        return [one.decode() for one in self._documents[self._owners[rows]].tolist()]
 
     def rows_of(self, document_ids: Collection[str]) -> Rows:
         """Live rows of these documents, ascending."""
@@ -182,10 +181,10 @@ class Segment:
         return self._alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
 
     def rows_with(self, chunk_ids: NDArray[np.int64]) -> Rows:
-        """Live rows of these chunks (ascending, no two alike), where there are any."""
-        at = np.searchsorted(self.ids, chunk_ids)
-        at[at == len(self.ids)] = 0
-        return self._alive(at[self.ids[at] == chunk_ids])
+        """Live rows of these chunks (ascending, no two alike), where there are any. Most segments hold none: chunks of one time have like ids."""
+        within = chunk_ids[chunk_ids.searchsorted(self.ids[0]) : chunk_ids.searchsorted(self.ids[-1], "right")]
+        at = self.ids.searchsorted(within)
+        return self._alive(at[self.ids[at] == within])
 
     def _alive(self, rows: Rows) -> Rows:
         return rows[~np.isin(rows, self.dead)] if len(self.dead) else rows
@@ -210,11 +209,7 @@ class Segment:
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the 8-bit numbers, within `doubt`."""
-        found: Floats = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _SCORED):
-            chosen = slice(start, start + _SCORED)
-            found[chosen] = _products(self.rough[rows[chosen]].astype(np.float32), vector)
-        return found * self.scales[rows] + np.float32(self.mean @ vector)
+        return _products(self.rough[rows], vector) * self.scales[rows] + np.float32(self.mean @ vector)
 
     def doubt(self, rows: Rows) -> float:
         """How far estimates of these rows may be off: rounding errors are spread evenly over a step, and the question has unit length."""
@@ -266,9 +261,12 @@ def _reach(distances: NDArray[Any], count: int) -> int:
     return int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
 
 
-def _products(rows: Floats, vector: Floats) -> Floats:
-    """Of each row with the vector, on this thread. `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy
-    a search then took up to three times the CPU, and others lost 40% of theirs (2026-11-28)."""
+def _products(rows: Floats | NDArray[np.int8], vector: Floats) -> Floats:
+    """Of each row with the vector, on this thread. 8-bit numbers become floats some thousand at a time.
+
+    `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy a search then took up to three times the CPU, and
+    others lost 40% of theirs (2026-11-28).
+    """
     found: Floats = np.einsum("ij,j->i", rows, vector)
     return found
 

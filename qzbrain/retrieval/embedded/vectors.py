@@ -166,7 +166,8 @@ class FlatVectors:
         try:
             for part in present.segments:
                 rows = part.rows_with(wanted)
-                found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
+                if len(rows):
+                    found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
         except (OSError, ValueError, IndexError) as exc:
             self._give_up(space_id, exc)
             return {}
@@ -254,12 +255,12 @@ def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: 
         rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total), distances_of)
         near.append((part, rows, part.estimates(vector, rows)))
     least = _least([estimated for _, _, estimated in near], top_k, 2 * max((part.doubt(rows) for part, rows, _ in near), default=0.0))
-    found: list[tuple[float, int, Segment, int]] = []
+    hits: list[tuple[float, int, str]] = []
     for part, rows, estimated in near:
         best = rows[estimated >= least]
-        found += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), [part] * len(best), best.tolist(), strict=True)
-    found.sort(key=lambda one: one[:2])
-    return [DenseHit(chunk_id, part.document(row), -score) for score, chunk_id, part, row in found[:top_k]]
+        hits += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), part.documents(best), strict=True)
+    hits.sort()
+    return [DenseHit(chunk_id, document_id, -score) for score, chunk_id, document_id in hits[:top_k]]
 
 
 def _least(estimates: Sequence[Floats], top_k: int, doubt: float) -> float:
