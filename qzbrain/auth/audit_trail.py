@@ -203,7 +203,7 @@ def _filtered(wanted: Wanted) -> Select[Any]:
 
 
 def _event(row: Row[Any]) -> Event:
-    known = dict(row._mapping.items())
+    known: dict[str, Any] = {column.name: getattr(row, column.name) for column in audit_log.columns}
     details = orjson.loads(row.details) if row.details else {}
     return Event(**{**known, "level": LEVELS[max(0, min(row.level, len(LEVELS) - 1))], "details": cast(dict[str, Any], details)})
 
