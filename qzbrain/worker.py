@@ -99,7 +99,7 @@ class Workplace:
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
             follow=brain.follow_documents,
-            state_missing=brain.graph_upkeep.state_missing,
+            bring_graph=brain.graph_upkeep.bring,
         )
         self._lane = self._long_lane(Reader(brain.settings, child))
         self._extraction = self._extraction_lane()

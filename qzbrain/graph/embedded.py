@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
@@ -116,8 +117,11 @@ class SqlGraph:
 
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """See `GraphStore.undo_merge`."""
-        with self._db.write(durable=True) as connection:
-            changed(connection, kb_id, merging.undo(connection, kb_id, merge_id))
+        try:
+            with self._db.write(durable=True) as connection:
+                changed(connection, kb_id, merging.undo(connection, kb_id, merge_id))
+        except IntegrityError as exc:  # the log, which may have come in a pack, says what the graph contradicts
+            raise merging.not_undoable() from exc
 
     # -- reading
 

@@ -212,10 +212,15 @@ def parts(some: Sequence[Item], size: int = MANY) -> Iterator[Sequence[Item]]:
 _MENTION = ("mark", "document_id", "chunk_id", "start", "end", "quote", "source", "extractor", "confidence")
 
 
+def mark_of(extractor: str, document_id: str, chunk_id: int, start: int, source: str) -> str:
+    """What makes a mention of a triple another than the next: the same said in the same place is said once."""
+    said = f"{extractor}\0{document_id}\0{chunk_id}\0{start}\0{source}"
+    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
+
+
 def _mention(place: Place) -> tuple[Any, ...]:
     """In the order of _MENTION."""
-    said = f"{place.extractor}\0{place.document_id}\0{place.chunk_id}\0{place.start}\0{place.source}"
-    mark = hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()
+    mark = mark_of(place.extractor, place.document_id, place.chunk_id, place.start, place.source)
     return mark, place.document_id, place.chunk_id, place.start, place.end, place.quote, place.source, place.extractor, place.confidence
 
 

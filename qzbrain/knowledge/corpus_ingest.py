@@ -77,6 +77,7 @@ class CorpusIngest:
                 return
             total = connection.execute(select(documents.c.id).where(documents.c.kb_id == lease.job.kb_id, UNREAD)).all()
         owner = _Lines(self._db, lease, len(total))
+        self._pipeline.take_up((documents.c.kb_id == lease.job.kb_id) & UNREAD, owner)
         requests = self._requests(lease.job.kb_id, sizes.chunk_chars, sizes.overlap_chars)
         self._pipeline.run(requests, owner, beat=lambda _: lease.heartbeat())
 

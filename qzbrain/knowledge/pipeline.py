@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from qzbrain.errors import ParseFailed
 from qzbrain.graph.statements import RULES, may_state
@@ -39,6 +39,8 @@ _BATCH_CHUNKS = 4000
 _BATCH_CHARS = 8_000_000
 _BATCH_S = 1.0
 _NICE = 3
+STORED = "index"
+"""The stage of a document whose chunks are stored, and that the index may or may not hold already."""
 _stored = update(documents).where(documents.c.id == bindparam("document_id"))
 
 
@@ -78,6 +80,18 @@ class Pipeline:
     def ready(self) -> None:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
         self._feeder().ready()
+
+    def take_up(self, which: ColumnElement[bool], owner: Owner) -> set[str]:
+        """Bring those of these documents to their end that were stored and not marked as ready when their worker was killed; returns their ids.
+
+        Reading and storing them again would leave what is indexed already as deleted chunks, which count in the statistics of words.
+        """
+        left = which, documents.c.stage == STORED, documents.c.status.in_(("pending", "running"))
+        rows = self._db.rows(select(documents.c.id, documents.c.kb_id, documents.c.graph_rules).where(*left).order_by(documents.c.kb_id, documents.c.id))
+        for kb_id, group in groupby(rows, key=lambda row: row.kb_id):
+            of_kb = list(group)
+            self._index(_Stored(kb_id, [row.id for row in of_kb], {}, {row.id for row in of_kb if not row.graph_rules}), owner)
+        return {row.id for row in rows}
 
     def run(
         self,
@@ -227,7 +241,7 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
         connection.execute(insert(chunks), rows)
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
     values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total", "graph_rules")
-    begun = {"stage": "index", "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0}
+    begun = {"stage": STORED, "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0}
     change = _stored.values({name: bindparam(f"new_{name}") for name in values} | begun)
     telling = {request.document_id for request, one in read if may_state(len(one.text), {x.reference for x in one.chunks})}
     rules = {request.document_id: RULES if stating and request.document_id not in telling else 0 for request, _ in read}

@@ -22,8 +22,13 @@ from sqlalchemy.exc import IntegrityError
 from qzbrain.auth.access import HIDDEN
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError, Conflict, EngineUnavailable
+from qzbrain.graph.changes import Touched
+from qzbrain.graph.filling import changed, parts
+from qzbrain.graph.numbers import reserve
 from qzbrain.knowledge.packs.checking import Facts, Progress, check, rows, vector_pages
 from qzbrain.knowledge.packs.format import FILES, SECTIONS, VectorsPart
+from qzbrain.knowledge.packs.graph_format import GRAPH_ROWS
+from qzbrain.knowledge.packs.graph_taking import GRAPH_TABLES, GraphTaking
 from qzbrain.knowledge.packs.reading import Pack, bad_pack
 from qzbrain.knowledge.semantics import mismatch, wrong_embedder
 from qzbrain.models.base import Embedder
@@ -37,6 +42,7 @@ from qzbrain.storage.tables import (
     documents,
     entries,
     entry_versions,
+    graph_merges,
     knowledge_bases,
     regression_questions,
     vector_spaces,
@@ -46,6 +52,8 @@ from qzbrain.storage.tables import (
 _T = TypeVar("_T")
 _BATCH = 500
 _BATCH_CHARS = 4_000_000
+_SMALLER = 10
+"""So many more rows of a graph go into one transaction."""
 _TABLES: dict[str, Table] = {
     "documents": documents,
     "texts": document_texts,
@@ -54,7 +62,11 @@ _TABLES: dict[str, Table] = {
     "entries": entries,
     "entry_versions": entry_versions,
     "regression_questions": regression_questions,
+    **GRAPH_TABLES,
 }
+_OWN_IDS = ("documents", "entries", "graph_merges", "graph_suggestions")
+"""Sections whose ids stay as they are where they are free."""
+_NAMED_BY = {"document_id": documents, "entry_id": entries, "merge_id": graph_merges}
 _OF_KB = ("documents", "chunks", "entries", "regression_questions")
 _SPARE = 64 << 20
 
@@ -78,6 +90,7 @@ class Importer:
         self._hidden = hidden_name(pack.checksum)
         self._kb_id = ""
         self._state: dict[str, Any] = {}
+        self._graph: GraphTaking | None = None
         self._done = 0
 
     def run(self, embedder: Embedder | None) -> Imported:
@@ -85,8 +98,8 @@ class Importer:
         facts = check(self._pack, self._progress)
         self._begin()
         for section in SECTIONS:
-            if section in _TABLES:
-                self._take(section, facts)
+            self._take(section, facts)
+        self._count_graph()
         self._take_files()
         space, refusal = self._take_vectors(embedder)
         return Imported(self._kb_id, self._pack.checksum, space, refusal, self._pack.skipped)
@@ -124,9 +137,14 @@ class Importer:
         taken = int(self._state.get(section, 0))
         total = sum(self._pack.manifest.counts.values())
         self._done += taken
-        for batch in _batches(islice(rows(self._pack, section), taken, None)):
+        most = 1 if section == "graph_merges" else _BATCH * (_SMALLER if section in GRAPH_TABLES else 1)
+        for batch in _batches(islice(rows(self._pack, section), taken, None), most):
+            graph = self._graph_rows(facts) if section in GRAPH_ROWS else None
             with self._db.write() as connection:
-                connection.execute(insert(_TABLES[section]), self._rows(connection, section, batch, facts))
+                if graph is None:
+                    connection.execute(insert(_TABLES[section]), self._rows(connection, section, batch, facts))
+                else:
+                    self._add_to_graph(connection, graph, section, batch)
                 taken += len(batch)
                 self._advance(connection, **{section: taken})
             self._done += len(batch)
@@ -135,10 +153,8 @@ class Importer:
     def _rows(self, connection: Connection, section: str, batch: Sequence[dict[str, Any]], facts: Facts) -> list[dict[str, Any]]:
         """The rows as this database takes them."""
         made = [dict(row) for row in batch]
-        if section in ("documents", "entries"):
-            taken = self._taken(connection, _TABLES[section], [row["id"] for row in made])
-            for row in made:
-                row["id"] = self._other(row["id"]) if row["id"] in taken else row["id"]
+        if section in _OWN_IDS:
+            self._give_ids(connection, _TABLES[section], made)
         else:
             key = "document_id" if "document_id" in made[0] else "entry_id"
             self._rename(connection, made, key)
@@ -157,23 +173,61 @@ class Importer:
                 row["heading_path"] = orjson.dumps(row["heading_path"]).decode()
         return made
 
-    def _taken(self, connection: Connection, table: Table, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that other knowledge bases have."""
-        return set(connection.execute(select(table.c.id).where(table.c.id.in_(ids), table.c.kb_id != self._kb_id)).scalars())
+    def _give_ids(self, connection: Connection, table: Table, made: Sequence[dict[str, Any]]) -> None:
+        """Have rows keep their ids, but for those that other knowledge bases have."""
+        for some in parts(made):
+            taken = set(connection.execute(select(table.c.id).where(table.c.id.in_([row["id"] for row in some]), table.c.kb_id != self._kb_id)).scalars())
+            for row in some:
+                row["id"] = self._other(row["id"]) if row["id"] in taken else row["id"]
 
     def _rename(self, connection: Connection, made: Sequence[dict[str, Any]], key: str) -> None:
-        """Have rows name documents or entries by the ids that these have here."""
-        table = documents if key == "document_id" else entries
-        ids = {row[key] for row in made if row[key]}
-        query = select(table.c.id).where(table.c.id.in_([*ids, *map(self._other, ids)]), table.c.kb_id == self._kb_id)
-        mine = set(connection.execute(query).scalars())
-        for row in made:
-            if row[key] and row[key] not in mine:
-                row[key] = self._other(row[key])
+        """Have rows name documents, entries or merges by the ids that these have here."""
+        table = _NAMED_BY[key]
+        for some in parts(sorted({row[key] for row in made if row[key]})):
+            query = select(table.c.id).where(table.c.id.in_([*some, *map(self._other, some)]), table.c.kb_id == self._kb_id)
+            mine = set(connection.execute(query).scalars())
+            others = {one: self._other(one) for one in some if one not in mine}
+            for row in made if others else ():
+                row[key] = others.get(row[key], row[key])
 
     def _other(self, one: str) -> str:
         """The id that stands for one that is taken: its time, so that lists keep their order, and a part of this import's own."""
         return one[:13] + hashlib.sha256(f"{self._kb_id} {one}".encode()).hexdigest()[:9]
+
+    # -- the graph
+
+    def _graph_rows(self, facts: Facts) -> GraphTaking:
+        """What makes rows of the graph, once numbers are reserved for them."""
+        if self._graph is None:
+            if "graph" not in self._state:
+                with self._db.write() as connection:
+                    self._advance(connection, graph=reserve(connection, facts.spans))
+            self._graph = GraphTaking(self._kb_id, self._state["graph"])
+        return self._graph
+
+    def _add_to_graph(self, connection: Connection, graph: GraphTaking, section: str, batch: Sequence[dict[str, Any]]) -> None:
+        made = [dict(row) for row in batch]
+        if section in _OWN_IDS:
+            self._give_ids(connection, _TABLES[section], made)
+        for row in made if section == "graph_merges" else ():
+            for name in ("aliases", "mentions", "added"):
+                self._rename(connection, row[name], "document_id")
+        for key in ("document_id", "merge_id"):
+            if key in made[0]:
+                self._rename(connection, made, key)
+        if section == "graph_stated":
+            graph.note_rules(connection, made)
+        else:
+            connection.execute(insert(_TABLES[section]), graph.rows(connection, section, made))
+
+    def _count_graph(self) -> None:
+        """From here on there is a graph: one change, of which whoever looks at graphs may know."""
+        if self._state.get("graph") and not self._state.get("graph_counted"):
+            with self._db.write() as connection:
+                changed(connection, self._kb_id, Touched())
+                self._advance(connection, graph_counted=True)
+
+    # -- what is beside the rows
 
     def _take_files(self) -> None:
         """Originals, after the rows that keep a sweep from taking them for strays."""
@@ -306,14 +360,14 @@ def _elsewhere() -> Conflict:
     )
 
 
-def _batches(given: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(given: Iterable[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
     """Some rows at a time, fewer where their texts are long."""
     batch: list[dict[str, Any]] = []
     chars = 0
     for row in given:
         batch.append(row)
-        chars += len(row.get("text") or "")
-        if len(batch) == _BATCH or chars >= _BATCH_CHARS:
+        chars += sum(len(value) for value in row.values() if type(value) is str)
+        if len(batch) == most or chars >= _BATCH_CHARS:
             yield batch
             batch, chars = [], 0
     if batch:

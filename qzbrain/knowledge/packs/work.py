@@ -17,7 +17,7 @@ from qzbrain.knowledge.bases import erase
 from qzbrain.knowledge.packs.importing import Imported, Importer, name_taken, show
 from qzbrain.knowledge.packs.reading import Pack
 from qzbrain.knowledge.packs.service import export_path, longest_line
-from qzbrain.knowledge.packs.writing import Choice, write_pack
+from qzbrain.knowledge.packs.writing import Choice, Progress, write_pack
 from qzbrain.models.base import Embedder
 from qzbrain.retrieval.feeder import Feeder
 from qzbrain.retrieval.vector_feeder import VectorFeeder
@@ -43,12 +43,12 @@ class PackWork:
         vector_feeder: Callable[[], VectorFeeder],
         embedder: Callable[[], Embedder | None],
         follow: Callable[[Connection, str], None],
-        state_missing: Callable[[str, Callable[[int, int], None]], int],
+        bring_graph: Callable[[str, Progress], object],
     ) -> None:
-        """`state_missing`: brings what documents state about themselves into the graph."""
+        """`bring_graph`: brings into a graph what its documents say about themselves and is not there, and finds its names in their chunks."""
         self._db, self._files, self._runner, self._settings = database, files, runner, settings
         self._feeder, self._vector_feeder, self._embedder, self._follow = feeder, vector_feeder, embedder, follow
-        self._state_missing = state_missing
+        self._bring_graph = bring_graph
 
     @property
     def export_kind(self) -> Kind:
@@ -84,7 +84,7 @@ class PackWork:
             with Pack(Path(lease.job.payload["path"]), line_bytes=longest_line(self._settings)) as pack:
                 made = Importer(self._db, self._files, pack, lease.progress).run(self._embedder())
             self._feeder().rebuild(made.kb_id, lambda done, total, lease=lease: lease.progress("index", done, total, "documents"))  # type: ignore[misc]
-            self._state_missing(made.kb_id, lambda done, total, lease=lease: lease.progress("facts", done, total, "documents"))  # type: ignore[misc]
+            self._bring_graph(made.kb_id, lease.progress)
             if made.space is not None:
                 self._vector_feeder().bring(made.space)
             self._show(lease, made)
