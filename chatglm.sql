@@ -685,4 +685,8 @@ ALTER TABLE documents ADD COLUMN level INTEGER NOT NULL DEFAULT '1';
 
 CREATE INDEX ix_documents_kb_id_level ON documents (kb_id, level);
 
+ALTER TABLE documents ADD COLUMN owner VARCHAR(32) NOT NULL DEFAULT '';
+
+CREATE INDEX ix_documents_owner_size_bytes ON documents (owner, size_bytes);
+
 UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';

@@ -18,6 +18,7 @@ Role = Literal["reader", "editor", "manager", "administrator"]
 Level = Literal["public", "internal", "confidential", "secret", "top_secret"]
 DocumentStatus = Literal["pending", "running", "ready", "failed"]
 JobStatus = Literal["pending", "running", "done", "failed", "cancelled"]
+Outcome = Literal["done", "refused", "failed"]
 T = TypeVar("T")
 
 LEVELS: tuple[Level, ...] = ("public", "internal", "confidential", "secret", "top_secret")
@@ -54,6 +55,7 @@ class Caller:
     """Who asks. Without accounts there is one: the local user, with all rights.
 
     `at_most`, `only_in`: what a key narrows its user's rights to; `only_in` are ids of knowledge bases, None for all. `address`: for the audit log.
+    `requests_per_minute`: of the key; 0: the setting's bound.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Caller:
     at_most: Right = "manage"
     only_in: frozenset[str] | None = None
     address: str = ""
+    requests_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.retrieval.shelves import documents_on, shelves
-from qzbrain.settings import Settings, load_settings
+from qzbrain.settings import Settings, load_settings, secrets_of
 from qzbrain.storage.tables import jobs, knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
@@ -307,6 +307,7 @@ def main() -> None:
     given, more = parser.parse_known_args()
     settings = load_settings()
     logs.configure(settings.log_level, "worker")
+    logs.hide(secrets_of(settings))
     if settings.redis_host:
         _serve_broker(settings, given.lock, more)
     elif more:

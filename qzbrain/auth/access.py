@@ -57,9 +57,9 @@ class Access:
         self._all, self._by_key, self._highest = database.prepared(_ALL), database.prepared(_ONE), database.prepared(_HIGHEST)
         self.standings = Standings(database)
 
-    def local_caller(self, lang: Lang = "zh") -> Caller:
+    def local_caller(self, lang: Lang = "zh", address: str = "") -> Caller:
         """The one user of a brain without accounts, and whoever works at the server's own command line."""
-        return Caller(id=LOCAL_USER, name=LOCAL_USER, lang=lang)
+        return Caller(id=LOCAL_USER, name=LOCAL_USER, lang=lang, address=address)
 
     def standing(self, caller: Caller) -> Standing:
         """Role, clearance and grants of the caller now."""

@@ -114,7 +114,9 @@ class ApiKeys:
             return None
         self._note(row.id)
         only = frozenset(row.knowledge_bases) or None
-        return Caller(row.user_id, row.name, lang, key_id=row.id, at_most=row.at_most, only_in=only, address=address)
+        return Caller(
+            row.user_id, row.name, lang, key_id=row.id, at_most=row.at_most, only_in=only, address=address, requests_per_minute=row.requests_per_minute
+        )
 
     def _expired(self, expires_at: str | None) -> bool:
         return expires_at is not None and datetime.fromisoformat(expires_at).timestamp() <= self._now()

@@ -14,6 +14,7 @@ from qzbrain.chat.draft import Draft
 from qzbrain.chat.elsewhere import Elsewhere
 from qzbrain.chat.known import GraphKnowledge
 from qzbrain.chat.ladder import Ladder
+from qzbrain.chat.places import Places
 from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
 from qzbrain.chat.rereading import Kept, Rereading
 from qzbrain.chat.turns import Turn, Turns
@@ -51,19 +52,21 @@ class ChatService:
         shared: SharedState,
         graph: GraphKnowledge,
         asked: Callable[[], None] = lambda: None,
+        ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None,
     ) -> None:
-        """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
+        """`asked` is told when a turn begins, and of each of its events: somebody waits for them. `ended` is told of its end."""
         self.turns = Turns()
         self.elsewhere = Elsewhere(shared, self.turns)
         self.rereading = Rereading(db, access)
         self.conversations = Conversations(db, access, models, self.rereading)
         self._db, self._access, self._models, self._shared = db, access, models, shared
         self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
-        self._runner, self._asked = new_owner(), asked
+        self._runner, self._asked, self._ended = new_owner(), asked, ended
         self._per_minute = settings.rate_limit_per_minute
+        self._places = Places(shared, most=settings.answers_per_user)
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
-        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE.
+        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE and ANSWERS_PER_USER.
 
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
@@ -71,9 +74,15 @@ class ChatService:
         self._asked()
         message_id = new_id()
         make = self._continue if ask.conversation_id else self._open
-        turn = make(caller, ask, message_id, limited=limited)
-        if ask.conversation_id or ask.origin != "api":
-            _await(turn.pending)
+        give_back = self._places.take(caller) if limited else _nothing
+        try:
+            turn = make(caller, ask, message_id, limited=limited)
+            if ask.conversation_id or ask.origin != "api":
+                _await(turn.pending)
+        except BaseException:
+            give_back()
+            raise
+        turn.place = give_back
         self.turns.add(turn)
         return turn
 
@@ -102,9 +111,11 @@ class ChatService:
             if last is None:  # closed from outside: nobody listens here, others may
                 turn.cancellation.cancel()
                 last = self._finish(turn, draft, stopped=True)
+            turn.place()
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
+            self._ended(turn, last)
         yield last
 
     def replayable(self, caller: Caller, turn: Turn) -> bool:
@@ -203,6 +214,10 @@ class ChatService:
         except BrainError as worse:
             log.warning("turn_not_stored", message_id=turn.message_id, code=worse.code)
         return _failed(exc)
+
+
+def _nothing() -> None:
+    """No place was taken."""
 
 
 def _await(pending: Sequence[Submitted]) -> None:

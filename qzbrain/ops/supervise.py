@@ -23,6 +23,8 @@ from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 from supervisor.supervisord import Supervisor
 
+from qzbrain.ops.own_tls import own_tls
+
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _LATE_S = 60
@@ -109,7 +111,11 @@ def _missing(url: str, knowledge_base: str) -> str:
 
 
 def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.netloc, timeout=5, context=own_tls())
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

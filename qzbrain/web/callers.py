@@ -38,7 +38,7 @@ class Callers:
         if not self._brain.settings.accounts:
             guards.require_own_host(environ)
             guards.require_same_origin(environ)
-            return self._brain.access.local_caller(lang)
+            return self._brain.access.local_caller(lang, environ.get("REMOTE_ADDR") or "")
         guards.require_same_origin(environ)
         address = environ.get("REMOTE_ADDR", "") or ""
         header = environ.get("HTTP_AUTHORIZATION", "")

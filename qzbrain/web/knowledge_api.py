@@ -112,6 +112,7 @@ def _uploads(api: APIBlueprint, brain: Brain) -> None:
     def add_documents(path: schemas.KnowledgeBasePath) -> Response:
         """Add files (multipart, field `file`, repeatable; `level` for all of them) or one text (JSON). The reply is sent when they are durable."""
         kind = request.mimetype
+        brain.storage_shares.require(caller(brain.access), request.content_length or 0)
         if kind == "multipart/form-data":
             fields: dict[str, str] = {}
             added = brain.knowledge.add_files(caller(brain.access), path.kb, _files(fields), level=lambda: level_of(fields.get("level")))
@@ -122,6 +123,7 @@ def _uploads(api: APIBlueprint, brain: Brain) -> None:
                 zh="请用 multipart/form-data 上传文件（字段 file），或用 application/json 提交一段文本。",
                 en="Send files as multipart/form-data (field file), or one text as application/json.",
             )
+        brain.storage_shares.take(caller(brain.access), added)
         for one in added:
             metrics.UPLOADS.labels(str(one.duplicate).lower()).inc()
         return reply({"data": [render.added(one) for one in added]}, 202)

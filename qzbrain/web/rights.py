@@ -157,6 +157,7 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/models/<model>/start": "administer",
     "POST /api/models/<model>/stop": "administer",
     "POST /api/models/<model>/swap": "administer",
+    "GET /api/system/audit": "administer",
     "GET /api/system/doctor": "administer",
 }
 
