@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
+from qzbrain.auth.grants import forget_grants, grant_to_maker
 from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
@@ -60,7 +61,7 @@ class KnowledgeBases:
             "created_at": utc_now(),
             **_checked(name=name, title=title, description=description, without_evidence=without_evidence),
         }
-        self._write_named(insert(knowledge_bases).values(row), row["name"])
+        self._write_named(insert(knowledge_bases).values(row), row["name"], lambda connection: grant_to_maker(connection, self._access, caller, row["id"]))
         return self.knowledge_base(caller, row["id"])
 
     def knowledge_bases(self, caller: Caller, limit: int = 50, after: str | None = None) -> Page[KnowledgeBase]:
@@ -156,10 +157,11 @@ class KnowledgeBases:
         meaning = self._semantics.of([x.id for x in rows])
         return [_knowledge_base(row, counts.get(row.id, []), meaning[row.id]) for row in rows]
 
-    def _write_named(self, statement: Any, name: str) -> None:
+    def _write_named(self, statement: Any, name: str, follow: Callable[[Connection], None] = lambda _connection: None) -> None:
         try:
             with self._db.write(durable=True) as connection:
                 connection.execute(statement)
+                follow(connection)
         except IntegrityError as exc:
             raise Conflict(
                 "name_taken", zh=f"知识库名称“{name}”已被使用，请换一个名称。", en=f'The name "{name}" is taken; choose another.', param="name"
@@ -197,6 +199,7 @@ def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
             connection.execute(delete(outbox).where(outbox.c.kb_id == shelf))
             connection.execute(insert(outbox).values(kb_id=shelf, op="drop", document_id=""))
         connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == kb_id))
+        forget_grants(connection, kb_id)
         submit_purge(connection, runner, kb_id)
 
 
