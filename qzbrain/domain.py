@@ -354,6 +354,7 @@ class Hit:
     confidence: float
     sources: dict[str, SourceScore] = field(default_factory=dict)
     kind: str = "file"
+    level: int = 1
 
 
 LEXICAL_PART = "lexical"

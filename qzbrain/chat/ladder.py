@@ -152,7 +152,7 @@ class Ladder:
         most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
         hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
         found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
-        draft.citations = self._rereading.levelled((*facts, *to_citations(found, first=len(facts) + 1)), known.answered.kb_id)
+        draft.citations = (*self._rereading.levelled(facts, known.answered.kb_id), *to_citations(found, first=len(facts) + 1))
         return found
 
     def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:
@@ -178,8 +178,7 @@ class Ladder:
         hit = next(one for one in result.hits if one.document_id == entry.document_id)
         others = [one for one in result.hits if one.document_id != entry.document_id]
         found = [whole_answer(self._db, hit, entry.answer), *passages(self._db, others, limit_chars=self._settings.context_chars, most=EXTRACTIVE_PASSAGES)]
-        levelled = self._rereading.levelled(to_citations(found))
-        draft.citations = tuple(replace(x, cited=x.index == 1, supported=True if x.index == 1 else None) for x in levelled)
+        draft.citations = tuple(replace(x, cited=x.index == 1, supported=True if x.index == 1 else None) for x in to_citations(found))
         draft.confidence = max(draft.confidence or 0.0, hit.sources["entry"].score)
         draft.stands_on("entry", wording.BY_ENTRY, sure=hit.sources["entry"].score)
         yield SourcesFound(draft.citations)

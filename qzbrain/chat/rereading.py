@@ -49,7 +49,9 @@ class Rereading:
         self._places, self._access = database.prepared(_WHERE), access
 
     def levelled(self, citations: Sequence[Citation], kb_id: str = "") -> tuple[Citation, ...]:
-        """Citations of an answer that is being given, with the knowledge base and the level of each. `kb_id`: of those without a document."""
+        """Citations of facts for an answer that is being given, with the knowledge base and the level of each. `kb_id`: of those without a document."""
+        if not citations:
+            return ()
         found = self._documents(one.document_id for one in citations)
         other = kb_id, min(self._access.standings.level(kb_id), TOP) if kb_id else 0
         return tuple(replace(one, kb_id=whose, level=level) for one in citations for whose, level in (found.get(one.document_id, other),))

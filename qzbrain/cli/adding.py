@@ -63,7 +63,10 @@ def files_of(paths: Sequence[Path], *, recursive: bool) -> list[File]:
 
 
 def add(brain: Brain, caller: Caller, kb: str, files: Sequence[File], *, create: bool, wait: bool, level: int | None = None) -> Report:
-    """Hand all files over with this level (place in LEVELS; None: the knowledge base's), follow them to their end when `wait`. Raises NotFound when the knowledge base is missing and `create` is not set."""
+    """Hand all files over, follow them to their end when `wait`. `level`: place in LEVELS; None: the knowledge base's.
+
+    Raises NotFound when the knowledge base is missing and `create` is not set.
+    """
     started = time.monotonic()
     if create and kb not in {ref.name for ref in brain.access.resolve(caller)}:
         brain.knowledge.create(caller, name=kb)
@@ -100,7 +103,7 @@ def _hand_over(brain: Brain, caller: Caller, kb: str, batch: Sequence[File], rep
             return brain.knowledge.add_files(caller, kb, [(x.name, opened.enter_context(x.path.open("rb"))) for x in batch], level=level)
     except (InvalidRequest, OSError) as exc:
         if len(batch) > 1:
-            return [one for x in batch for one in _hand_over(brain, caller, kb, [x], report)]
+            return [one for x in batch for one in _hand_over(brain, caller, kb, [x], report, level)]
         report.failed.append(_failure(batch[0].name, exc))
         return []
 

@@ -13,6 +13,7 @@ from qzbrain.cli.session import open_brain, work_until
 from qzbrain.cli.terminal import LANG, Json, note, progress, result, result_json, t, table
 from qzbrain.domain import JobRecord, KnowledgeBase
 from qzbrain.errors import Conflict
+from qzbrain.knowledge.names import checked_level
 from qzbrain.web import render
 
 app = typer.Typer(help=t("知识库与文档", "Knowledge bases and documents"), no_args_is_help=True)

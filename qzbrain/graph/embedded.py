@@ -18,7 +18,7 @@ from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relatio
 from qzbrain.graph.ceilings import readable, said_by
 from qzbrain.graph.changes import Touched
 from qzbrain.graph.cues import cleaned
-from qzbrain.graph.filling import MANY, Filling, changed, fetched, graph_version, parts
+from qzbrain.graph.filling import MANY, Filling, changed, fetched, graph_version, levels_changed, parts
 from qzbrain.graph.forgetting import forget_documents, sweep
 from qzbrain.graph.linking import key_of
 from qzbrain.storage.database import Database
@@ -132,8 +132,7 @@ class SqlGraph:
 
     def levels_changed(self, connection: Connection, kb_id: str) -> None:
         """See `GraphStore.levels_changed`."""
-        if graph_version(connection, kb_id):
-            changed(connection, kb_id, Touched())
+        levels_changed(connection, kb_id)
 
     # -- reading
 

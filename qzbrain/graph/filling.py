@@ -229,6 +229,12 @@ def graph_version(connection: Connection, kb_id: str) -> int:
     return int(connection.execute(select(graph_versions.c.version).where(graph_versions.c.kb_id == kb_id)).scalar() or 0)
 
 
+def levels_changed(connection: Connection, kb_id: str) -> None:
+    """Levels of documents change: who holds the graph as somebody may see it reads it anew."""
+    if graph_version(connection, kb_id):
+        changed(connection, kb_id, Touched())
+
+
 def changed(connection: Connection, kb_id: str, touched: Touched, *, grown: bool = False) -> None:
     """Count a change of what is `touched`. `grown`: nothing was taken away or moved, so that whoever holds the graph reads what is new alone."""
     removals = 0 if grown else 1

@@ -1,4 +1,5 @@
-"""Changing the level of documents: the rows, the word to the indexes, and the number that tells every process to look anew, in one transaction.
+"""Changing the level of documents: the rows, the word to the indexes and to who holds the graph, and the number that tells every process to look
+anew, in one transaction.
 
 Searches obey the new level at once, because what they find is checked against SQL in the end; the indexes follow in the background.
 Who may do it is asked elsewhere.
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from qzbrain.auth.standing import access_changed
 from qzbrain.domain import LEVELS
+from qzbrain.graph.filling import levels_changed
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.removal import submit_index_changes
 from qzbrain.retrieval.shelves import FACTS, facts_shelf
@@ -42,5 +44,6 @@ def set_level(connection: Connection, runner: LeaseRunner, document_ids: Sequenc
     if changed:
         access_changed(connection)
     for kb_id in bases:
+        levels_changed(connection, kb_id)
         submit_index_changes(connection, runner, kb_id)
     return changed

@@ -382,7 +382,7 @@ def _cleared(row: tuple[Any, ...], scope: ReadScope) -> bool:
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
     """`row` has the columns of _ROWS."""
-    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base, kind, _ = row
+    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base, kind, level = row
     return Hit(
         chunk_id=chunk_id,
         document_id=document_id,
@@ -401,4 +401,5 @@ def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
         confidence=candidate.confidence,
         sources=candidate.sources(),
         kind=kind,
+        level=level,
     )

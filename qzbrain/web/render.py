@@ -272,6 +272,7 @@ def _hit(rank: int, hit: Hit) -> Json:
         "document": hit.document,
         "title": hit.title,
         "kind": hit.kind,
+        "level": LEVELS[hit.level],
         "knowledge_base": hit.knowledge_base,
         "heading_path": hit.heading_path,
         "text": hit.text,

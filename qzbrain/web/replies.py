@@ -222,6 +222,7 @@ class HitReply(BaseModel):
     document: str
     title: str
     kind: Literal["file", "entry", "facts"]
+    level: Level
     knowledge_base: str
     heading_path: list[str]
     text: str
