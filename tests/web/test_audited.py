@@ -96,8 +96,11 @@ def test_changes_and_reading_are_written_with_actor_subject_and_level(site: Site
     assert read.request_id == reply.headers["X-Request-Id"]
     assert read.key_id
     assert read.address == "127.0.0.1"
+    assert site.call("li", "GET", "/api/knowledge-bases/laws/entries").status_code == 200
+    (listed,) = site.events("entry.read")
+    assert (listed.kb_id, listed.level) == (kb, 1)  # as high as the knowledge base
     site.call("li", "GET", "/api/knowledge-bases")
-    assert len(site.events()) == 3  # a list of names is no content
+    assert len(site.events()) == 4  # a list of names is no content
     assert site.brain.verify_audit().faults == ()
 
 
