@@ -77,6 +77,7 @@ CHANGING: Mapping[str, str] = {
     "POST /api/conversations": "conversation.create",
     "PATCH /api/conversations/<conversation_id>": "conversation.update",
     "DELETE /api/conversations/<conversation_id>": "conversation.delete",
+    "POST /api/conversations/<conversation_id>/share": "conversation.share",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/correct": "answer.correct",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/feedback": "answer.feedback",
     "POST /api/knowledge-bases": "knowledge_base.create",
@@ -161,6 +162,8 @@ def attach(app: Flask, brain: Brain) -> None:
         if outcome == "failed" and not changes:
             return response
         who: Caller = g.get("caller") or Caller(ANONYMOUS, ANONYMOUS, address=str(request.environ.get("REMOTE_ADDR") or ""))
+        if who.id == ANONYMOUS and route == "DELETE /api/session":  # signs nobody out, and anybody can send it
+            return response
         _write(brain, flood, _Seen(who, action or ("answer" if route in ANSWERING else "request"), outcome, changes), response, route)
         return response
 
