@@ -41,7 +41,7 @@ class Site:
 
 
 def add_user(brain: Brain, name: str, role: Role, clearance: str = "internal") -> str:
-    row = {"id": f"u-{name}", "name": name, "role": role, "clearance": LEVELS.index(clearance), "recovery": [], "created_at": utc_now()}  # type: ignore[arg-type]
+    row = {"id": f"u-{name}", "name": name, "role": role, "clearance": LEVELS.index(clearance), "recovery": [], "created_at": utc_now()}
     with brain.db.write() as connection:
         connection.execute(insert(users).values(row))
         access_changed(connection)
