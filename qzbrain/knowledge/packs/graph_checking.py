@@ -8,7 +8,7 @@ from typing import Any
 
 from qzbrain.errors import BrainError
 from qzbrain.graph.cues import cleaned
-from qzbrain.graph.filling import key_of
+from qzbrain.graph.linking import key_of
 from qzbrain.knowledge.packs.graph_format import KINDS, OF_KIND
 from qzbrain.knowledge.packs.reading import bad_pack, bad_row
 

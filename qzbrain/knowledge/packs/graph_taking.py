@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Table, select, update
 
 from qzbrain.graph.extraction_rows import read_document
-from qzbrain.graph.filling import key_of, mark_of
+from qzbrain.graph.filling import mark_of
+from qzbrain.graph.linking import key_of
 from qzbrain.knowledge.packs.paging import PAGE, paged
 from qzbrain.storage.tables import (
     chunks,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, exists, func, or_, select
 
 from qzbrain.graph.extraction_rows import read_document
-from qzbrain.graph.filling import fetched, key_of, parts
+from qzbrain.graph.filling import fetched, parts
+from qzbrain.graph.linking import key_of
 from qzbrain.knowledge.packs.graph_format import GRAPH_SECTIONS, KINDS
 from qzbrain.knowledge.packs.paging import PAGE, paged
 from qzbrain.storage.tables import (
