@@ -17,7 +17,7 @@ import orjson
 from flask import Flask, Response, g, request
 from sqlalchemy import bindparam, select
 
-from qzbrain.auth.access import ANONYMOUS
+from qzbrain.auth.access import ANONYMOUS, TOP
 from qzbrain.auth.audit import AuditLog
 from qzbrain.brain import Brain
 from qzbrain.chat.turns import Turn
@@ -77,6 +77,7 @@ CHANGING: Mapping[str, str] = {
     "POST /api/conversations": "conversation.create",
     "PATCH /api/conversations/<conversation_id>": "conversation.update",
     "DELETE /api/conversations/<conversation_id>": "conversation.delete",
+    "POST /api/conversations/<conversation_id>/share": "conversation.share",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/correct": "answer.correct",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/feedback": "answer.feedback",
     "POST /api/knowledge-bases": "knowledge_base.create",
@@ -161,6 +162,8 @@ def attach(app: Flask, brain: Brain) -> None:
         if outcome == "failed" and not changes:
             return response
         who: Caller = g.get("caller") or Caller(ANONYMOUS, ANONYMOUS, address=str(request.environ.get("REMOTE_ADDR") or ""))
+        if who.id == ANONYMOUS and route == "DELETE /api/session":  # signs nobody out, and anybody can send it
+            return response
         _write(brain, flood, _Seen(who, action or ("answer" if route in ANSWERING else "request"), outcome, changes), response, route)
         return response
 
@@ -241,7 +244,7 @@ def _write(brain: Brain, flood: _Flood, seen: _Seen, response: Response, route: 
         if not flood.lets_pass(seen):
             return
     if kb and found is None:
-        kb = _id_of(brain, seen.who, kb)
+        kb, level = _knowledge_base(brain, seen.who, kb)
     event = brain.audit.record(None, seen.who, seen.action, subject, kb_id=kb, level=level, outcome=seen.outcome, details=details, documents=shown)
     if seen.changes and seen.outcome == "done":
         event.wait()
@@ -275,10 +278,10 @@ def _code_of(said: dict[str, Any]) -> str:
     return str(error.get("code", "")) if isinstance(error, dict) else ""
 
 
-def _id_of(brain: Brain, who: Caller, kb: str) -> str:
-    """The id of a knowledge base that the address names; as it was given, shortened, where there is none for this caller."""
+def _knowledge_base(brain: Brain, who: Caller, kb: str) -> tuple[str, int]:
+    """Id and level of a knowledge base that the address names; what was given, where there is none for this caller."""
     found = brain.access.scope(who, [kb]).kb_ids if who.id != ANONYMOUS and kb.isprintable() else ()
-    return found[0] if found else kb
+    return (found[0], min(brain.access.standings.level(found[0]), TOP)) if found else (kb, 0)
 
 
 class _Flood:

@@ -41,7 +41,7 @@ class Site:
 
 
 def add_user(brain: Brain, name: str, role: Role, clearance: str = "internal") -> str:
-    row = {"id": f"u-{name}", "name": name, "role": role, "clearance": LEVELS.index(clearance), "recovery": [], "created_at": utc_now()}  # type: ignore[arg-type]
+    row = {"id": f"u-{name}", "name": name, "role": role, "clearance": LEVELS.index(clearance), "recovery": [], "created_at": utc_now()}
     with brain.db.write() as connection:
         connection.execute(insert(users).values(row))
         access_changed(connection)
@@ -96,8 +96,11 @@ def test_changes_and_reading_are_written_with_actor_subject_and_level(site: Site
     assert read.request_id == reply.headers["X-Request-Id"]
     assert read.key_id
     assert read.address == "127.0.0.1"
+    assert site.call("li", "GET", "/api/knowledge-bases/laws/entries").status_code == 200
+    (listed,) = site.events("entry.read")
+    assert (listed.kb_id, listed.level) == (kb, 1)  # as high as the knowledge base
     site.call("li", "GET", "/api/knowledge-bases")
-    assert len(site.events()) == 3  # a list of names is no content
+    assert len(site.events()) == 4  # a list of names is no content
     assert site.brain.verify_audit().faults == ()
 
 

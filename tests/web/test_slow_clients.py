@@ -126,6 +126,13 @@ def test_every_reply_carries_the_headers(client: FlaskClient, path: str) -> None
     assert "Strict-Transport-Security" not in reply.headers  # not over plain http
 
 
+def test_plain_replies_at_the_address_of_sockets_carry_them_too(client: FlaskClient) -> None:
+    for headers in ({}, {"Origin": "http://evil.example"}):
+        reply = client.get("/socket.io/?EIO=4&transport=polling", headers=headers)
+        assert reply.status_code in (400, 403)
+        assert (reply.headers["X-Content-Type-Options"], reply.headers["Cache-Control"]) == ("nosniff", "no-store")
+
+
 def test_a_file_is_a_download_and_never_runs(client: FlaskClient) -> None:
     client.post("/api/knowledge-bases", json={"name": "kb"})
     page = "<html><script>alert(1)</script></html>"
