@@ -24,6 +24,7 @@ from qzbrain.storage.files import FileStore
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from qzbrain.auth.accounts import Accounts
     from qzbrain.auth.keys import ApiKeys
     from qzbrain.auth.sessions import Sessions
     from qzbrain.chat.known import GraphKnowledge
@@ -91,6 +92,13 @@ class Brain:
         from qzbrain.auth.keys import ApiKeys
 
         return ApiKeys(self.db)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Users, groups, rights, keys, and signing in."""
+        from qzbrain.auth.accounts import Accounts
+
+        return Accounts(self.db, self.access, self.sessions, self.api_keys, self.settings)
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
-from qzbrain.auth.standing import Standing, Standings
+from qzbrain.auth.standing import Standing, Standings, access_changed
 from qzbrain.domain import LEVELS, RIGHTS, ROLES, Caller, ReadScope, Right, Role
 from qzbrain.errors import Lang, NotFound, PermissionRefused
-from qzbrain.storage.database import Database
+from qzbrain.storage.database import Database, after_commit
 from qzbrain.storage.tables import documents, knowledge_bases
 
 LOCAL_USER = "local"
@@ -69,6 +69,11 @@ class Access:
         """Place in LEVELS of the highest that the caller may see; -1 for nobody."""
         standing = self.standing(caller)
         return standing.clearance if standing.active else -1
+
+    def changed(self, connection: Connection) -> None:
+        """As `access_changed`; in this process the change holds from the commit on."""
+        access_changed(connection)
+        after_commit(connection, self.standings.forget)
 
     def allows(self, caller: Caller, right: Right, kb_id: str = "") -> bool:
         """Whether the caller has this right."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from qzbrain.auth.access import LOCAL_USER, Access, KbRef, unknown_knowledge_base
-from qzbrain.auth.standing import access_changed
+from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
+from qzbrain.auth.grants import forget_grants, grant_to_maker
 from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
@@ -19,7 +19,7 @@ from qzbrain.knowledge.removal import forget_entries, forget_facts, forget_folde
 from qzbrain.knowledge.semantics import Semantics
 from qzbrain.retrieval.shelves import FACTS, shelves
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_told, graph_versions, jobs, kb_grants, knowledge_bases, outbox, watched_folders
+from qzbrain.storage.tables import OF_A_GRAPH, documents, entries, graph_told, graph_versions, jobs, knowledge_bases, outbox, watched_folders
 
 CHUNK_CHARS = 250
 OVERLAP_CHARS = 50
@@ -70,7 +70,7 @@ class KnowledgeBases:
             "level": level,
             **_checked(name=name, title=title, description=description, without_evidence=without_evidence),
         }
-        self._write_named(insert(knowledge_bases).values(row), row["name"], maker=caller, kb_id=row["id"])
+        self._write_named(insert(knowledge_bases).values(row), row["name"], lambda connection: grant_to_maker(connection, self._access, caller, row["id"]))
         return self.knowledge_base(caller, row["id"])
 
     def knowledge_bases(self, caller: Caller, limit: int = 50, after: str | None = None) -> Page[KnowledgeBase]:
@@ -174,26 +174,15 @@ class KnowledgeBases:
                 meaning[kb_id] = {**meaning[kb_id], "progress": None}
         return [_knowledge_base(row, counts.get(row.id, []), meaning[row.id]) for row in rows]
 
-    def _write_named(self, statement: Any, name: str, *, maker: Caller | None = None, kb_id: str = "") -> None:
-        """`maker`: who made the knowledge base `kb_id` by this; he may manage it."""
+    def _write_named(self, statement: Any, name: str, follow: Callable[[Connection], None] = lambda _connection: None) -> None:
         try:
             with self._db.write(durable=True) as connection:
                 connection.execute(statement)
-                if maker is not None:
-                    grant_to_maker(connection, kb_id, maker.id)
+                follow(connection)
         except IntegrityError as exc:
             raise Conflict(
                 "name_taken", zh=f"知识库名称“{name}”已被使用，请换一个名称。", en=f'The name "{name}" is taken; choose another.', param="name"
             ) from exc
-        if maker is not None:
-            self._access.standings.forget()
-
-
-def grant_to_maker(connection: Connection, kb_id: str, user_id: str) -> None:
-    """Whoever made a knowledge base may manage it. The local user needs no grant."""
-    if user_id and user_id != LOCAL_USER:
-        connection.execute(insert(kb_grants).values(kb_id=kb_id, user_id=user_id, group_id="", granted="manage"))
-        access_changed(connection)
 
 
 def page_size(limit: int) -> int:
@@ -226,9 +215,8 @@ def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
         for shelf in shelves(kb_id) if told else (kb_id,):
             connection.execute(delete(outbox).where(outbox.c.kb_id == shelf))
             connection.execute(insert(outbox).values(kb_id=shelf, op="drop", document_id=""))
-        if connection.execute(delete(kb_grants).where(kb_grants.c.kb_id == kb_id)).rowcount:
-            access_changed(connection)
         connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == kb_id))
+        forget_grants(connection, kb_id)
         submit_purge(connection, runner, kb_id)
 
 

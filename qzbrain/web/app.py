@@ -9,6 +9,7 @@ from flask_openapi3.openapi import OpenAPI
 from qzbrain import __version__
 from qzbrain.brain import Brain
 from qzbrain.web import (
+    accounts_api,
     admin_api,
     chat_api,
     chunks_api,
@@ -26,6 +27,7 @@ from qzbrain.web import (
     pages,
     rerank_api,
     rights,
+    session_api,
 )
 from qzbrain.web.callers import Callers
 from qzbrain.web.replies import ErrorReply
@@ -54,6 +56,8 @@ def create_app(brain: Brain) -> Flask:
     knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
     for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
+    app.register_api(accounts_api.routes(brain))
+    app.register_api(session_api.routes(brain, callers))
     ChatSockets(brain, app, callers)
     _ = brain.chat  # imported now, not while the first questioner waits
     return app

@@ -28,6 +28,7 @@ from qzbrain.web import engine, guards, render, rights, schemas
 from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
 from qzbrain.web.responses import as_brain_error
+from qzbrain.web.standing_by import StandingBy
 from qzbrain.web.turns import counted, event_payload
 from qzbrain.web.validation import invalid
 from qzbrain.web.websocket import text_frame
@@ -57,6 +58,7 @@ class ChatSockets:
         self._brain, self._callers = brain, callers
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
+        self._standing_by = StandingBy(brain, self._callers_of_clients, self._end) if brain.settings.accounts else None
         app.extensions["chat_sockets"] = self
         server = engine.install(app, brain.settings.qzbrain_lang, callers.of)
         server.on("connect", self.connect)
@@ -67,6 +69,8 @@ class ChatSockets:
             ("chat:resume", schemas.SocketResume, self._resume),
         ):
             server.on(event, self._edge(event, model, handle))
+        if self._standing_by is not None:
+            app.before_request(self._standing_by.watch)  # in the worker, which may be forked later
 
     def connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
         """A client came, with `auth: {"token": "qzb_…"}` where it is a program; False for nobody."""
@@ -74,10 +78,12 @@ class ChatSockets:
         key = auth.get("token") if isinstance(auth, dict) else None
         try:
             who = self._callers.of(environ, lang, key=key if isinstance(key, str) else "")
+            if who.id == ANONYMOUS:
+                raise signed_out()
+            if self._standing_by is not None:
+                rights.require(self._brain.access, who, "signed_in")
         except BrainError as exc:
             raise ConnectionRefusedError(exc.message(lang), exc.body(lang)) from exc
-        if who.id == ANONYMOUS:
-            raise ConnectionRefusedError(signed_out().message(lang), signed_out().body(lang))
         self._clients[sid] = _Client(environ[engine.SESSION], who)
         metrics.SOCKETS.inc()
         return True
@@ -101,6 +107,14 @@ class ChatSockets:
             if not client.followed:
                 client.session.close()
 
+    def _callers_of_clients(self) -> dict[str, Caller]:
+        return {sid: client.caller for sid, client in self._clients.items()}
+
+    def _end(self, sid: str) -> None:
+        client = self._clients.get(sid)
+        if client is not None:
+            client.session.close()
+
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
         need = rights.EVENTS.get(event)
@@ -109,6 +123,8 @@ class ChatSockets:
             client = self._clients[sid]
             metrics.SOCKET_EVENTS.labels(event).inc()
             try:
+                if self._standing_by is not None:
+                    self._standing_by.require(client.caller)
                 rights.require(self._brain.access, client.caller, need)
                 return handle(client, model.model_validate(payload))
             except ValidationError as exc:

@@ -267,6 +267,13 @@ def show(connection: Connection, made: Imported, name: str, *, in_place: bool) -
     return old.id if old is not None else None
 
 
+def grant_to_sender(connection: Connection, kb_id: str, user_id: str) -> None:
+    """Who sends a pack manages what comes of it; '' for the local user, who needs no grant."""
+    if user_id:
+        connection.execute(insert(kb_grants), {"kb_id": kb_id, "user_id": user_id, "group_id": "", "granted": "manage"})
+        access_changed(connection)
+
+
 def _take_over(connection: Connection, old_id: str, kb_id: str) -> None:
     """Who had rights in what is replaced has them in what replaces it, and its level falls no lower."""
     level = connection.execute(select(knowledge_bases.c.level).where(knowledge_bases.c.id == old_id)).scalar_one()

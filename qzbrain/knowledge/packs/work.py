@@ -13,8 +13,8 @@ from qzbrain.auth.access import HIDDEN
 from qzbrain.errors import BrainError
 from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
-from qzbrain.knowledge.bases import erase, grant_to_maker
-from qzbrain.knowledge.packs.importing import Imported, Importer, name_taken, show
+from qzbrain.knowledge.bases import erase
+from qzbrain.knowledge.packs.importing import Imported, Importer, grant_to_sender, name_taken, show
 from qzbrain.knowledge.packs.reading import Pack
 from qzbrain.knowledge.packs.service import export_path, longest_line
 from qzbrain.knowledge.packs.writing import Choice, write_pack
@@ -104,7 +104,7 @@ class PackWork:
                     return
                 replaced = show(connection, made, name, in_place=bool(lease.job.payload["in_place"]))
                 if replaced is None:
-                    grant_to_maker(connection, made.kb_id, str(lease.job.payload.get("owner") or ""))
+                    grant_to_sender(connection, made.kb_id, str(lease.job.payload.get("owner") or ""))
                 self._follow(connection, made.kb_id)
                 lease.complete(connection, result)
         except IntegrityError as exc:
