@@ -43,7 +43,7 @@ class Everywhere:
     def __init__(self, chunk_ids: Sequence[int]) -> None:
         self.chunk_ids = chunk_ids
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> list[Near]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> list[Near]:
         return [Near(one, 1.0) for one in self.chunk_ids[:top_k]]
 
 
