@@ -1,9 +1,9 @@
-"""What levels cost a search: python bench/levels.py [--documents 10000] [--width 384] [--server elasticsearch|opensearch] [--rounds 5] [--keep DIR]
+"""What levels cost a search: python bench/levels.py [--documents 10000] [--width 384] [--url http://HOST:PORT] [--rounds 5] [--keep DIR]
 
 A knowledge base of documents at mixed levels (two tenths public, four internal, two confidential, one secret, one top secret), asked by who may see
 everything and by users of lower clearance, in turns, question by question: what the asker may read is looked up, then searched, ten hits filled from
-SQL; the question's embedding is left out. `--server` starts one of its own and asks that instead of the embedded index. One JSON object on standard
-output; fails when a user's p95 is more than 1.5 times that of who may see everything.
+SQL; the question's embedding is left out. `--url`: a search server is asked instead of the embedded indexes. One JSON object on standard output;
+fails when a user's p95 is more than 1.5 times that of who may see everything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from qzbrain.retrieval.hybrid import Mode, SearchQuery
 from qzbrain.settings import Settings
 from qzbrain.storage.tables import kb_grants, knowledge_bases, users
 from tests import levelled
-from tests.servers.search_server import SearchServer
 
 MODES: tuple[Mode, ...] = ("lexical", "semantic", "hybrid")
 MOST = 1.5
@@ -79,35 +78,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=384)
-    parser.add_argument("--server", choices=("elasticsearch", "opensearch"))
+    parser.add_argument("--url")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="data folder to keep and use again")
     given = parser.parse_args()
-    server = SearchServer(given.server).start() if given.server else None
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            found = _of(given, Path(folder), {} if server is None else server.settings)
-    finally:
-        if server is not None:
-            server.close()
+    with tempfile.TemporaryDirectory() as folder:
+        found = _of(given, given.keep or Path(folder))
     print(json.dumps(found, ensure_ascii=False, indent=1))
     sys.exit(bool(found["missed"]))
 
 
-def _of(given: argparse.Namespace, folder: Path, server: dict[str, object]) -> dict[str, Any]:
+def _of(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     embedder = levelled.ByWords(given.width)
-    data = given.keep or folder
-    if not (data / "data").exists():
-        plain = build(Settings(qzbrain_data=data / "data", qzbrain_embedder="none"))
+    settings = Settings(qzbrain_data=folder / "data", qzbrain_embedder="none")
+    if not (folder / "data").exists():
+        plain = build(settings)
         levelled.fill(plain, given.documents, embedder)
         plain.close()
-    brain = build(Settings(qzbrain_data=data / "data", qzbrain_embedder="none", qizhibrain_index="qzbrain-bench", **server))
+    brain = build(settings.model_copy(update={"es_url_add": given.url, "qizhibrain_index": "qzbrain-bench"}) if given.url else settings)
     brain.__dict__["embedder"] = embedder
     kb_id = str(brain.db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.name == "levels"))[0][0])
     levelled.index(brain, kb_id)
     found, missed = measured(brain, kb_id, given.rounds)
     brain.close()
-    return {"documents": given.documents, "width": given.width, "server": given.server or "embedded", **found, "missed": missed}
+    return {"documents": given.documents, "width": given.width, "backend": "server" if given.url else "embedded", **found, "missed": missed}
 
 
 if __name__ == "__main__":
