@@ -15,7 +15,7 @@ from qzbrain.auth.user_rows import find_group, find_user
 from qzbrain.domain import Caller, new_id, utc_now
 from qzbrain.errors import InvalidRequest
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import group_members, kb_grants, user_groups, users
+from qzbrain.storage.tables import conversation_shares, group_members, kb_grants, user_groups, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Groups:
         gone = self.group(caller, name_or_id)
         with self._db.write(durable=True) as connection:
             connection.execute(delete(user_groups).where(user_groups.c.id == gone.id))
-            for table in (group_members, kb_grants):
+            for table in (conversation_shares, group_members, kb_grants):
                 connection.execute(delete(table).where(table.c.group_id == gone.id))
             self._access.changed(connection)
         return gone

@@ -18,7 +18,7 @@ from qzbrain.auth.user_rows import UserShown, end_sessions, find_user, keeping_a
 from qzbrain.domain import LEVELS, Caller, Level, Role, utc_now
 from qzbrain.errors import InvalidRequest
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import api_keys, group_members, kb_grants, links, sessions, users
+from qzbrain.storage.tables import api_keys, conversation_shares, group_members, kb_grants, links, sessions, users
 
 
 class Users:
@@ -123,7 +123,7 @@ class Users:
         with self._db.write(durable=True) as connection:
             with keeping_an_administrator(connection):
                 connection.execute(delete(users).where(users.c.id == gone.id))
-            for table in (sessions, api_keys, links, group_members, kb_grants):
+            for table in (conversation_shares, sessions, api_keys, links, group_members, kb_grants):
                 connection.execute(delete(table).where(table.c.user_id == gone.id))
             self._access.changed(connection)
         return gone

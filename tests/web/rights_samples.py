@@ -21,19 +21,21 @@ Make = Callable[[World, int], Target]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`missing`: codes of 404s that an allowed request may give, where the sample has nothing better to name."""
+    """`missing`: codes of 404s that an allowed request may give, where the sample has nothing better to name; `refusals`: of 403s that its service
+    has reasons of its own for, which tests/web/test_accounts_api.py is about."""
 
     subject: Subject
     make: Make
     missing: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
 
 def _upload(name: str, data: bytes) -> dict[str, object]:
     return {"file": (io.BytesIO(data), name)}
 
 
-def _nothing(url: str, json: object = None, *missing: str) -> Sample:
-    return Sample("nothing", lambda _w, _level: Target(url, json), missing)
+def _nothing(url: str, json: object = None, *missing: str, refusals: tuple[str, ...] = ()) -> Sample:
+    return Sample("nothing", lambda _w, _level: Target(url, json), missing, refusals)
 
 
 def _kb(url: str, json: object = None, *missing: str, fresh: bool = False, name: str = "", data: bytes = b"") -> Sample:
@@ -123,6 +125,35 @@ SAMPLES: dict[str, Sample] = {
     "GET /docs": _nothing("/docs"),
     "GET /docs/style.css": _nothing("/docs/style.css"),
     "GET /openapi.json": _nothing("/openapi.json"),
+    "GET /api/session": _nothing("/api/session"),
+    "POST /api/session": _nothing("/api/session", {}),
+    "DELETE /api/session": _nothing("/api/session"),
+    "POST /api/session/link": _nothing("/api/session/link", {}),
+    "POST /api/setup": _nothing("/api/setup", {}),
+    "POST /api/session/password": _nothing("/api/session/password", {}),
+    "GET /api/session/all": _nothing("/api/session/all", refusals=("session_needed",)),
+    "DELETE /api/session/all": _nothing("/api/session/all", refusals=("session_needed",)),
+    "POST /api/session/totp": _nothing("/api/session/totp", {"wrong": 1}),
+    "DELETE /api/session/totp": _nothing("/api/session/totp", {"wrong": 1}),
+    "GET /api/api-keys": _nothing("/api/api-keys"),
+    "POST /api/api-keys": _nothing("/api/api-keys", {}),
+    "GET /api/api-keys/<key_id>": _nothing("/api/api-keys/nosuch", None, "key_not_found"),
+    "PATCH /api/api-keys/<key_id>": _nothing("/api/api-keys/nosuch", {"name": "x"}, "key_not_found", refusals=("key_is_narrow",)),
+    "DELETE /api/api-keys/<key_id>": _nothing("/api/api-keys/nosuch", None, "key_not_found", refusals=("key_is_narrow",)),
+    "GET /api/users": _nothing("/api/users"),
+    "POST /api/users": _nothing("/api/users", {}),
+    "GET /api/users/<user>": _nothing("/api/users/nosuch", None, "user_not_found", refusals=("permission_refused",)),
+    "PATCH /api/users/<user>": _nothing("/api/users/nosuch", {}, "user_not_found"),
+    "DELETE /api/users/<user>": _nothing("/api/users/nosuch", None, "user_not_found"),
+    "POST /api/users/<user>/link": _nothing("/api/users/nosuch/link", None, "user_not_found"),
+    "POST /api/users/<user>/sign-out": _nothing("/api/users/nosuch/sign-out", None, "user_not_found"),
+    "GET /api/groups": _nothing("/api/groups"),
+    "POST /api/groups": _nothing("/api/groups", {}),
+    "GET /api/groups/<group>": _nothing("/api/groups/nosuch", None, "group_not_found"),
+    "PATCH /api/groups/<group>": _nothing("/api/groups/nosuch", {}, "group_not_found"),
+    "DELETE /api/groups/<group>": _nothing("/api/groups/nosuch", None, "group_not_found"),
+    "GET /api/knowledge-bases/<kb>/rights": _kb(f"{_KB}/rights"),
+    "PUT /api/knowledge-bases/<kb>/rights": _kb(f"{_KB}/rights", {"grants": []}, fresh=True),
     "GET /api/conversations": _nothing("/api/conversations"),
     "POST /api/conversations": _nothing("/api/conversations", {}),
     "DELETE /api/conversations/<conversation_id>": _conversation(_TALK),

@@ -19,7 +19,7 @@ from qzbrain.auth.access import ANONYMOUS
 from qzbrain.auth.standing import access_changed
 from qzbrain.brain import Brain, build
 from qzbrain.chat.wording import WITHHELD
-from qzbrain.domain import LEVELS, Caller, new_id, utc_now
+from qzbrain.domain import LEVELS, Caller, Done, new_id, utc_now
 from qzbrain.settings import Settings
 from qzbrain.storage.tables import api_keys, documents, entries, kb_grants, users
 from qzbrain.web.app import create_app
@@ -67,9 +67,16 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
-    """The knowledge base `kb` of `boss` (cleared for everything), where `writer` writes and `reader` reads; both are cleared up to internal."""
+    """See `opened`."""
     monkeypatch.setattr(metrics, "REGISTRY", type(metrics.REGISTRY)(auto_describe=False))
-    brain = build(Settings(qzbrain_data=tmp_path / "data", qzbrain_embedder="none", qzbrain_accounts="on"))
+    made = opened(tmp_path / "data")
+    yield made
+    made.brain.close()
+
+
+def opened(data: Path, **settings: object) -> Office:
+    """The knowledge base `kb` of `boss` (cleared for everything), where `writer` writes and `reader` reads; both are cleared up to internal."""
+    brain = build(Settings(**{"qzbrain_data": data, "qzbrain_embedder": "none", "qzbrain_accounts": "on", **settings}))
     people = {"boss": ("manager", 4), "writer": ("editor", 1), "reader": ("reader", 1), "friend": ("reader", 1), "root": ("administrator", 1)}
     ids = {name: new_id() for name in people}
     with brain.db.write() as connection:
@@ -83,8 +90,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
             connection.execute(insert(kb_grants), {"kb_id": kb, "user_id": ids[name], "group_id": "", "granted": right})
             access_changed(connection)
     brain.access.standings.forget()
-    yield office
-    brain.close()
+    return office
 
 
 def put(office: Office, who: str, name: str, text: str, **more: Any) -> dict[str, Any]:
@@ -303,10 +309,21 @@ def test_what_may_not_be_read_any_more_is_no_part_of_the_next_answer(knowing: Of
     assert plan.heard <= 1
 
 
-def _ask(question: str, conversation_id: str) -> Any:
+def _ask(question: str, conversation_id: str | None) -> Any:
     from qzbrain.chat.plan import Ask
 
     return Ask(question, conversation_id=conversation_id, model="extractive")
+
+
+def test_a_stream_is_replayed_only_while_what_it_stands_on_may_be_seen(knowing: Office) -> None:
+    chat = knowing.brain.chat
+    me = Caller(knowing.ids["reader"], "reader", "en")
+    turn = chat.begin(me, _ask("蓝鲸项目的负责人是谁？", None))
+    assert any(isinstance(one, Done) for one in chat.answer(turn))
+    assert chat.replayable(me, turn)
+    knowing.grant("reader", None)
+    assert not chat.replayable(me, turn)
+    assert chat.conversations.message(me, turn.message_id).content == WITHHELD["en"]
 
 
 # -- sharing
@@ -390,3 +407,30 @@ def test_nobody_and_ended_keys_may_do_nothing(office: Office) -> None:
         connection.execute(delete(api_keys).where(api_keys.c.user_id == office.ids["reader"]))
     assert office.refused("reader", "GET", "/api/knowledge-bases") == (401, "key_unknown")
     assert office.brain.access.resolve(Caller(ANONYMOUS, ANONYMOUS)) == []
+
+
+@pytest.mark.servers
+def test_the_same_on_a_real_mariadb(mysql: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "REGISTRY", type(metrics.REGISTRY)(auto_describe=False))
+    office = opened(tmp_path / "data", **mysql)
+    try:
+        put(office, "boss", "open.txt", PUBLIC)
+        hidden = put(office, "boss", "closed.txt", SECRET, level="secret")
+        corpus = orjson.dumps({"id": "x", "text": "机密的语料。"}) + b"\n"
+        form = {"level": "secret", "file": (io.BytesIO(corpus), "c.jsonl")}
+        read = office.ok("boss", "POST", "/api/knowledge-bases/kb/documents", data=form)["data"][0]["job_id"]
+        own = put(office, "writer", "mine.txt", SECRET)
+        assert (own["duplicate"], own["id"] == hidden["id"]) == (False, False)
+        office.work()
+        assert {hidden["job_id"], read} & {one["id"] for one in office.ok("writer", "GET", "/api/jobs?limit=500")["data"]} == set()
+        assert {hidden["job_id"], read} <= {one["id"] for one in office.ok("boss", "GET", "/api/jobs?limit=500")["data"]}
+        assert office.ok("reader", "GET", "/api/knowledge-bases/kb")["documents"]["total"] == 2
+        url = "/api/knowledge-bases/kb/entries"
+        office.ok("boss", "POST", url, json={"question": "多少钱？", "answer": "九千万元。", "level": "top_secret"})
+        assert office.ok("writer", "GET", url)["data"] == []
+        assert office.refused("root", "POST", "/api/knowledge-bases/kb/export", json={}) == (403, "level_refused")
+        talk = asked(office, "boss", "蓝鲸项目的预算是多少？")["conversation_id"]
+        office.ok("boss", "POST", f"/api/conversations/{talk}/share", json={"users": ["reader"], "groups": ["everyone"]})
+        assert [one["id"] for one in office.ok("reader", "GET", "/api/conversations?shared=1")["data"]] == [talk]
+    finally:
+        office.brain.close()

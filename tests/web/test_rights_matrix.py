@@ -197,7 +197,9 @@ def gate(who: Who, need: str) -> int | None:
 def assert_allowed(sample: Sample, status: int, body: Any, *cell: object) -> None:
     """It did what was asked, or said why not without a word of rights."""
     code = body["error"]["code"] if isinstance(body, dict) and "error" in body else ""
-    assert status not in (401, 403) and (status < 500 or status == 503), (*cell, status, body)
+    assert status != 401, (*cell, body)
+    assert status != 403 or code in sample.refusals, (*cell, body)
+    assert status < 500 or status == 503, (*cell, status, body)
     assert status != 404 or (code in sample.missing and code not in HIDING), (*cell, status, body)
 
 
