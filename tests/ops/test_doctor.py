@@ -120,7 +120,7 @@ def test_one_step_alone_and_both_languages(make_settings: Callable[..., Settings
     settings = make_settings()
     checks = examine(settings, "zh", step=8)
     assert {x.id for x in checks} == {"port", "tls", "web", "worker"}
-    assert {x.title for x in checks} == {"端口", "网页服务", "后台处理"}
+    assert {x.title for x in checks} == {"端口", "HTTPS 证书", "网页服务", "后台处理"}
 
 
 def test_secrets_that_others_can_read_are_told(make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
