@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     # -- accounts
     session_idle_minutes: int = Field(480, ge=1, le=43_200, description="A session ends when nobody used it for so long.")
     session_hours: int = Field(24, ge=1, le=8_760, description="A session ends so long after sign-in, used or not.")
-    audit: Literal["auto", "on", "off"] = Field(
+    qzbrain_audit: Literal["auto", "on", "off"] = Field(
         "auto", description="Whether who did or read what is written down (docs/security.md): `auto`, where callers must sign in; `on`, always; `off`, never."
     )
 
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
     )
 
-    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "audit", "log_level", mode="before")
+    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "qzbrain_audit", "log_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -392,7 +392,7 @@ class Settings(BaseSettings):
     @property
     def audited(self) -> bool:
         """Whether an audit log is kept."""
-        return self.audit == "on" or (self.audit == "auto" and self.accounts)
+        return self.qzbrain_audit == "on" or (self.qzbrain_audit == "auto" and self.accounts)
 
     @property
     def tls(self) -> bool:

@@ -29,7 +29,7 @@ OPEN = ("DROP TRIGGER IF EXISTS audit_log_no_update", "DROP TRIGGER IF EXISTS au
 
 @pytest.fixture
 def brain(make_settings: Callable[..., Settings]) -> Brain:
-    return build(make_settings(audit="on"))
+    return build(make_settings(qzbrain_audit="on"))
 
 
 def filled(brain: Brain, number: int = 8) -> Brain:
@@ -167,7 +167,7 @@ def test_processes_that_write_at_once_make_one_chain(brain: Brain) -> None:
         from qzbrain.brain import build
         from qzbrain.domain import Caller
         from qzbrain.settings import Settings
-        brain = build(Settings(qzbrain_data=Path(sys.argv[1]), audit="on"))
+        brain = build(Settings(qzbrain_data=Path(sys.argv[1]), qzbrain_audit="on"))
         for i in range(60):
             if i % 2:
                 brain.audit.record(None, Caller(sys.argv[2], "x"), "document.read", str(i))

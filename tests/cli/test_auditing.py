@@ -18,8 +18,8 @@ from tests.cli.conftest import Run
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder whose log holds five events."""
-    monkeypatch.setenv("AUDIT", "on")
-    brain = build(Settings(qzbrain_data=tmp_path / "data", audit="on"))
+    monkeypatch.setenv("QZBRAIN_AUDIT", "on")
+    brain = build(Settings(qzbrain_data=tmp_path / "data", qzbrain_audit="on"))
     for i in range(5):
         brain.audit.record(None, Caller("u1", "李", address="10.0.0.7"), "document.read", f"d{i}")
     brain.close()

@@ -24,7 +24,7 @@ WRITER = """
     from qzbrain.brain import build
     from qzbrain.domain import Caller
     from qzbrain.settings import Settings
-    brain = build(Settings(audit="on", **json.loads(sys.argv[1])))
+    brain = build(Settings(qzbrain_audit="on", **json.loads(sys.argv[1])))
     for i in range(40):
         if i % 2:
             brain.audit.record(None, Caller(sys.argv[2], "李🍣"), "document.read", str(i))
@@ -36,7 +36,7 @@ WRITER = """
 
 
 def test_processes_make_one_chain_and_changes_are_found(mysql: dict[str, Any], make_settings: Callable[..., Settings]) -> None:
-    settings = make_settings(audit="on", **mysql)
+    settings = make_settings(qzbrain_audit="on", **mysql)
     brain = build(settings)
     given = json.dumps({**mysql, "qzbrain_data": str(settings.data)}, default=str)
     running = [subprocess.Popen([sys.executable, "-c", textwrap.dedent(WRITER), given, f"p{i}"]) for i in range(3)]

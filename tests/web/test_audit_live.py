@@ -20,7 +20,7 @@ from qzbrain.settings import Settings
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory, scripted: Engine) -> Iterator[WebProcess]:
     config = f'[models.scripted]\nengine = "external"\nbase_url = "{scripted.base_url}"\nslots = 200\nqueue = 200\n'
-    process = WebProcess(tmp_path_factory.mktemp("audited"), config, settings={"AUDIT": "on"}).start()
+    process = WebProcess(tmp_path_factory.mktemp("audited"), config, settings={"QZBRAIN_AUDIT": "on"}).start()
     yield process
     process.stop()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.servers
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WebProcess, WebProcess]]:
     """The web process, and the same by way of nginx."""
-    behind = WebProcess(tmp_path_factory.mktemp("behind"), settings={"AUDIT": "on", "TRUSTED_PROXIES": "127.0.0.1"}).start()
+    behind = WebProcess(tmp_path_factory.mktemp("behind"), settings={"QZBRAIN_AUDIT": "on", "TRUSTED_PROXIES": "127.0.0.1"}).start()
     nginx = NginxServer(tmp_path_factory.mktemp("nginx"), (behind.port, behind.port))
     try:
         nginx.start()
