@@ -241,4 +241,5 @@ SAMPLES: dict[str, Sample] = {
     "POST /api/models/<model>/stop": _nothing("/api/models/nosuch/stop", None, "model_not_found"),
     "POST /api/models/<model>/swap": _nothing("/api/models/nosuch/swap", {}, "model_not_found"),
     "GET /api/system/doctor": _nothing("/api/system/doctor"),
+    "GET /api/system/audit": _nothing("/api/system/audit"),
 }
