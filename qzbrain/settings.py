@@ -21,7 +21,6 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from qzbrain.errors import Lang, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """The clone (or site-packages) that holds this package."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
@@ -114,7 +113,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="", case_sensitive=False, env_ignore_empty=True)
 
     # -- the brain itself
-    qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds.")
+    qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds. On any other than a loopback address there are accounts.")
     qzbrain_port: int = Field(9025, ge=1, le=65535, description="Port that the web server binds.")
     qzbrain_env: Literal["production", "test"] = Field("production", description="`test` uses the test database and the test indexes.")
     qzbrain_lang: Literal["zh", "en"] = Field("zh", description="Language of messages when the reader names none.")
@@ -387,7 +386,7 @@ class Settings(BaseSettings):
     @property
     def accounts(self) -> bool:
         """Whether callers must sign in."""
-        return self.qzbrain_accounts == "on" or self.qzbrain_host not in LOOPBACK_HOSTS
+        return self.qzbrain_accounts == "on" or not is_loopback(self.qzbrain_host)
 
     @property
     def audited(self) -> bool:
@@ -566,7 +565,6 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**{**_file_values(config_path()), **overrides})
     except ValidationError as exc:
         raise _unusable(exc) from exc
-    _refuse_other_than_loopback(settings)
     _refuse_workers_without_shared_state(settings)
     _refuse_graph_circle(settings)
     _refuse_half_of_tls(settings)
@@ -585,15 +583,6 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
         en=f"The value{given} of the setting {name} cannot be used: {reason}. Correct it in the environment or in config.toml; see docs/settings.md.",
         param=name,
     )
-
-
-def _refuse_other_than_loopback(settings: Settings) -> None:
-    if settings.qzbrain_host not in LOOPBACK_HOSTS:
-        raise SettingsInvalid(
-            zh="本版本只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1。",
-            en="This version runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1.",
-            param="qzbrain_host",
-        )
 
 
 def _refuse_workers_without_shared_state(settings: Settings) -> None:

@@ -63,11 +63,16 @@ def test_several_web_workers_need_what_they_agree_on(config: Path, monkeypatch: 
     assert load_settings().web_workers == 2
 
 
-def test_only_loopback_is_served(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QZBRAIN_HOST", "0.0.0.0")
-    with pytest.raises(SettingsInvalid) as refused:
-        load_settings()
-    assert refused.value.param == "qzbrain_host"
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "brain.example.org"])
+def test_any_other_address_than_loopback_has_accounts(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_HOST", host)
+    assert load_settings().accounts is True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_loopback_has_none_by_itself(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_HOST", host)
+    assert load_settings().accounts is False
 
 
 def test_accounts_can_be_had_on_loopback(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
