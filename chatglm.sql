@@ -627,6 +627,18 @@ CREATE INDEX ix_kb_grants_group_id ON kb_grants (group_id);
 
 CREATE INDEX ix_kb_grants_user_id ON kb_grants (user_id);
 
+CREATE TABLE conversation_shares (
+    conversation_id VARCHAR(32) NOT NULL,
+    user_id VARCHAR(32) NOT NULL,
+    group_id VARCHAR(32) NOT NULL,
+    created_at VARCHAR(32) NOT NULL,
+    CONSTRAINT pk_conversation_shares PRIMARY KEY (conversation_id, user_id, group_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE utf8mb4_bin;
+
+CREATE INDEX ix_conversation_shares_group_id ON conversation_shares (group_id);
+
+CREATE INDEX ix_conversation_shares_user_id ON conversation_shares (user_id);
+
 CREATE TABLE login_failures (
     subject VARCHAR(64) NOT NULL,
     failures INTEGER NOT NULL,
@@ -672,5 +684,9 @@ ALTER TABLE knowledge_bases ADD COLUMN level INTEGER NOT NULL DEFAULT '1';
 ALTER TABLE documents ADD COLUMN level INTEGER NOT NULL DEFAULT '1';
 
 CREATE INDEX ix_documents_kb_id_level ON documents (kb_id, level);
+
+ALTER TABLE documents ADD COLUMN owner VARCHAR(32) NOT NULL DEFAULT '';
+
+CREATE INDEX ix_documents_owner_size_bytes ON documents (owner, size_bytes);
 
 UPDATE alembic_version SET version_num='0011' WHERE alembic_version.version_num = '0010';

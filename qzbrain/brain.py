@@ -22,12 +22,19 @@ from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
+    from qzbrain.auth.accounts import Accounts
+    from qzbrain.auth.audit import AuditLog
+    from qzbrain.auth.audit_trail import AuditTrail, Verified
     from qzbrain.auth.keys import ApiKeys
     from qzbrain.auth.sessions import Sessions
     from qzbrain.chat.known import GraphKnowledge
     from qzbrain.chat.service import ChatService
+    from qzbrain.chat.turns import Turn
+    from qzbrain.domain import Done, Failed
     from qzbrain.graph.base import GraphAnswers
     from qzbrain.graph.embedded import SqlGraph
     from qzbrain.graph.extracting import GraphExtraction
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
     from qzbrain.knowledge.packs.service import PackService
     from qzbrain.knowledge.preview import Previews
     from qzbrain.knowledge.service import KnowledgeService
+    from qzbrain.knowledge.storage_share import StorageShares
     from qzbrain.models.base import Embedder, Reranker
     from qzbrain.models.courtesy import Courtesy
     from qzbrain.models.embedders import HttpEmbedder
@@ -77,6 +85,7 @@ class Brain:
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
+        self.turn_ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -91,6 +100,35 @@ class Brain:
         from qzbrain.auth.keys import ApiKeys
 
         return ApiKeys(self.db)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Users, groups, rights, keys, and signing in."""
+        from qzbrain.auth.accounts import Accounts
+
+        return Accounts(self.db, self.access, self.sessions, self.api_keys, self.settings)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Who did or read what."""
+        from qzbrain.auth.audit import AuditLog
+        from qzbrain.auth.audit_head import HeadFile
+
+        return AuditLog(self.db, HeadFile.of(self.settings), active=self.settings.audited)
+
+    @cached_property
+    def audit_trail(self) -> AuditTrail:
+        """The same, to be read."""
+        from qzbrain.auth.audit_trail import AuditTrail
+
+        return AuditTrail(self.db, self.access)
+
+    def verify_audit(self) -> Verified:
+        """Whether the audit log is whole. Raises ValueError where the file of its head holds something else."""
+        from qzbrain.auth.audit_trail import verify
+
+        with self.db.snapshot() as connection:
+            return verify(connection, self.audit.head.read())
 
     def _job_runner(self) -> LeaseRunner:
         if not self.settings.redis_host:
@@ -192,6 +230,13 @@ class Brain:
         return KnowledgeService(self.db, self.files, self.access, self.jobs, self.settings)
 
     @cached_property
+    def storage_shares(self) -> StorageShares:
+        """How much users' uploads may take."""
+        from qzbrain.knowledge.storage_share import StorageShares
+
+        return StorageShares(self.db, self.settings)
+
+    @cached_property
     def shadows(self) -> Shadows:
         """What searches find of curated entries."""
         from qzbrain.knowledge.entries.shadow import Shadows
@@ -279,9 +324,13 @@ class Brain:
         return Upkeep(self.db, self.graph, self.jobs, states=self.settings.graph_at_ingest == "on")
 
     @property
-    def graph_at_ingest(self) -> SqlGraph | None:
-        """Takes what documents state about themselves as they come; None when that is switched off."""
-        return self.graph if self.settings.graph_at_ingest == "on" else None
+    def stating(self) -> Callable[[Connection, str], object] | None:
+        """Submits that what new documents of a knowledge base state about themselves is taken into its graph; None when that is switched off."""
+        if self.settings.graph_at_ingest != "on":
+            return None
+        from qzbrain.graph.upkeep import submit_upkeep
+
+        return lambda connection, kb_id: submit_upkeep(connection, self.jobs, kb_id)
 
     @cached_property
     def graph_service(self) -> GraphAnswers:
@@ -347,7 +396,7 @@ class Brain:
         """The same, as this process finds them."""
         from qzbrain.graph.passages import PassageGraphs
 
-        return PassageGraphs(self.db, self.local_graph.view)
+        return PassageGraphs(self.db, lambda kb_id, ceiling: self.local_graph.view(kb_id, ceiling=ceiling))
 
     @cached_property
     def folders(self) -> Folders:
@@ -417,7 +466,9 @@ class Brain:
         from qzbrain.chat.service import ChatService
 
         graph = self.graph_knowledge
-        return ChatService(self.db, self.access, self.retriever, self.models, self.settings, self.shared, graph, self.courtesy.note)
+        return ChatService(
+            self.db, self.access, self.retriever, self.models, self.settings, self.shared, graph, self.courtesy.note, ended=self.turn_ended
+        )
 
     @cached_property
     def graph_knowledge(self) -> GraphKnowledge:
@@ -433,8 +484,14 @@ class Brain:
         if "engines" in self.__dict__:
             self.engines.close()
 
+    def close_audit(self) -> None:
+        """Write down what waits to be."""
+        if "audit" in self.__dict__:
+            self.audit.close()
+
     def close(self) -> None:
         """Give connections back."""
+        self.close_audit()
         if "shared" in self.__dict__:
             self.shared.close()
         remote: RemoteRoutes | None = self.__dict__.get("remote_graph")

@@ -18,6 +18,7 @@ Role = Literal["reader", "editor", "manager", "administrator"]
 Level = Literal["public", "internal", "confidential", "secret", "top_secret"]
 DocumentStatus = Literal["pending", "running", "ready", "failed"]
 JobStatus = Literal["pending", "running", "done", "failed", "cancelled"]
+Outcome = Literal["done", "refused", "failed"]
 T = TypeVar("T")
 
 LEVELS: tuple[Level, ...] = ("public", "internal", "confidential", "secret", "top_secret")
@@ -54,6 +55,7 @@ class Caller:
     """Who asks. Without accounts there is one: the local user, with all rights.
 
     `at_most`, `only_in`: what a key narrows its user's rights to; `only_in` are ids of knowledge bases, None for all. `address`: for the audit log.
+    `requests_per_minute`: of the key; 0: the setting's bound.
     """
 
     id: str
@@ -64,6 +66,7 @@ class Caller:
     at_most: Right = "manage"
     only_in: frozenset[str] | None = None
     address: str = ""
+    requests_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class KnowledgeBase:
     created_at: str
     documents: DocumentCounts = DocumentCounts()
     chunks: int = 0
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +171,15 @@ class Document:
     edits: EditCounts = EditCounts()
     progress_rate: float = 0.0
     waiting: Waiting | None = None
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedFolder:
-    """A folder that a knowledge base follows. `result`: of the last scan: counts, `errors`, `away`."""
+    """A folder that a knowledge base follows. `result`: of the last scan: counts, `errors`, `away`.
+
+    `level`: of what comes from it; None: the knowledge base's.
+    """
 
     id: str
     path: str
@@ -182,6 +190,7 @@ class WatchedFolder:
     last_scan_at: str | None
     result: dict[str, Any] | None
     created_at: str
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +207,7 @@ class AddedDocument:
     size_bytes: int
     duplicate: bool
     job_id: str | None
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +354,7 @@ class Hit:
     confidence: float
     sources: dict[str, SourceScore] = field(default_factory=dict)
     kind: str = "file"
+    level: int = 1
 
 
 LEXICAL_PART = "lexical"
@@ -396,6 +407,7 @@ class Citation:
     """A source of an answer: `quote == document_text[start:end]`; `cited`: `[index]` stands in the answer.
 
     `facts`: the triples that it is the source of, where the graph named it. An imported one that is not told as a text (yet) has no document: `document_id` ''.
+    `kb_id`, `level`: whose and of which level it was when the answer was given. `hidden`: this reader may not see it (any more); nothing but its index is told.
     """
 
     index: int
@@ -412,11 +424,14 @@ class Citation:
     cited: bool
     supported: bool | None
     facts: tuple[CitedFact, ...] = ()
+    kb_id: str = ""
+    level: int = 1
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One conversation; `knowledge_bases` are ids, empty for all that its owner may read. `messages` counts them."""
+    """One conversation; `knowledge_bases` are ids, empty for all that its owner may read. `messages` counts them. `mine`: the reader is its owner."""
 
     id: str
     title: str
@@ -426,6 +441,7 @@ class Conversation:
     created_at: str
     updated_at: str
     messages: int = 0
+    mine: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +476,10 @@ class Answer:
     finish_reason: str = "stop"
     unsupported: tuple[tuple[int, int], ...] = ()
     """Spans of sentences in `answer` whose citation does not bear them out."""
+    level: int = 0
+    """The highest of what it cites, or was told of earlier answers."""
+    withheld: bool = False
+    """This reader may not see it (any more); `answer` says so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from qzbrain.errors import Lang, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 """The clone (or site-packages) that holds this package."""
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _INDEX_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 _NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_prefix="", case_sensitive=False, env_ignore_empty=True)
 
     # -- the brain itself
-    qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds.")
+    qzbrain_host: str = Field("127.0.0.1", description="Address that the web server binds. On any other than a loopback address there are accounts.")
     qzbrain_port: int = Field(9025, ge=1, le=65535, description="Port that the web server binds.")
     qzbrain_env: Literal["production", "test"] = Field("production", description="`test` uses the test database and the test indexes.")
     qzbrain_lang: Literal["zh", "en"] = Field("zh", description="Language of messages when the reader names none.")
@@ -159,6 +159,17 @@ class Settings(BaseSettings):
     # -- accounts
     session_idle_minutes: int = Field(480, ge=1, le=43_200, description="A session ends when nobody used it for so long.")
     session_hours: int = Field(24, ge=1, le=8_760, description="A session ends so long after sign-in, used or not.")
+    qzbrain_audit: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether who did or read what is written down (docs/security.md): `auto`, where callers must sign in; `on`, always; `off`, never."
+    )
+
+    # -- a network
+    tls_cert: str = Field("", description="PEM file of the web server's certificate with its chain; with TLS_KEY the brain speaks https (docs/security.md).")
+    tls_key: str = Field("", description="PEM file of that certificate's key.")
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks (`10.0.0.5, 10.1.0.0/16`) of proxies whose X-Forwarded-For, -Proto and -Host are believed; empty: nobody's.",
+    )
 
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
@@ -172,6 +183,16 @@ class Settings(BaseSettings):
     )
     ocr_page_timeout_s: int = Field(60, ge=5, le=3600, description="Longest time that recognising the text of one page may take.")
     ocr_threads: int = Field(0, ge=0, le=64, description="Threads that OCR uses; 0: as many as there are cores, at most four. It gives way to answers.")
+    requests_per_minute: int = Field(
+        0, ge=0, le=1_000_000, description="Requests a minute of one user, keys included; beyond it 429. 0: no limit. A key may have a lower bound of its own."
+    )
+    answers_per_user: int = Field(
+        0, ge=0, le=100_000, description="Answers that one user may be given at a time, where callers must sign in; beyond it 429. 0: no limit (models' queues "
+        "serve users in turn all the same)."
+    )
+    storage_per_user_mb: int = Field(
+        0, ge=0, le=100_000_000, description="Most that the documents of one user may take, MiB; beyond it 413. 0: no limit. A user may have his own bound."
+    )
     rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000, description="Questions a minute of one caller over the network; beyond it 429. 0: no limit.")
 
     # -- retrieval and answering
@@ -246,8 +267,9 @@ class Settings(BaseSettings):
     )
     graph_at_ingest: Literal["on", "off"] = Field(
         "on",
-        description="`on`: what documents state about themselves (chapters and articles, references between articles and laws, definitions) is in the "
-        "knowledge graph when they are ready. `off`: documents that come are not looked through; what is in the graph stays (docs/graph_building.md).",
+        description="`on`: what documents state about themselves (chapters and articles, references between articles and laws, definitions) comes into "
+        "the knowledge graph once they are ready and no upload waits. `off`: documents that come are not looked through; what is in the graph stays "
+        "(docs/graph_building.md).",
     )
     graph_extract_model: str = Field(
         "",
@@ -284,7 +306,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
     )
 
-    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "log_level", mode="before")
+    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "qzbrain_audit", "log_level", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -308,6 +330,13 @@ class Settings(BaseSettings):
             raise ValueError("not http(s)://HOST:PORT or http(s)://HOST:PORT/chat-process-txt")
         if parts.username is not None:
             raise ValueError("user and password do not belong into the address; the service's secret is the setting GRAPH_TOKEN")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for one in _listed(value):
+            ipaddress.ip_network(one, strict=False)
         return value
 
     @field_validator("graph_token")
@@ -357,7 +386,32 @@ class Settings(BaseSettings):
     @property
     def accounts(self) -> bool:
         """Whether callers must sign in."""
-        return self.qzbrain_accounts == "on" or self.qzbrain_host not in LOOPBACK_HOSTS
+        return self.qzbrain_accounts == "on" or not is_loopback(self.qzbrain_host)
+
+    @property
+    def audited(self) -> bool:
+        """Whether an audit log is kept."""
+        return self.qzbrain_audit == "on" or (self.qzbrain_audit == "auto" and self.accounts)
+
+    @property
+    def tls(self) -> bool:
+        """Whether the web server speaks https by itself."""
+        return bool(self.tls_cert)
+
+    @property
+    def tls_cert_path(self) -> Path:
+        """Where TLS_CERT is, absolute."""
+        return _placed(Path(self.tls_cert), self.current_dir)
+
+    @property
+    def tls_key_path(self) -> Path:
+        """Where TLS_KEY is, absolute."""
+        return _placed(Path(self.tls_key), self.current_dir)
+
+    @property
+    def proxy_networks(self) -> list[Network]:
+        """TRUSTED_PROXIES as networks."""
+        return [ipaddress.ip_network(one, strict=False) for one in _listed(self.trusted_proxies)]
 
     @property
     def data(self) -> Path:
@@ -420,7 +474,13 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """Where a browser on this machine finds the brain."""
         host = f"[{self.qzbrain_host}]" if ":" in self.qzbrain_host else self.qzbrain_host
-        return f"http://{host}:{self.qzbrain_port}"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.qzbrain_port}"
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Passwords, keys and tokens of the settings; for what must never show."""
+    named = [str(getattr(settings, name)) for name, field in type(settings).model_fields.items() if not field.repr and name != "models"]
+    return [one for one in (*named, *(model.key() for model in settings.models.values())) if one]
 
 
 class _Environment(EnvSettingsSource):
@@ -429,6 +489,10 @@ class _Environment(EnvSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """Values by field name."""
         return {name: value for name, value in super().__call__().items() if name != "models"}
+
+
+def _listed(value: str) -> list[str]:
+    return [one for one in re.split(r"[\s,;]+", value) if one]
 
 
 def _addresses(value: str) -> list[str]:
@@ -501,9 +565,9 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**{**_file_values(config_path()), **overrides})
     except ValidationError as exc:
         raise _unusable(exc) from exc
-    _refuse_other_than_loopback(settings)
     _refuse_workers_without_shared_state(settings)
     _refuse_graph_circle(settings)
+    _refuse_half_of_tls(settings)
     return settings
 
 
@@ -521,15 +585,6 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     )
 
 
-def _refuse_other_than_loopback(settings: Settings) -> None:
-    if settings.qzbrain_host not in LOOPBACK_HOSTS:
-        raise SettingsInvalid(
-            zh="本版本只能在 127.0.0.1 上运行。请将 QZBRAIN_HOST 设为 127.0.0.1。",
-            en="This version runs on 127.0.0.1 only. Set QZBRAIN_HOST=127.0.0.1.",
-            param="qzbrain_host",
-        )
-
-
 def _refuse_workers_without_shared_state(settings: Settings) -> None:
     if settings.web_workers > 1 and not settings.redis_host:
         raise SettingsInvalid(
@@ -538,6 +593,22 @@ def _refuse_workers_without_shared_state(settings: Settings) -> None:
             "Set REDIS_HOST, or WEB_WORKERS=1.",
             param="web_workers",
         )
+
+
+def _refuse_half_of_tls(settings: Settings) -> None:
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingsInvalid(
+            zh="TLS_CERT 与 TLS_KEY 须同时设置：证书（含中间证书）和它的私钥，均为 PEM 文件。",
+            en="TLS_CERT and TLS_KEY go together: the certificate with its chain and its key, both PEM files.",
+            param="tls_key" if settings.tls_cert else "tls_cert",
+        )
+    for path in (settings.tls_cert_path, settings.tls_key_path) if settings.tls else ():
+        if not path.is_file():
+            raise SettingsInvalid(
+                zh=f"没有文件 {path}（TLS_CERT 或 TLS_KEY）。请改正路径，并确认运行用户可读。",
+                en=f"There is no file {path} (TLS_CERT or TLS_KEY). Correct the path, and see that the user who runs the brain may read it.",
+                param="tls_cert",
+            )
 
 
 def _refuse_graph_circle(settings: Settings) -> None:

@@ -54,8 +54,8 @@ from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.retrieval.shelves import documents_on, shelves
-from qzbrain.settings import Settings, load_settings
-from qzbrain.storage.tables import knowledge_bases, watched_folders
+from qzbrain.settings import Settings, load_settings, secrets_of
+from qzbrain.storage.tables import jobs, knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -88,7 +88,7 @@ class Workplace:
         self._entries_swept = -validity.EVERY_S
         self._graphs_tended = 0.0
         self._reader = Reader(brain.settings, child)
-        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.graph_at_ingest)
+        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.stating)
         purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
         packs = PackWork(
             brain.db,
@@ -99,14 +99,14 @@ class Workplace:
             vector_feeder=lambda: brain.vector_feeder,
             embedder=lambda: brain.embedder,
             follow=brain.follow_documents,
-            state_missing=brain.graph_upkeep.state_missing,
+            bring_graph=brain.graph_upkeep.bring,
         )
         self._lane = self._long_lane(Reader(brain.settings, child))
         self._extraction = self._extraction_lane()
         self.kinds: dict[str, Kind] = {
             "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind,
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
-            "corpus": CorpusIngest(brain.db, brain.files, pipeline, brain.settings).kind,
+            "corpus": CorpusIngest(brain.db, brain.files, brain.jobs, pipeline, brain.settings).kind,
             "index": purge.index_kind,
             "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,
@@ -199,7 +199,7 @@ class Workplace:
     def _long_lane(self, reader: Reader) -> Lane:
         """Where long documents are read: by a child and under leases of its own, stored and indexed in turn with the others."""
         runner = LeaseRunner(self._brain.db)
-        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.graph_at_ingest)
+        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.stating)
         return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
 
     def _feeder(self) -> Feeder:
@@ -281,18 +281,23 @@ class Workplace:
 def work_inline(brain: Brain, until: Stop) -> None:
     """Return when `until()` is true. Where no worker holds the data folder, its part is done here; should one die meanwhile, too.
 
-    `until` is asked at most some twenty times a second.
+    What was read here is then also in its graph: nobody else would see to that before a worker runs. `until` is asked at most some twenty times a second.
     """
     until = _seldom(until)
     lock = WorkerLock(brain.settings.data)
     while not until():
         if lock.acquire():
             try:
-                Workplace(brain).run(until)
+                Workplace(brain).run(lambda: until() and not _graph_is_due(brain))
             finally:
                 lock.release()
             return
         time.sleep(_LOCK_POLL_S)
+
+
+def _graph_is_due(brain: Brain) -> bool:
+    due = (jobs.c.kind == upkeep.KIND) & (jobs.c.status == "pending") & (jobs.c.run_after <= time.time())
+    return bool(brain.db.rows(select(jobs.c.id).where(due).limit(1)))
 
 
 def main() -> None:
@@ -302,6 +307,7 @@ def main() -> None:
     given, more = parser.parse_known_args()
     settings = load_settings()
     logs.configure(settings.log_level, "worker")
+    logs.hide(secrets_of(settings))
     if settings.redis_host:
         _serve_broker(settings, given.lock, more)
     elif more:

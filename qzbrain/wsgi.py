@@ -10,11 +10,12 @@ import gc
 from qzbrain import logs
 from qzbrain.brain import build
 from qzbrain.chat.interrupted import Interrupted
-from qzbrain.settings import load_settings
+from qzbrain.settings import load_settings, secrets_of
 from qzbrain.web.app import create_app
 
 _settings = load_settings()
 logs.configure(_settings.log_level, "web")
+logs.hide(secrets_of(_settings))
 brain = build(_settings)
 _interrupted = Interrupted(brain.db, _settings)
 _interrupted.mark()

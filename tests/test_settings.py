@@ -63,11 +63,22 @@ def test_several_web_workers_need_what_they_agree_on(config: Path, monkeypatch: 
     assert load_settings().web_workers == 2
 
 
-@pytest.mark.parametrize(("name", "value"), [("QZBRAIN_HOST", "0.0.0.0"), ("QZBRAIN_ACCOUNTS", "on")])
-def test_without_accounts_only_loopback_is_served(name: str, value: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsInvalid, match="accounts"):
-        load_settings()
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "brain.example.org"])
+def test_any_other_address_than_loopback_has_accounts(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_HOST", host)
+    assert load_settings().accounts is True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_loopback_has_none_by_itself(host: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QZBRAIN_HOST", host)
+    assert load_settings().accounts is False
+
+
+def test_accounts_can_be_had_on_loopback(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().accounts is False
+    monkeypatch.setenv("QZBRAIN_ACCOUNTS", "ON")
+    assert load_settings().accounts is True
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
-from qzbrain.auth.standing import Standing, Standings
+from qzbrain.auth.standing import Standing, Standings, access_changed
 from qzbrain.domain import LEVELS, RIGHTS, ROLES, Caller, ReadScope, Right, Role
 from qzbrain.errors import Lang, NotFound, PermissionRefused
-from qzbrain.storage.database import Database
+from qzbrain.storage.database import Database, after_commit
 from qzbrain.storage.tables import documents, knowledge_bases
 
 LOCAL_USER = "local"
@@ -57,9 +57,9 @@ class Access:
         self._all, self._by_key, self._highest = database.prepared(_ALL), database.prepared(_ONE), database.prepared(_HIGHEST)
         self.standings = Standings(database)
 
-    def local_caller(self, lang: Lang = "zh") -> Caller:
+    def local_caller(self, lang: Lang = "zh", address: str = "") -> Caller:
         """The one user of a brain without accounts, and whoever works at the server's own command line."""
-        return Caller(id=LOCAL_USER, name=LOCAL_USER, lang=lang)
+        return Caller(id=LOCAL_USER, name=LOCAL_USER, lang=lang, address=address)
 
     def standing(self, caller: Caller) -> Standing:
         """Role, clearance and grants of the caller now."""
@@ -69,6 +69,11 @@ class Access:
         """Place in LEVELS of the highest that the caller may see; -1 for nobody."""
         standing = self.standing(caller)
         return standing.clearance if standing.active else -1
+
+    def changed(self, connection: Connection) -> None:
+        """As `access_changed`; in this process the change holds from the commit on."""
+        access_changed(connection)
+        after_commit(connection, self.standings.forget)
 
     def allows(self, caller: Caller, right: Right, kb_id: str = "") -> bool:
         """Whether the caller has this right."""
@@ -110,6 +115,13 @@ class Access:
                 en="This level is above your clearance. Choose one that you are cleared for.",
                 param="level",
             )
+
+    def level_given(self, caller: Caller, kb_id: str, level: int | None) -> int:
+        """The level of something new in a knowledge base: `level`, or the knowledge base's own for None. Raises PermissionRefused."""
+        if level is None:
+            return min(self.standings.level(kb_id), TOP)
+        self.require_level(caller, level)
+        return level
 
     def resolve(self, caller: Caller, names_or_ids: Sequence[str] | None = None) -> list[KbRef]:
         """The knowledge bases named (each once, in the order given), or all that the caller may read, by name, for None.

@@ -7,11 +7,11 @@ of an hour; the one before it stays good for a minute, since several requests of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 
 from qzbrain.auth.tokens import digest, new_token
 from qzbrain.domain import Caller, new_id
@@ -87,15 +87,22 @@ class Sessions:
             done = connection.execute(change.values(token=digest(fresh), former_token=row[2], rotated_at=now))
         return fresh if done.rowcount else None
 
-    def alive(self, session_id: str) -> bool:
-        """Whether a session is there still; for connections that stay open."""
-        return bool(self._db.rows(select(sessions.c.id).where(sessions.c.id == session_id)))
+    def alive(self, session_ids: Collection[str]) -> set[str]:
+        """Which of these sessions are not over; for connections that stay open."""
+        wanted = select(sessions.c.id).join(users, users.c.id == sessions.c.user_id).where(users.c.disabled == 0, *self._not_over())
+        return {row.id for row in self._db.rows(wanted.where(sessions.c.id.in_(session_ids)))}
+
+    def used(self, session_id: str) -> None:
+        """Somebody did something with it over a connection that stays open."""
+        now = self._now()
+        change = update(sessions).where(sessions.c.id == session_id, sessions.c.seen_at < now - SEEN_EVERY_S)
+        with self._db.write() as connection:
+            connection.execute(change.values(seen_at=now))
 
     def of(self, user_id: str) -> list[SessionShown]:
         """A user's sessions that are not over, latest first."""
-        now = self._now()
         wanted = select(sessions.c.id, sessions.c.created_at, sessions.c.seen_at, sessions.c.address, sessions.c.agent).where(
-            sessions.c.user_id == user_id, sessions.c.seen_at > now - self._idle_s, sessions.c.created_at > now - self._whole_s
+            sessions.c.user_id == user_id, *self._not_over()
         )
         rows = self._db.rows(wanted.order_by(sessions.c.seen_at.desc()))
         return [SessionShown(row.id, row.created_at, row.seen_at, row.address, row.agent) for row in rows]
@@ -109,6 +116,10 @@ class Sessions:
         """Sign a user out everywhere, but for the session `but`; returns how many were ended."""
         with self._db.write() as connection:
             return connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.id != but)).rowcount
+
+    def _not_over(self) -> tuple[ColumnElement[bool], ...]:
+        now = self._now()
+        return sessions.c.seen_at >= now - self._idle_s, sessions.c.created_at >= now - self._whole_s
 
     def _row(self, token: str) -> tuple[Any, ...] | None:
         if not token or len(token) > 128:

@@ -95,6 +95,8 @@ def _citation(index: int, passage: Passage) -> Citation:
         url=f"/documents/{hit.document_id}?start={passage.start}&end={passage.end}",
         cited=False,
         supported=None,
+        kb_id=hit.kb_id,
+        level=hit.level,
     )
 
 

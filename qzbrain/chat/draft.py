@@ -21,6 +21,7 @@ class Draft:
         "confidence",
         "degraded",
         "finish_reason",
+        "heard",
         "lang",
         "model",
         "reason",
@@ -45,6 +46,7 @@ class Draft:
         self.usage = Usage()
         self.timings: dict[str, float] = {}
         self.finish_reason = "stop"
+        self.heard = 0
 
     def delta(self, text: str) -> Delta:
         """Append `text`, which is not empty, to the answer."""
@@ -94,6 +96,7 @@ class Draft:
             stopped=stopped,
             finish_reason=self.finish_reason,
             unsupported=self.unsupported,
+            level=max(self.heard, *(one.level for one in self.citations), 0),
         )
 
     def _elapsed_ms(self) -> float:

@@ -100,8 +100,9 @@ class GraphKnowledge:
         """By words, and by meaning with the vector that the search has; where it has none, with one made for what words leave open."""
         labels = self._labels
         nearness = None if labels is None else labels.nearness(scope.kb_ids, vector)
-        found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
+        ceilings = dict(scope.max_levels)
+        found = self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness, ceilings=ceilings)
         if labels is None or vector is not None or not found.values or found.of_structure or not least * DOUBTFUL <= found.confidence < least:
             return found
         nearness = labels.nearness(scope.kb_ids, labels.vector(question))
-        return found if nearness is None else self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness)
+        return found if nearness is None else self._graph.answer(question, scope.kb_ids, before=before, nearness=nearness, ceilings=ceilings)

@@ -25,6 +25,7 @@ from qzbrain.chat.extracts import extracts, readable
 from qzbrain.chat.graph_reply import reply as graph_reply
 from qzbrain.chat.known import GraphKnowledge, Known
 from qzbrain.chat.query import full_question
+from qzbrain.chat.rereading import Rereading
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Citation, Degraded, Delta, Hit, Queued, ReadScope, SearchResult, SourcesFound, StreamEvent, Usage
 from qzbrain.errors import Cancelled, EngineUnavailable
@@ -61,6 +62,7 @@ class Ladder:
         self._graph = graph
         self._db, self._access, self._retriever, self._models, self._settings = db, access, retriever, models, settings
         self._shared = shared
+        self._rereading = Rereading(db, access)
 
     def climb(self, turn: Turn, draft: Draft) -> Iterator[StreamEvent]:
         """All events but the last one. Raises Cancelled, RateLimited, and EngineUnavailable for the bare model."""
@@ -150,7 +152,7 @@ class Ladder:
         most = EXTRACTIVE_PASSAGES if model is None else MODEL_PASSAGES
         hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
         found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
-        draft.citations = (*facts, *to_citations(found, first=len(facts) + 1))
+        draft.citations = (*self._rereading.levelled(facts, known.answered.kb_id), *to_citations(found, first=len(facts) + 1))
         return found
 
     def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:
@@ -231,6 +233,7 @@ class Ladder:
         self, turn: Turn, draft: Draft, model: RegisteredModel, messages: Sequence[ChatMessage], *, marks: MarkFilter | None = None, prefix: str = ""
     ) -> Iterator[Queued | Delta]:
         """The model's text as deltas. One that went away before it said anything gives way to the model that answers in its place now, if there is one."""
+        draft.heard = turn.plan.heard
         for _ in range(MOST_MODELS):
             try:
                 yield from self._from_model(turn, draft, model, messages, marks=marks, prefix=prefix)

@@ -51,6 +51,8 @@ class Plan:
     earlier: Sequence[Earlier]
     """The questions before this one, oldest first."""
     origin: str
+    heard: int = 0
+    """The level (place in LEVELS) of what earlier answers in `history` stand on: a model that is told them may repeat it."""
 
 
 def split_model(value: str) -> tuple[str, list[str] | None, bool]:

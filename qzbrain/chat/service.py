@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qzbrain import logs
-from qzbrain.auth.access import Access
+from qzbrain.auth.access import LOCAL_USER, Access
 from qzbrain.chat import store
 from qzbrain.chat.conversations import Conversations
 from qzbrain.chat.draft import Draft
 from qzbrain.chat.elsewhere import Elsewhere
 from qzbrain.chat.known import GraphKnowledge
 from qzbrain.chat.ladder import Ladder
+from qzbrain.chat.places import Places
 from qzbrain.chat.plan import BARE, Ask, Plan, make_plan
+from qzbrain.chat.rereading import Kept, Rereading
 from qzbrain.chat.turns import Turn, Turns
-from qzbrain.domain import Caller, Done, Failed, StreamEvent, new_id
+from qzbrain.domain import Caller, Done, Failed, SourcesFound, StreamEvent, new_id
 from qzbrain.errors import BrainError, Cancelled, RateLimited
 from qzbrain.jobs.owner import new_owner
 from qzbrain.models.registry import EXTRACTIVE, ModelRegistry, ModelState
@@ -50,18 +52,21 @@ class ChatService:
         shared: SharedState,
         graph: GraphKnowledge,
         asked: Callable[[], None] = lambda: None,
+        ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None,
     ) -> None:
-        """`asked` is told when a turn begins, and of each of its events: somebody waits for them."""
+        """`asked` is told when a turn begins, and of each of its events: somebody waits for them. `ended` is told of its end."""
         self.turns = Turns()
         self.elsewhere = Elsewhere(shared, self.turns)
-        self.conversations = Conversations(db, access, models)
+        self.rereading = Rereading(db, access)
+        self.conversations = Conversations(db, access, models, self.rereading)
         self._db, self._access, self._models, self._shared = db, access, models, shared
         self._ladder = Ladder(db, access, retriever, models, settings, shared, graph)
-        self._runner, self._asked = new_owner(), asked
+        self._runner, self._asked, self._ended = new_owner(), asked, ended
         self._per_minute = settings.rate_limit_per_minute
+        self._places = Places(shared, most=settings.answers_per_user)
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
-        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE.
+        """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE and ANSWERS_PER_USER.
 
         Returns when both are committed; for a one-off call (`origin` api, no conversation) the commit overlaps with the answer and is
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
@@ -69,9 +74,15 @@ class ChatService:
         self._asked()
         message_id = new_id()
         make = self._continue if ask.conversation_id else self._open
-        turn = make(caller, ask, message_id, limited=limited)
-        if ask.conversation_id or ask.origin != "api":
-            _await(turn.pending)
+        give_back = self._places.take(caller) if limited else _nothing
+        try:
+            turn = make(caller, ask, message_id, limited=limited)
+            if ask.conversation_id or ask.origin != "api":
+                _await(turn.pending)
+        except BaseException:
+            give_back()
+            raise
+        turn.place = give_back
         self.turns.add(turn)
         return turn
 
@@ -100,10 +111,20 @@ class ChatService:
             if last is None:  # closed from outside: nobody listens here, others may
                 turn.cancellation.cancel()
                 last = self._finish(turn, draft, stopped=True)
+            turn.place()
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
+            self._ended(turn, last)
         yield last
+
+    def replayable(self, caller: Caller, turn: Turn) -> bool:
+        """Whether the caller may be shown a turn of his from its beginning: he may see all that it stands on still."""
+        if caller.id == LOCAL_USER:
+            return True
+        found = next((event.citations for event in turn.events if isinstance(event, SourcesFound)), ())
+        judged = self.rereading.judged(caller, [Kept("", turn.plan.heard, found)])[0]
+        return not judged.withheld and not any(one.hidden for one in judged.citations)
 
     def stop(self, caller: Caller, message_id: str) -> bool:
         """Stop a running turn of this caller, wherever it runs; False when it does not run.
@@ -112,14 +133,14 @@ class ChatService:
         """
         turn = self.turns.get(message_id)
         if turn is None or turn.caller.id != caller.id:
-            return self.elsewhere.stop(self.conversations.message(caller, message_id))
+            return self.elsewhere.stop(self.conversations.message(caller, message_id, own=True))
         running = not turn.finished
         turn.cancellation.cancel()
         return running
 
     def stop_conversation(self, caller: Caller, conversation_id: str) -> int:
         """Stop all running turns of a conversation; returns how many. Raises NotFound, Unavailable."""
-        self.conversations.get(caller, conversation_id)
+        self.conversations.own(caller, conversation_id)
         running = [turn for turn in self.turns.running() if turn.conversation_id == conversation_id]
         for turn in running:
             turn.cancellation.cancel()
@@ -158,10 +179,10 @@ class ChatService:
 
     def _continue(self, caller: Caller, ask: Ask, message_id: str, *, limited: bool) -> Turn:
         """A turn in a conversation that exists: its messages are the history, its model and knowledge bases the defaults."""
-        conversation = self.conversations.get(caller, ask.conversation_id or "")
+        conversation = self.conversations.own(caller, ask.conversation_id or "")
         plan = self._plan(ask, caller, limited=limited, default_model=conversation.model, default_kbs=conversation.knowledge_bases)
-        past = store.past(self._db, conversation.id)
-        plan.history, plan.earlier = past.messages, past.earlier
+        past = store.past(self._db, conversation.id, lambda kept: self.rereading.judged(caller, kept))
+        plan.history, plan.earlier, plan.heard = past.messages, past.earlier, past.level
         pending = [store.touch_conversation(self._db, conversation.id, conversation.title or store.title_of(plan.question))]
         model = store.kept_model(ask.model, plan.model)
         pending += store.add_messages(
@@ -193,6 +214,10 @@ class ChatService:
         except BrainError as worse:
             log.warning("turn_not_stored", message_id=turn.message_id, code=worse.code)
         return _failed(exc)
+
+
+def _nothing() -> None:
+    """No place was taken."""
 
 
 def _await(pending: Sequence[Submitted]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row, bindparam, insert, select, update
 
 from qzbrain.chat.plan import LONGEST_MODEL
 from qzbrain.chat.query import Earlier
+from qzbrain.chat.rereading import Judged, Kept
 from qzbrain.domain import Answer, Citation, CitedFact, Degraded, Usage, new_id, utc_now
 from qzbrain.jobs.owner import died_here
 from qzbrain.models.base import ChatMessage
@@ -84,7 +86,7 @@ def finish_message(db: Database, answer: Answer, *, status: str, error: dict[str
     """Queue the end of an answer: complete, stopped or failed, with the text that it has."""
     details = {
         "citations": answer.citations, "degraded": answer.degraded, "usage": answer.usage, "timings": answer.timings,
-        "unsupported": answer.unsupported, "finish_reason": answer.finish_reason, "error": error,
+        "unsupported": answer.unsupported, "finish_reason": answer.finish_reason, "error": error, "level": answer.level,
     }  # fmt: skip
     return db.submit(
         _FINISH,
@@ -98,35 +100,47 @@ def finish_message(db: Database, answer: Answer, *, status: str, error: dict[str
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was said in a conversation, oldest first, and the position of the next message."""
+    """What was said in a conversation, oldest first, and the position of the next message. `level`: the highest of the answers among it."""
 
     messages: list[ChatMessage]
     earlier: list[Earlier]
     position: int
+    level: int = 0
 
 
-def past(db: Database, conversation_id: str) -> Past:
-    """The last messages; failed and empty ones are left out. Questions come with the headings that their answers cited."""
+def past(db: Database, conversation_id: str, judge: Callable[[Sequence[Kept]], Sequence[Judged]]) -> Past:
+    """The last messages; failed and empty ones are left out, and answers of which `judge` says that the reader may not see them (any more).
+
+    Questions come with the headings that their answers cited.
+    """
     rows = db.rows(_LAST, {"id": conversation_id})
     position = rows[0].position + 1 if rows else 0
+    kept = [row for row in reversed(rows) if row.status != "failed" and row.content]
+    answers = {n: citations_of(row.details) for n, row in enumerate(kept) if row.role != "user"}
+    levels = {n: level_of(kept[n].details, citations) for n, citations in answers.items()}
+    verdicts = dict(zip(answers, judge([Kept(kept[n].content, levels[n], x) for n, x in answers.items()]), strict=True))
     said: list[ChatMessage] = []
     earlier: list[Earlier] = []
-    for row in reversed(rows):
-        if row.status == "failed" or not row.content:
-            continue
-        said.append(ChatMessage(row.role, row.content))
+    level = 0
+    for n, row in enumerate(kept):
         if row.role == "user":
             earlier.append(Earlier(row.content))
-        elif earlier:
-            cited = [x for x in row.details.get("citations") or () if x["cited"]]
-            earlier[-1] = Earlier(earlier[-1].question, tuple((x["title"], *x["heading_path"]) for x in cited))
-    return Past(said, earlier, position)
+        elif verdicts[n].withheld:
+            continue
+        else:
+            level = max(level, levels[n])
+            if earlier:
+                cited = [x for x in verdicts[n].citations if x.cited and not x.hidden]
+                earlier[-1] = Earlier(earlier[-1].question, tuple((x.title, *x.heading_path) for x in cited))
+        said.append(ChatMessage(row.role, row.content))
+    return Past(said, earlier, position, level)
 
 
 def answer_of(row: Row[Any]) -> Answer:
     """The answer object of a stored assistant message."""
     details: dict[str, Any] = row.details or {}
     usage = details.get("usage") or {}
+    citations = citations_of(details)
     return Answer(
         message_id=row.id,
         conversation_id=row.conversation_id,
@@ -135,20 +149,34 @@ def answer_of(row: Row[Any]) -> Answer:
         rung=row.rung or "refused",
         rung_reason=row.rung_reason,
         confidence=row.confidence,
-        citations=tuple(_citation(x) for x in details.get("citations") or ()),
+        citations=citations,
         degraded=tuple(Degraded(**x) for x in details.get("degraded") or ()),
         usage=Usage(usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)),
         timings=dict(details.get("timings") or {}),
         stopped=row.status == "stopped",
         finish_reason=details.get("finish_reason") or "stop",
         unsupported=tuple((x[0], x[1]) for x in details.get("unsupported") or ()),
+        level=level_of(details, citations),
     )
 
 
+def citations_of(details: dict[str, Any]) -> tuple[Citation, ...]:
+    """The citations of a stored answer."""
+    return tuple(_citation(x) for x in details.get("citations") or ())
+
+
+def level_of(details: dict[str, Any], citations: Sequence[Citation]) -> int:
+    """The level of a stored answer; of one from before there were levels, that of its sources."""
+    kept = details.get("level")
+    return max((one.level for one in citations), default=0) if kept is None else int(kept)
+
+
 def _citation(kept: dict[str, Any]) -> Citation:
-    """One of a stored answer; those of before there were facts have none."""
+    """One of a stored answer; those of before there were facts have none. One whose document was deleted (see knowledge/scrub.py) is hidden."""
+    known = {name: value for name, value in kept.items() if name in Citation.__dataclass_fields__}
     facts = tuple(CitedFact(**one) for one in kept.get("facts") or ())
-    return Citation(**{**kept, "heading_path": tuple(kept["heading_path"]), "facts": facts})
+    gone = bool(kept.get("hidden") or kept.get("deleted"))
+    return Citation(**{**known, "heading_path": tuple(kept["heading_path"]), "facts": facts, "hidden": gone})
 
 
 def running(db: Database, conversation_id: str) -> set[str]:

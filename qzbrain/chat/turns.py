@@ -25,7 +25,8 @@ class Turn:
     """One question and its answer on the way. Made by `ChatService.begin`, run by `ChatService.answer`."""
 
     __slots__ = (
-        "_subscribers", "awaited_until", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "plan", "started",
+        "_subscribers", "awaited_until", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "place", "plan",
+        "started",
     )  # fmt: skip
 
     def __init__(self, *, message_id: str, conversation_id: str, caller: Caller, plan: Plan, pending: Sequence[Submitted]) -> None:
@@ -34,6 +35,8 @@ class Turn:
         self.caller, self.plan, self.pending = caller, plan, pending
         self.started = time.perf_counter()
         self.cancellation = Cancellation()
+        self.place: Callable[[], None] = lambda: None
+        """Gives back the place among the answers that the caller may be given at a time."""
         self.events: list[StreamEvent] = []
         self.ended_at: float | None = None
         self.awaited_until = 0.0

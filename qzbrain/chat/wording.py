@@ -74,6 +74,10 @@ GREETING: Wording = {
 }
 THANKS: Wording = {"zh": "不客气！还有问题请随时提出。", "en": "You are welcome. Ask again any time."}
 FAREWELL: Wording = {"zh": "再见！", "en": "Goodbye!"}
+WITHHELD: Wording = {
+    "zh": "（这条回答依据了您现在无权查看的内容，不予显示。如有需要，请联系知识库的管理者或重新提问。）",
+    "en": "(This answer stands on something that you may not see, so it is not shown. Ask whoever manages the knowledge base, or ask the question again.)",
+}
 
 _END = r"[\s!！。.~～,，?？]*"
 _GREETINGS = r"你好|您好|你们好|大家好|嗨|哈喽|哈啰|早上好|上午好|中午好|下午好|晚上好|早安|晚安|在吗|在不在|hello|hi|hey|good (?:morning|afternoon|evening)"

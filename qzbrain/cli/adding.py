@@ -62,8 +62,11 @@ def files_of(paths: Sequence[Path], *, recursive: bool) -> list[File]:
     return found
 
 
-def add(brain: Brain, caller: Caller, kb: str, files: Sequence[File], *, create: bool, wait: bool) -> Report:
-    """Hand all files over, follow them to their end when `wait`. Raises NotFound when the knowledge base is missing and `create` is not set."""
+def add(brain: Brain, caller: Caller, kb: str, files: Sequence[File], *, create: bool, wait: bool, level: int | None = None) -> Report:
+    """Hand all files over, follow them to their end when `wait`. `level`: place in LEVELS; None: the knowledge base's.
+
+    Raises NotFound when the knowledge base is missing and `create` is not set.
+    """
     started = time.monotonic()
     if create and kb not in {ref.name for ref in brain.access.resolve(caller)}:
         brain.knowledge.create(caller, name=kb)
@@ -71,7 +74,7 @@ def add(brain: Brain, caller: Caller, kb: str, files: Sequence[File], *, create:
     report, added = Report(), list[AddedDocument]()
     with progress(t("上传", "adding")) as bar:
         for batch in _batches(files):
-            added += _hand_over(brain, caller, kb, batch, report)
+            added += _hand_over(brain, caller, kb, batch, report, level)
             bar.update(len(added) + len(report.failed), len(files))
     if wait:
         jobs = _follow(brain, caller, [x.job_id for x in added if x.job_id])
@@ -93,14 +96,14 @@ def _batches(files: Sequence[File]) -> Iterator[list[File]]:
         yield batch
 
 
-def _hand_over(brain: Brain, caller: Caller, kb: str, batch: Sequence[File], report: Report) -> list[AddedDocument]:
+def _hand_over(brain: Brain, caller: Caller, kb: str, batch: Sequence[File], report: Report, level: int | None) -> list[AddedDocument]:
     """Take a batch in one transaction; a batch that is refused is taken file by file, so that one bad file keeps none out."""
     try:
         with ExitStack() as opened:
-            return brain.knowledge.add_files(caller, kb, [(x.name, opened.enter_context(x.path.open("rb"))) for x in batch])
+            return brain.knowledge.add_files(caller, kb, [(x.name, opened.enter_context(x.path.open("rb"))) for x in batch], level=level)
     except (InvalidRequest, OSError) as exc:
         if len(batch) > 1:
-            return [one for x in batch for one in _hand_over(brain, caller, kb, [x], report)]
+            return [one for x in batch for one in _hand_over(brain, caller, kb, [x], report, level)]
         report.failed.append(_failure(batch[0].name, exc))
         return []
 

@@ -9,6 +9,7 @@ import typer
 
 from qzbrain.cli import (
     asking,
+    auditing,
     configuration,
     database,
     evaluating,
@@ -16,10 +17,14 @@ from qzbrain.cli import (
     graph_building,
     graph_extracting,
     graph_mirror,
+    groups,
     inserting,
+    kb_rights,
+    keys,
     knowledge,
     models,
     system,
+    users,
     watching,
 )
 from qzbrain.cli.terminal import LANG, WrongUsage, note, result_json, t
@@ -33,14 +38,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 watching.register(knowledge.app)
+kb_rights.register(knowledge.app)
 graph_building.register(graph.app)
 graph_extracting.register(graph.app)
 graph_mirror.register(graph.app)
 app.add_typer(knowledge.app, name="kb")
 app.add_typer(models.app, name="model")
 app.add_typer(graph.app, name="graph")
+app.add_typer(users.app, name="user")
+app.add_typer(groups.app, name="group")
+app.add_typer(keys.app, name="key")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
+app.add_typer(auditing.app, name="audit")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
 app.command(

@@ -13,11 +13,15 @@ from qzbrain.cli.session import open_brain, work_until
 from qzbrain.cli.terminal import LANG, Json, note, progress, result, result_json, t, table
 from qzbrain.domain import JobRecord, KnowledgeBase
 from qzbrain.errors import Conflict
+from qzbrain.knowledge.names import checked_level
 from qzbrain.web import render
 
 app = typer.Typer(help=t("知识库与文档", "Knowledge bases and documents"), no_args_is_help=True)
 packs.commands(app)
 
+Level = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help=t("密级：公开、内部、秘密、机密或绝密", "Level: public, internal, confidential, secret or top_secret"))
+]
 Name = Annotated[str, typer.Argument(metavar="KB", help=t("知识库的名称或 id", "Name or id of the knowledge base"))]
 
 
@@ -32,6 +36,7 @@ def create(
         Literal["refuse", "model"],
         typer.Option(help=t("没有依据时：拒答，或允许模型自行回答", "Without evidence: refuse, or the model answers from itself")),
     ] = "refuse",
+    level: Level = None,
     json: Json = False,
 ) -> None:
     """Make a knowledge base."""
@@ -44,6 +49,7 @@ def create(
             chunk_chars=chunk_chars,
             overlap_chars=overlap_chars,
             without_evidence=without_evidence,
+            level=None if level is None else checked_level(level),
         )
     if json:
         result_json(render.knowledge_base(made, LANG))
@@ -78,12 +84,14 @@ def add(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help=t("包括子目录", "Folders with all that is in them"))] = False,
     create: Annotated[bool, typer.Option("--create", help=t("知识库不存在时新建", "Make the knowledge base when it is missing"))] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help=t("交给后台处理，不等待", "Queue only, do not wait"))] = False,
+    level: Level = None,
     json: Json = False,
 ) -> None:
     """Add documents from files or folders."""
     files = adding.files_of(paths, recursive=recursive)
     with open_brain() as (brain, caller):
-        report = adding.add(brain, caller, kb, files, create=create, wait=not no_wait)
+        place = None if level is None else checked_level(level)
+        report = adding.add(brain, caller, kb, files, create=create, wait=not no_wait, level=place)
     if json:
         result_json(report)
     else:

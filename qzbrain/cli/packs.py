@@ -38,10 +38,11 @@ def export(
     if json:
         result_json(made)
         return
+    counts, size_mb = made.counts, made.size_bytes / 1e6
     result(
         t(
-            f"已导出 {made.counts['documents']} 个文档、{made.counts['chunks']} 段到 {made.path}（{made.size_bytes / 1e6:.1f} MB）。",
-            f"{made.counts['documents']} documents, {made.counts['chunks']} chunks are in {made.path} ({made.size_bytes / 1e6:.1f} MB).",
+            f"已导出 {counts['documents']} 个文档、{counts['chunks']} 段、{counts['graph_triples']} 条三元组到 {made.path}（{size_mb:.1f} MB）。",
+            f"{counts['documents']} documents, {counts['chunks']} chunks, {counts['graph_triples']} triples are in {made.path} ({size_mb:.1f} MB).",
         )
     )
     if made.left_out:

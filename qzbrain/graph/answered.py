@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qzbrain.graph.base import Entity, GraphStore, Triple
+from qzbrain.graph.base import Entity, Triple
 
 if TYPE_CHECKING:
     from qzbrain.graph.qa import GraphAnswer
@@ -71,11 +71,11 @@ class Answered:
         return replace(self, steps=tuple(steps), values=tuple(dict.fromkeys(one.end.name for one in steps)), left_out=0)
 
 
-def answered(kb_id: str, found: GraphAnswer, view: GraphView, store: GraphStore) -> Answered:
-    """The answer with its triples read. One whose triples are no longer there is none."""
+def answered(kb_id: str, found: GraphAnswer, view: GraphView, triples: Callable[[Sequence[int]], Sequence[Triple]]) -> Answered:
+    """The answer with its triples read (`triples`: those of these ids). One whose triples are no longer there is none."""
     edges = list({edge.triple: edge for edge in found.steps}.values())
     shown = [(int(view.triple_ids[edge.triple]), edge.forward) for edge in _shown(edges, view)]
-    read = {one.id: one for one in store.triples(kb_id, [one for one, _ in shown])}
+    read = {one.id: one for one in triples([one for one, _ in shown])}
     if len(read) < len(shown):
         return Answered()
     steps = in_order([AnswerStep(read[one], forward) for one, forward in shown])

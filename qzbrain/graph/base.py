@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from qzbrain.errors import NotFound
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from qzbrain.graph.answered import Answered
     from qzbrain.graph.overview import Overview
     from qzbrain.graph.service import CuedRelation, Processed, RelationCount
     from qzbrain.graph.view import GraphView
 
+NO_CEILINGS: Mapping[str, int] = MappingProxyType({})
 EXTRACT_JOB = "graph-extract"
 """The kind of the jobs in which a language model reads documents (`extracting`)."""
 
@@ -36,9 +40,8 @@ class Place:
     confidence: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A triple as it is brought in; `aliases` are other names of its head, `tail_aliases` of its tail."""
+class Fact(NamedTuple):
+    """A triple as it is brought in; `aliases` are other names of its head, `tail_aliases` of its tail. A tuple, which is made in a third of the time."""
 
     head: str
     relation: str
@@ -132,8 +135,17 @@ class GraphStore(Protocol):
     def triples(self, kb_id: str, triple_ids: Sequence[int]) -> list[Triple]:
         """These triples with their places, in the order asked; unknown ids are left out. Degrees of their ends are not counted: 0."""
 
-    def every_triple(self, kb_id: str) -> Iterator[Triple]:
-        """All triples in the order of their ids, for an export; of one moment."""
+    def every_triple(self, kb_id: str, *, ceiling: int | None = None) -> Iterator[Triple]:
+        """All triples in the order of their ids, for an export; of one moment. `ceiling`: as for `view_below`."""
+
+    def view_below(self, kb_id: str, ceiling: int) -> GraphView:
+        """As `view`, without the documents above this level (place in LEVELS): see `ceilings`."""
+
+    def triples_seen(self, kb_id: str, triple_ids: Sequence[int], ceiling: int) -> list[Triple]:
+        """As `triples`, without places and aliases that come from documents above this level; triples of which no place is left are left out."""
+
+    def mentions_seen(self, kb_id: str, ceiling: int) -> int:
+        """Mentions in documents that are not above this level."""
 
     def set_cues(self, kb_id: str, relation: str, forward: Sequence[str], backward: Sequence[str]) -> None:
         """Set the words by which people ask for a relation, in the place of those that were set.
@@ -150,14 +162,34 @@ class GraphStore(Protocol):
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """Undo a merge: the graph is as before it, plus what came since. Raises NotFound, Conflict."""
 
+    def merged_into(self, kb_id: str, merge_id: str) -> int | None:
+        """The entity that a merge kept; None for an unknown merge."""
+
+    def levels_changed(self, connection: Connection, kb_id: str) -> None:
+        """Levels of documents change in this transaction: who holds the graph as somebody may see it reads it anew."""
+
 
 class GraphAnswers(Protocol):
-    """What is asked of graphs, wherever they are read: in this process, or by a service, which may be away: then each method raises GraphUnavailable."""
+    """What is asked of graphs, wherever they are read: in this process, or by a service, which may be away: then each method raises GraphUnavailable.
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+    `ceiling`, `ceilings`: the highest level (place in LEVELS) of documents that the asker may read, where a knowledge base holds something above it. The graph
+    is then as if those documents were not there; it is always read in this process.
+    """
+
+    def process(
+        self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto", ceilings: Mapping[str, int] = NO_CEILINGS
+    ) -> Processed:
         """What the graphs of these knowledge bases know about what a text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
 
-    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+    def answer(
+        self,
+        text: str,
+        kb_ids: Sequence[str],
+        *,
+        before: Sequence[str] = (),
+        nearness: Mapping[str, float] | None = None,
+        ceilings: Mapping[str, int] = NO_CEILINGS,
+    ) -> Answered:
         """The answer of the graph that is surest of its own; an empty one where none has any.
 
         `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
@@ -166,26 +198,26 @@ class GraphAnswers(Protocol):
     def labels(self, kb_id: str) -> Sequence[str]:
         """Names of a graph's relations, those of most triples first; () where there is no graph."""
 
-    def relations(self, kb_id: str) -> list[CuedRelation]:
+    def relations(self, kb_id: str, *, ceiling: int | None = None) -> list[CuedRelation]:
         """All relations with the number of their triples, most first, and the words set for them."""
 
-    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+    def relation(self, kb_id: str, relation: str, *, ceiling: int | None = None) -> CuedRelation:
         """One of them, by its label. Raises NotFound."""
 
-    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
+    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int, ceiling: int | None = None) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""
 
-    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int) -> list[Triple] | None:
+    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int, ceiling: int | None = None) -> list[Triple] | None:
         """The triples of a shortest way between two entities; None when there is none. Raises NotFound."""
 
-    def entity(self, kb_id: str, entity_id: int) -> Entity:
+    def entity(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> Entity:
         """One entity; for one without a type the typed one that it must be. Raises NotFound."""
 
-    def relations_of(self, kb_id: str, entity_id: int) -> list[RelationCount]:
+    def relations_of(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> list[RelationCount]:
         """How many triples an entity has of each relation and direction, most first. Raises NotFound."""
 
-    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+    def search(self, kb_id: str, text: str, *, limit: int, ceiling: int | None = None) -> list[Entity]:
         """As `GraphStore.search`, each thing once."""
 
-    def overview(self, kb_id: str, *, limit: int) -> Overview:
+    def overview(self, kb_id: str, *, limit: int, ceiling: int | None = None) -> Overview:
         """Types and relations with their counts, most first, and the entities that most triples name."""

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BindParameter, Connection, Select, Table, bindparam, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from qzbrain.graph import merging
 from qzbrain.graph.base import Cues, Entity, Fact, Place, Stats, Triple, relation_not_found
+from qzbrain.graph.ceilings import readable, said_by
 from qzbrain.graph.changes import Touched
 from qzbrain.graph.cues import cleaned
-from qzbrain.graph.filling import MANY, Filling, changed, fetched, key_of, parts
+from qzbrain.graph.filling import MANY, Filling, changed, fetched, graph_version, levels_changed, parts
 from qzbrain.graph.forgetting import forget_documents, sweep
+from qzbrain.graph.linking import key_of
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import (
     OF_A_GRAPH,
@@ -25,6 +28,7 @@ from qzbrain.storage.tables import (
     graph_entities,
     graph_links,
     graph_mentions,
+    graph_merges,
     graph_names,
     graph_relations,
     graph_triples,
@@ -115,8 +119,20 @@ class SqlGraph:
 
     def undo_merge(self, kb_id: str, merge_id: str) -> None:
         """See `GraphStore.undo_merge`."""
-        with self._db.write(durable=True) as connection:
-            changed(connection, kb_id, merging.undo(connection, kb_id, merge_id))
+        try:
+            with self._db.write(durable=True) as connection:
+                changed(connection, kb_id, merging.undo(connection, kb_id, merge_id))
+        except IntegrityError as exc:  # the log, which may have come in a pack, says what the graph contradicts
+            raise merging.not_undoable() from exc
+
+    def merged_into(self, kb_id: str, merge_id: str) -> int | None:
+        """See `GraphStore.merged_into`."""
+        rows = self._db.rows(select(graph_merges.c.keep_id).where(graph_merges.c.id == merge_id, graph_merges.c.kb_id == kb_id))
+        return int(rows[0].keep_id) if rows else None
+
+    def levels_changed(self, connection: Connection, kb_id: str) -> None:
+        """See `GraphStore.levels_changed`."""
+        levels_changed(connection, kb_id)
 
     # -- reading
 
@@ -190,19 +206,46 @@ class SqlGraph:
             found = {one.id: one for part in parts(list(dict.fromkeys(int(one) for one in triple_ids))) for one in _triples(connection, kb_id, part)}
         return [found[one] for one in dict.fromkeys(int(one) for one in triple_ids) if one in found]
 
-    def every_triple(self, kb_id: str) -> Iterator[Triple]:
+    def every_triple(self, kb_id: str, *, ceiling: int | None = None) -> Iterator[Triple]:
         """See `GraphStore.every_triple`."""
         with self._db.snapshot() as connection:
-            yield from self.triples_after(connection, kb_id, 0)
+            if ceiling is None:
+                yield from self.triples_after(connection, kb_id, 0)
+                return
+            hidden = set(connection.execute(said_by(ceiling, kb_id)).scalars())
+            for block in self._triple_ids(connection, kb_id, 0):
+                yield from _triples(connection, kb_id, [one for one in block if one not in hidden], ceiling)
+
+    def view_below(self, kb_id: str, ceiling: int) -> GraphView:
+        """See `GraphStore.view_below`."""
+        with self._db.snapshot() as connection:
+            return _read_below(connection, kb_id, graph_version(connection, kb_id), ceiling)
+
+    def triples_seen(self, kb_id: str, triple_ids: Sequence[int], ceiling: int) -> list[Triple]:
+        """See `GraphStore.triples_seen`."""
+        wanted = list(dict.fromkeys(int(one) for one in triple_ids))
+        with self._db.read() as connection:
+            found = {one.id: one for part in parts(wanted) for one in _triples(connection, kb_id, part, ceiling)}
+        return [found[one] for one in wanted if one in found and found[one].places]
+
+    def mentions_seen(self, kb_id: str, ceiling: int) -> int:
+        """See `GraphStore.mentions_seen`."""
+        wanted = select(func.count()).select_from(graph_mentions).where(graph_mentions.c.kb_id == kb_id, readable(graph_mentions.c.document_id, ceiling))
+        return int(self._db.rows(wanted)[0][0])
 
     def triples_after(self, connection: Connection, kb_id: str, after: int) -> Iterator[Triple]:
         """Those with larger ids than this, in the order of their ids."""
+        for ids in self._triple_ids(connection, kb_id, after):
+            yield from _triples(connection, kb_id, ids)
+
+    @staticmethod
+    def _triple_ids(connection: Connection, kb_id: str, after: int) -> Iterator[Sequence[int]]:
         while True:
             query = select(graph_triples.c.id).where(graph_triples.c.kb_id == kb_id, graph_triples.c.id > after)
             ids = connection.execute(query.order_by(graph_triples.c.id).limit(MANY)).scalars().all()
             if not ids:
                 return
-            yield from _triples(connection, kb_id, ids)
+            yield ids
             after = ids[-1]
 
 
@@ -255,6 +298,36 @@ def _read(connection: Connection, kb_id: str, version: int, base: GraphView | No
     blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id, after)]
     triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
     return assembled(version, Names(ids, names, types, keys), named, relations, triples, cues, base), keys
+
+
+def _read_below(connection: Connection, kb_id: str, version: int, ceiling: int) -> GraphView:
+    """A graph without the documents above a level; see `ceilings`. An entity is left that a triple names, a name from a document, or nothing at all."""
+    import numpy as np
+
+    hidden = np.array(connection.execute(said_by(ceiling, kb_id)).scalars().all(), np.int64)
+    columns = select(graph_triples.c.id, graph_triples.c.head_id, graph_triples.c.relation_id, graph_triples.c.tail_id)
+    blocks = [np.array(block, np.int64) for block in _blocks(connection, columns, graph_triples, kb_id, 0)]
+    triples = np.concatenate(blocks) if blocks else np.empty((0, 4), np.int64)
+    above = np.isin(triples[:, 0], hidden)
+    triples, gone = triples[~above], set(triples[above][:, [1, 3]].ravel().tolist())
+    named = select(graph_aliases.c.alias, graph_aliases.c.entity_id, graph_aliases.c.document_id).where(graph_aliases.c.kb_id == kb_id)
+    all_named = {entity for _, entity, _ in connection.execute(named)}
+    aliases = list(connection.execute(named.where(readable(graph_aliases.c.document_id, ceiling))))
+    left = {*triples[:, [1, 3]].ravel().tolist(), *(entity for _, entity, document_id in aliases if document_id)}
+    names = Names([], [], [], [])
+    columns = select(graph_entities.c.id, graph_entities.c.name_key, graph_entities.c.name, graph_entities.c.type)
+    for block in _blocks(connection, columns, graph_entities, kb_id, 0):
+        for one, key, name, kind in block:
+            if one in left or (one not in gone and one not in all_named):
+                names.ids.append(one)
+                names.keys.append(key)
+                names.names.append(name)
+                names.types.append(kind)
+    kinds = select(graph_relations.c.id, graph_relations.c.name, graph_relations.c.cues).where(graph_relations.c.kb_id == kb_id)
+    used = set(np.unique(triples[:, 2]).tolist())
+    relations = [row for row in connection.execute(kinds.order_by(graph_relations.c.id)) if row.id in used]
+    cues = {row.name: _cues(row.cues) for row in relations if row.cues}
+    return assembled(version, names, [(alias, entity) for alias, entity, _ in aliases], [(row.id, row.name) for row in relations], triples, cues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,10 +401,11 @@ def _entities(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[En
     return found
 
 
-def _aliases(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+def _aliases(connection: Connection, ids: Collection[int], ceiling: int | None = None) -> dict[int, tuple[str, ...]]:
     """Other names of these entities, each once."""
     found: dict[int, dict[str, None]] = {}
-    for entity, alias in connection.execute(_NAMED, {"ids": list(ids)}):
+    named = _NAMED if ceiling is None else _NAMED.where(readable(graph_aliases.c.document_id, ceiling))
+    for entity, alias in connection.execute(named, {"ids": list(ids)}):
         found.setdefault(entity, {})[alias] = None
     return {entity: tuple(some) for entity, some in found.items()}
 
@@ -354,12 +428,13 @@ def closeness(entity: Entity, key: str) -> int:
     return 0 if key in keys else 1 if any(one.startswith(key) for one in keys) else 2
 
 
-def _triples(connection: Connection, kb_id: str, ids: Sequence[int]) -> list[Triple]:
-    """By id; with their first places. Degrees are not counted: a hub's would cost more than all the rest."""
+def _triples(connection: Connection, kb_id: str, ids: Sequence[int], ceiling: int | None = None) -> list[Triple]:
+    """By id; with their first places, of those at most at `ceiling`. Degrees are not counted: a hub's would cost more than all the rest."""
     rows = connection.execute(_TOLD, {"kb_id": kb_id, "ids": list(ids)}).all()
-    aliases = _aliases(connection, {end for row in rows for end in (row[1], row[5])})
+    aliases = _aliases(connection, {end for row in rows for end in (row[1], row[5])}, ceiling)
     places: dict[int, list[Place]] = {}
-    for triple, *place in connection.execute(_SAID, {"ids": list(ids)}):
+    said = _SAID if ceiling is None else _SAID.where(readable(graph_mentions.c.document_id, ceiling))
+    for triple, *place in connection.execute(said, {"ids": list(ids)}):
         some = places.setdefault(triple, [])
         if len(some) < _PLACES:
             some.append(Place(*place))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from qzbrain.errors import InvalidRequest, NotFound, Unavailable
 from qzbrain.graph.extracting import extractor_of, identity_of
 from qzbrain.graph.extraction_jobs import submit
@@ -15,6 +17,7 @@ from qzbrain.graph.turns import MOST_AT_ONCE
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.registry import AUTO, ModelRegistry, RegisteredModel
 from qzbrain.storage.database import Database
+from qzbrain.storage.tables import documents
 
 ASSUMED_COMPLETION_TOKENS = 450
 ASSUMED_READ_PER_S = 400.0
@@ -46,10 +49,10 @@ class Extractions:
     def __init__(self, database: Database, runner: LeaseRunner, models: Callable[[], ModelRegistry]) -> None:
         self._db, self._jobs, self._models, self._rows = database, runner, models, ExtractionRows(database)
 
-    def cost(self, kb_id: str, *, model: str | None = None, document_ids: Sequence[str] | None = None) -> Cost:
-        """Without asking any model. Raises NotFound, Unavailable."""
+    def cost(self, kb_id: str, *, model: str | None = None, document_ids: Sequence[str] | None = None, ceiling: int | None = None) -> Cost:
+        """Without asking any model. `ceiling`: of documents up to this level (place in LEVELS) alone. Raises NotFound, Unavailable."""
         chosen = self._model(model)
-        ids, identity = self._documents(kb_id, document_ids), identity_of(chosen)
+        ids, identity = self._documents(kb_id, document_ids, ceiling), identity_of(chosen)
         chunks = calls = cached = prompt_tokens = 0
         for document_id in ids:
             document = self._rows.document(document_id)
@@ -69,17 +72,20 @@ class Extractions:
         basis = "measured" if rate.calls else "assumed"
         return Cost(chosen.name, len(ids), chunks, calls, cached, prompt_tokens, round(left * written), round(took_s / at_once, 1), basis)
 
-    def submit(self, kb_id: str, *, model: str | None = None, document_ids: Sequence[str] | None = None) -> str:
-        """Have it done; returns the job's id. One that waits or runs for the same is not begun twice. Raises NotFound, Unavailable."""
+    def submit(self, kb_id: str, *, model: str | None = None, document_ids: Sequence[str] | None = None, ceiling: int | None = None) -> str:
+        """Have it done, `ceiling` as of `cost`; returns the job's id. One that waits or runs for the same is not begun twice. Raises NotFound, Unavailable."""
         chosen = self._model(model)
         payload: dict[str, Any] = {"model": chosen.name}
-        if document_ids is not None:
-            payload["document_ids"] = self._documents(kb_id, document_ids)
+        if document_ids is not None or ceiling is not None:
+            payload["document_ids"] = self._documents(kb_id, document_ids, ceiling)
         with self._db.write(durable=True) as connection:
             return submit(connection, self._jobs, kb_id, payload)
 
-    def _documents(self, kb_id: str, document_ids: Sequence[str] | None) -> list[str]:
+    def _documents(self, kb_id: str, document_ids: Sequence[str] | None, ceiling: int | None) -> list[str]:
         found = self._rows.document_ids(kb_id, None if document_ids is None else set(document_ids))
+        if ceiling is not None:
+            seen = {row.id for row in self._db.rows(select(documents.c.id).where(documents.c.kb_id == kb_id, documents.c.level <= ceiling))}
+            found = [one for one in found if one in seen]
         missing = sorted(set(document_ids or ()) - set(found))
         if missing:
             shown = missing[0][:80]

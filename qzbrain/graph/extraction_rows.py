@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import delete, exists, func, insert, or_, select
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select
 
 from qzbrain.domain import utc_now
 from qzbrain.graph.asking import Answer
@@ -67,18 +67,8 @@ class ExtractionRows:
 
     def document(self, document_id: str) -> Document | None:
         """One with its chunks; None when it is gone, or not ready."""
-        row = self._db.rows(select(documents.c.title, documents.c.name).where(documents.c.id == document_id, documents.c.status == "ready"))
-        if not row:
-            return None
-        query = select(chunks.c.id, chunks.c.start, chunks.c.text, chunks.c.heading_path)
-        found = self._db.rows(query.where(chunks.c.document_id == document_id, chunks.c.disabled == 0).order_by(chunks.c.ordinal))
-        ends = [(0, 0), *((x.id, x.start + len(x.text)) for x in found)]
-        passages = tuple(Passage(x.id, x.start, x.text, " › ".join(orjson.loads(x.heading_path)), ends[n]) for n, x in enumerate(found))
-        digest = hashlib.sha256()
-        for one in passages:
-            digest.update(f"{one.chunk_id}\0{one.start}\0{one.heading}\0{one.text}\0".encode("utf-8", "replace"))
-        upto = max((one.chunk_id for one in passages), default=0)
-        return Document(document_id, row[0].title or row[0].name, passages, digest.hexdigest(), upto)
+        with self._db.read() as connection:
+            return read_document(connection, document_id)
 
     def is_there(self, kb_id: str, group: Group) -> bool:
         """Whether all chunks of a group, and its knowledge base, are still there."""
@@ -152,6 +142,22 @@ class ExtractionRows:
         mine = graph_extracted.c.document_id == document_id, graph_extracted.c.extractor == extractor
         with self._db.write() as connection:
             connection.execute(delete(graph_extracted).where(*mine))
+
+
+def read_document(connection: Connection, document_id: str) -> Document | None:
+    """A document with its chunks; None when it is gone, or not ready."""
+    row = connection.execute(select(documents.c.title, documents.c.name).where(documents.c.id == document_id, documents.c.status == "ready")).first()
+    if row is None:
+        return None
+    query = select(chunks.c.id, chunks.c.start, chunks.c.text, chunks.c.heading_path)
+    found = connection.execute(query.where(chunks.c.document_id == document_id, chunks.c.disabled == 0).order_by(chunks.c.ordinal)).all()
+    ends = [(0, 0), *((x.id, x.start + len(x.text)) for x in found)]
+    passages = tuple(Passage(x.id, x.start, x.text, " › ".join(orjson.loads(x.heading_path)), ends[n]) for n, x in enumerate(found))
+    digest = hashlib.sha256()
+    for one in passages:
+        digest.update(f"{one.chunk_id}\0{one.start}\0{one.heading}\0{one.text}\0".encode("utf-8", "replace"))
+    upto = max((one.chunk_id for one in passages), default=0)
+    return Document(document_id, row.title or row.name, passages, digest.hexdigest(), upto)
 
 
 def passages_by_group(document: Document) -> Iterator[Group]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qzbrain.models.base import ChatMessage
+from qzbrain.text.inert import without_controls
 
 GROUP_TOKENS = 1200
 _MAY_END_TOKENS = 700
@@ -114,7 +115,7 @@ def question(title: str, numbered: Sequence[tuple[int, Passage]]) -> str:
 
 def messages(asked: str) -> list[ChatMessage]:
     """The whole prompt."""
-    return [ChatMessage("system", INSTRUCTIONS), ChatMessage("user", asked)]
+    return [ChatMessage("system", INSTRUCTIONS), ChatMessage("user", without_controls(asked))]
 
 
 def groups(document_id: str, title: str, passages: Sequence[Passage]) -> Iterator[Group]:

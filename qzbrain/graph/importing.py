@@ -88,10 +88,9 @@ class _Import:
             for part in parts:
                 for bad in part.bad:
                     self._note(bad)
-                for fact in part.facts:
-                    names.add(fact.head)
-                    names.add(fact.tail)
-                    relations.add(fact.relation)
+                names.update([fact.head for fact in part.facts])
+                names.update([fact.tail for fact in part.facts])
+                relations.update([fact.relation for fact in part.facts])
                 begun, taken, row = taken, taken + len(part.facts), part.row or row
                 self._store([] if self._dry else part.facts[max(0, after - begun) :], taken, row)
         if not taken:

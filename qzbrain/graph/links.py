@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
+from qzbrain.auth.access import VISIBLE
 from qzbrain.graph.linking import Linker, name_key
 from qzbrain.graph.structure import ARTICLE, PART
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import chunks, graph_aliases, graph_entities, graph_linking, graph_links, graph_names, graph_versions
+from qzbrain.storage.tables import chunks, graph_aliases, graph_entities, graph_linking, graph_links, graph_names, graph_versions, knowledge_bases
 
 Beat = Callable[[int, int], None]
 """Told how many of how many chunks are done; may raise, then the work goes on where it stopped."""
@@ -44,9 +45,11 @@ class Links:
         self._db = database
 
     def due(self) -> list[str]:
-        """Knowledge bases whose graph or whose chunks have changed since names were looked for."""
+        """Knowledge bases whose graph or whose chunks have changed since names were looked for. Those of an import are looked through by that."""
         state = select(graph_versions.c.kb_id, graph_versions.c.version, graph_linking.c.graph_version, graph_linking.c.upto)
-        rows = self._db.rows(state.outerjoin(graph_linking, graph_linking.c.kb_id == graph_versions.c.kb_id).where(graph_versions.c.version > 0))
+        state = state.outerjoin(graph_linking, graph_linking.c.kb_id == graph_versions.c.kb_id)
+        visible = exists().where(knowledge_bases.c.id == graph_versions.c.kb_id, VISIBLE)
+        rows = self._db.rows(state.where(graph_versions.c.version > 0, visible))
         return [row.kb_id for row in rows if row.version != row.graph_version or _last_chunk(self._db, row.kb_id) > row.upto]
 
     def tend(self, kb_id: str, beat: Beat) -> int:

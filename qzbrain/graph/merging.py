@@ -64,12 +64,9 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> Touched:
         graph_merges.c.kb_id == kb_id, graph_merges.c.keep_id == row.keep_id, graph_merges.c.undone_at.is_(None), graph_merges.c.id > merge_id
     )
     if row.undone_at is not None or connection.execute(later).first() is not None:
-        raise Conflict(
-            "merge_not_last",
-            zh="这次合并已经撤销，或之后还有合并到同一实体的操作；请先撤销后来的合并。",
-            en="This merge was undone already, or a later one into the same entity stands: undo the later one first.",
-        )
+        raise _not_last()
     content = row.content
+    _require_ends(connection, kb_id, merge_id, row.keep_id, content)
     names = [(one["name_key"], one["type"]) for one in content["entities"]]
     keys = [key for key, _ in names]
     taken = select(graph_entities.c.name_key, graph_entities.c.type).where(graph_entities.c.kb_id == kb_id, graph_entities.c.name_key.in_(keys))
@@ -92,6 +89,35 @@ def undo(connection: Connection, kb_id: str, merge_id: str) -> Touched:
     connection.execute(delete(graph_entities).where(graph_entities.c.id.in_(ids), ~used))
     connection.execute(update(graph_merges).where(graph_merges.c.id == merge_id).values(undone_at=utc_now()))
     return Touched({row.keep_id, *ids}, moved)
+
+
+def _not_last() -> Conflict:
+    return Conflict(
+        "merge_not_last",
+        zh="这次合并已经撤销，或之后还有合并涉及同一实体；请先撤销后来的合并。",
+        en="This merge was undone already, or a later one of the same entities stands: undo the later one first.",
+    )
+
+
+def _require_ends(connection: Connection, kb_id: str, merge_id: str, keep: int, content: dict[str, Any]) -> None:
+    """Raises Conflict where what would be put back names an entity that a later merge took away: its facts are that one's now."""
+    put_back = {one["id"] for one in content["entities"]}
+    wanted = {keep, *(end for one in content["triples"] for end in (one["head_id"], one["tail_id"]))} - put_back
+    there = {one for part in _parts(wanted) for one in connection.execute(select(graph_entities.c.id).where(graph_entities.c.id.in_(part))).scalars()}
+    gone = wanted - there
+    later = select(graph_merges.c.content).where(graph_merges.c.kb_id == kb_id, graph_merges.c.undone_at.is_(None), graph_merges.c.id > merge_id)
+    for other in connection.execute(later).scalars() if gone else ():
+        if any(one["id"] in gone for one in other["entities"]):
+            raise _not_last()
+
+
+def not_undoable() -> Conflict:
+    """What was noted of a merge is at odds with the graph as it is."""
+    return Conflict(
+        "merge_not_undoable",
+        zh="合并记录与图谱现有内容冲突，无法撤销；图谱没有改变。请改用 qzbrain graph import 补入被合并的三元组。",
+        en="What was noted of this merge is at odds with the graph, so it cannot be undone; nothing was changed. Bring the triples in by qzbrain graph import.",
+    )
 
 
 def entity_not_found(entity_id: int) -> NotFound:

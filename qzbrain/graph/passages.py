@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
+from qzbrain.graph.ceilings import readable
 from qzbrain.graph.structure import ARTICLE, CONTAINS
 from qzbrain.storage.cooperation import beside_future
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import graph_linking, graph_links, graph_mentions, graph_names, graph_versions
+from qzbrain.storage.tables import chunks, documents, graph_linking, graph_links, graph_mentions, graph_names, graph_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,10 @@ _VERSIONS = (
 )  # fmt: skip
 
 
+_Key = tuple[str, int | None]
+"""A knowledge base, and up to which level its documents may be read; None: all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class NearPassage:
     """A chunk and how near it is to what the question names, 0..1."""
@@ -73,49 +78,49 @@ class _Graph:
 class PassageGraphs:
     """Finds passages through graphs. Thread-safe."""
 
-    def __init__(self, database: Database, view: Callable[[str], GraphView]) -> None:
-        """`view`: a knowledge base's graph as it is now."""
+    def __init__(self, database: Database, view: Callable[[str, int | None], GraphView]) -> None:
+        """`view`: a knowledge base's graph as it is now, and as it is for who may read documents up to a level."""
         self._db, self._view = database, view
         self._versions = database.prepared(_VERSIONS)
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, _Graph] = OrderedDict()
-        self._reading: dict[str, Future[_Graph]] = {}
+        self._open: OrderedDict[_Key, _Graph] = OrderedDict()
+        self._reading: dict[_Key, Future[_Graph]] = {}
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> list[NearPassage]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> list[NearPassage]:
         """The chunks nearest to what a question names, best first; `chunk_ids` are named themselves, and are not given back.
 
-        [] where nothing is named, there is no graph, or it is still being read.
+        `ceiling`: as if documents above this level were not there. [] where nothing is named, there is no graph, or it is still being read.
         """
-        graph = self._graph(kb_id)
+        graph = self._graph((kb_id, ceiling))
         return [] if graph is None or not len(graph.chunk_ids) else _near(graph, question, chunk_ids, top_k)
 
-    def _graph(self, kb_id: str) -> _Graph | None:
-        rows = self._versions(kb=kb_id)
+    def _graph(self, key: _Key) -> _Graph | None:
+        rows = self._versions(kb=key[0])
         if not rows or not rows[0][0]:
             return None
         version = int(rows[0][0]), int(rows[0][1] or 0)
         with self._lock:
-            kept = self._open.get(kb_id)
+            kept = self._open.get(key)
             if kept is not None and kept.version == version:
-                self._open.move_to_end(kb_id)
+                self._open.move_to_end(key)
                 return kept
-            reading = self._reading.get(kb_id)
+            reading = self._reading.get(key)
             if reading is None:
-                reading = self._reading[kb_id] = beside_future(lambda: self._read(kb_id, version))
+                reading = self._reading[key] = beside_future(lambda: self._read(key, version))
         wait([reading], PATIENCE_S)
         return reading.result() if reading.done() else kept
 
-    def _read(self, kb_id: str, version: tuple[int, int]) -> _Graph:
+    def _read(self, key: _Key, version: tuple[int, int]) -> _Graph:
         try:
-            made = _read(self._db, kb_id, version, self._view(kb_id))
+            made = _read(self._db, key, version, self._view(*key))
             with self._lock:
-                self._open[kb_id] = made
-                self._open.move_to_end(kb_id)
+                self._open[key] = made
+                self._open.move_to_end(key)
                 while len(self._open) > OPEN_GRAPHS:
                     self._open.popitem(last=False)
         finally:
             with self._lock:
-                self._reading.pop(kb_id, None)
+                self._reading.pop(key, None)
         return made
 
 
@@ -151,13 +156,13 @@ def _passages(graph: _Graph, chunk_ids: Sequence[int]) -> list[int]:
     return [at for at, one in zip(places, chunk_ids, strict=True) if at < len(ids) and int(ids[at]) == one]
 
 
-def _read(database: Database, kb_id: str, version: tuple[int, int], view: GraphView) -> _Graph:
+def _read(database: Database, key: _Key, version: tuple[int, int], view: GraphView) -> _Graph:
     import numpy as np
 
     from qzbrain.graph.pagerank import rows
 
-    said_entities, said_chunks = _said(database, kb_id, view)
-    name_entities, name_chunks, counts = _named(database, kb_id, view)
+    said_entities, said_chunks = _said(database, key, view)
+    name_entities, name_chunks, counts = _named(database, key, view)
     chunk_ids = np.unique(np.concatenate([said_chunks, name_chunks]))
     entities, passages = len(view.names), len(chunk_ids)
     stands_in = np.bincount(name_entities, minlength=entities)
@@ -174,11 +179,14 @@ def _read(database: Database, kb_id: str, version: tuple[int, int], view: GraphV
     return _Graph(version, view, chunk_ids, built, rarity.astype(np.float32))
 
 
-def _said(database: Database, kb_id: str, view: GraphView) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _said(database: Database, key: _Key, view: GraphView) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(entity, chunk) of what is said in chunks: of a chapter's contents that which is contained, of a reference or a definition what it belongs to."""
     import numpy as np
 
+    kb_id, ceiling = key
     query = select(graph_mentions.c.triple_id, graph_mentions.c.chunk_id, graph_mentions.c.extractor)
+    if ceiling is not None:
+        query = query.where(readable(graph_mentions.c.document_id, ceiling))
     heads, tails, found = view.heads.tolist(), view.tails.tolist(), set[tuple[int, int]]()
     with database.read() as connection:
         told = connection.execute(query.where(graph_mentions.c.kb_id == kb_id, graph_mentions.c.chunk_id > 0)).all()
@@ -197,13 +205,17 @@ def _said(database: Database, kb_id: str, view: GraphView) -> tuple[NDArray[np.i
     return pairs[:, 0], pairs[:, 1]
 
 
-def _named(database: Database, kb_id: str, view: GraphView) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _named(database: Database, key: _Key, view: GraphView) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(entity, chunk, times) of what is named in chunks; an entity with several names in one chunk counts by the most frequent."""
     import numpy as np
 
+    kb_id, ceiling = key
     names = {row.id: row.name_key for row in database.rows(select(graph_names.c.id, graph_names.c.name_key).where(graph_names.c.kb_id == kb_id))}
-    entities = {number: view.linker.ids(key) for number, key in names.items()}
+    entities = {number: view.linker.ids(name) for number, name in names.items()}
     query = select(graph_links.c.name_id, graph_links.c.chunk_id, graph_links.c.count).join(graph_names, graph_names.c.id == graph_links.c.name_id)
+    if ceiling is not None:
+        query = query.join(chunks, chunks.c.id == graph_links.c.chunk_id).join(documents, documents.c.id == chunks.c.document_id)
+        query = query.where(documents.c.level <= ceiling)
     found: dict[tuple[int, int], int] = {}
     with database.read() as connection:
         for name, chunk, count in connection.execute(query.where(graph_names.c.kb_id == kb_id)):

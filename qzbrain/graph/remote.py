@@ -15,7 +15,7 @@ from urllib.parse import quote
 from qzbrain.errors import GraphUnavailable, NotFound
 from qzbrain.graph import remote_replies as replies
 from qzbrain.graph.answered import Answered
-from qzbrain.graph.base import Entity, Place, Triple, relation_not_found
+from qzbrain.graph.base import NO_CEILINGS, Entity, Place, Triple, relation_not_found
 from qzbrain.graph.breaker import GraphFault
 from qzbrain.graph.calls import GraphCalls, RouteLacking, SaysNotFound
 from qzbrain.graph.linking import name_key
@@ -71,8 +71,12 @@ class RemoteGraph:
         self._routes, self._calls, self._version, self._local = routes, routes.calls, version, local
         self._labels: dict[str, tuple[int, Sequence[str]]] = {}
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+    def process(
+        self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto", ceilings: Mapping[str, int] = NO_CEILINGS
+    ) -> Processed:
         """As `GraphService.process`; triples have no ids here. Services of others are told of `hops` and `mode` only where they are not the usual ones."""
+        if ceilings:
+            return self._local().process(text, kb_ids, top_k=top_k, hops=hops, mode=mode, ceilings=ceilings)
         more = ({} if hops == 2 else {"hops": hops}) | ({} if mode == "auto" else {"mode": mode})
         if len(kb_ids) <= MOST_BASES:
             return self._process(text, kb_ids, top_k, more) if kb_ids else Processed((), (), "", 0.0, 0)
@@ -97,8 +101,18 @@ class RemoteGraph:
 
         return self._calls.process({"text": text, "kb_ids": list(kb_ids), "top_k": top_k, **more}, reading)
 
-    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+    def answer(
+        self,
+        text: str,
+        kb_ids: Sequence[str],
+        *,
+        before: Sequence[str] = (),
+        nearness: Mapping[str, float] | None = None,
+        ceilings: Mapping[str, int] = NO_CEILINGS,
+    ) -> Answered:
         """As `GraphService.answer`. Only of knowledge bases that have a graph, and of the first MOST_BASES of them."""
+        if ceilings:
+            return self._local().answer(text, kb_ids, before=before, nearness=nearness, ceilings=ceilings)
         asked = [kb_id for kb_id in kb_ids if self._version(kb_id)][:MOST_BASES]
         if not asked:
             return Answered()
@@ -123,16 +137,20 @@ class RemoteGraph:
         self._labels[kb_id] = version, found
         return found
 
-    def relations(self, kb_id: str) -> list[CuedRelation]:
+    def relations(self, kb_id: str, *, ceiling: int | None = None) -> list[CuedRelation]:
         """As `GraphService.relations`."""
+        if ceiling is not None:
+            return self._local().relations(kb_id, ceiling=ceiling)
 
         def reading(body: bytes) -> list[CuedRelation]:
             return [one.cued() for one in replies.read(replies.CuedRelationsShape, body).data]
 
         return self._here_or_there(kb_id, "relations", {}, reading, lambda: self._local().relations(kb_id))
 
-    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+    def relation(self, kb_id: str, relation: str, *, ceiling: int | None = None) -> CuedRelation:
         """As `GraphService.relation`; read here while the service is away: who has set its words is told what came of it."""
+        if ceiling is not None:
+            return self._local().relation(kb_id, relation, ceiling=ceiling)
         try:
             found = self.relations(kb_id)
         except GraphUnavailable:
@@ -142,8 +160,10 @@ class RemoteGraph:
             raise relation_not_found(relation)
         return one
 
-    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
+    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int, ceiling: int | None = None) -> list[Triple]:
         """As `GraphService.neighbors`."""
+        if ceiling is not None:
+            return self._local().neighbors(kb_id, entity_id, depth=depth, relation=relation, limit=limit, ceiling=ceiling)
         query = {"id": entity_id, "depth": depth, "relation": relation, "limit": limit}
         return self._here_or_there(
             kb_id, "neighbors", query,
@@ -152,8 +172,10 @@ class RemoteGraph:
             entity_ids=(entity_id,), relation=relation,
         )  # fmt: skip
 
-    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int) -> list[Triple] | None:
+    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int, ceiling: int | None = None) -> list[Triple] | None:
         """As `GraphService.path`."""
+        if ceiling is not None:
+            return self._local().path(kb_id, start, goal, max_hops=max_hops, ceiling=ceiling)
 
         def reading(body: bytes) -> list[Triple] | None:
             told = replies.read(replies.WayShape, body)
@@ -164,15 +186,19 @@ class RemoteGraph:
             lambda: self._local().path(kb_id, start, goal, max_hops=max_hops), entity_ids=(start, goal),
         )  # fmt: skip
 
-    def entity(self, kb_id: str, entity_id: int) -> Entity:
+    def entity(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> Entity:
         """As `GraphService.entity`."""
+        if ceiling is not None:
+            return self._local().entity(kb_id, entity_id, ceiling=ceiling)
         return self._here_or_there(
             kb_id, f"entities/{entity_id}", {}, lambda body: replies.read(replies.DetailShape, body).entity(),
             lambda: self._local().entity(kb_id, entity_id), entity_ids=(entity_id,), route="entities",
         )  # fmt: skip
 
-    def relations_of(self, kb_id: str, entity_id: int) -> list[RelationCount]:
+    def relations_of(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> list[RelationCount]:
         """As `GraphService.relations_of`."""
+        if ceiling is not None:
+            return self._local().relations_of(kb_id, entity_id, ceiling=ceiling)
 
         def reading(body: bytes) -> list[RelationCount]:
             return [RelationCount(one.relation, one.direction == "out", one.triples) for one in replies.read(replies.DetailShape, body).relations]
@@ -181,15 +207,19 @@ class RemoteGraph:
             kb_id, f"entities/{entity_id}", {}, reading, lambda: self._local().relations_of(kb_id, entity_id), entity_ids=(entity_id,), route="entities"
         )
 
-    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+    def search(self, kb_id: str, text: str, *, limit: int, ceiling: int | None = None) -> list[Entity]:
         """As `GraphService.search`."""
+        if ceiling is not None:
+            return self._local().search(kb_id, text, limit=limit, ceiling=ceiling)
         return self._here_or_there(
             kb_id, "search", {"q": text, "limit": limit}, lambda body: [one.entity() for one in replies.read(replies.EntitiesShape, body).data],
             lambda: self._local().search(kb_id, text, limit=limit),
         )  # fmt: skip
 
-    def overview(self, kb_id: str, *, limit: int) -> Overview:
+    def overview(self, kb_id: str, *, limit: int, ceiling: int | None = None) -> Overview:
         """As `GraphService.overview`."""
+        if ceiling is not None:
+            return self._local().overview(kb_id, limit=limit, ceiling=ceiling)
 
         def reading(body: bytes) -> Overview:
             from qzbrain.graph.overview import Hub, Overview
@@ -227,8 +257,10 @@ class RemotePassages:
         """`version`: of a knowledge base's graph, 0 where there is none, which needs no asking."""
         self._routes, self._version, self._local = routes, version, local
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> list[NearPassage]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> list[NearPassage]:
         """As `PassageGraphs.near`. Raises GraphUnavailable."""
+        if ceiling is not None:
+            return self._local().near(kb_id, question, chunk_ids, top_k=top_k, ceiling=ceiling)
         if not self._version(kb_id):
             return []
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeGuard
+from operator import itemgetter
+from typing import Any
 
 from qzbrain.errors import ParseFailed
 from qzbrain.graph.base import Fact, Place
-from qzbrain.graph.linking import name_key
+from qzbrain.graph.linking import key_of
 
 NAME_CHARS = 2000
 RELATION_CHARS = 255
@@ -78,16 +79,42 @@ def field(name: str) -> str:
     return _FIELD.get(name.strip().lower(), "")
 
 
+def cells_of(fields: Sequence[str]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """For rows of a table with these columns: takes a row with None behind it, gives what `fact` takes. A field that no column has is None."""
+    place = {field: number for number, field in enumerate(fields)}
+    return itemgetter(*(place.get(field, -1) for field in ("head", "relation", "tail", "head_type", "tail_type", "source", "aliases")))
+
+
 def fact_of(row: int, given: Mapping[str, Any]) -> tuple[int, Fact] | BadRow:
     """A fact from the values of its fields."""
-    head, relation, tail = given.get("head"), given.get("relation"), given.get("tail")
-    if _short(head, NAME_CHARS) and _short(relation, RELATION_CHARS) and _short(tail, NAME_CHARS):  # nearly all, in a third of the time
-        texts = [_checked(head)[0], _checked(relation)[0], _checked(tail)[0]]
-        if all(texts):
-            return _with_the_rest(row, given, texts)
+    get = given.get
+    return fact(row, get("head"), get("relation"), get("tail"), get("head_type"), get("tail_type"), get("source"), get("aliases"))
+
+
+def fact(row: int, head: Any, relation: Any, tail: Any, head_type: Any, tail_type: Any, source: Any, aliases: Any) -> tuple[int, Fact] | BadRow:
+    """A fact from its values, as a file has them: texts, or whatever JSON can hold; None where there is none."""
+    texts: Sequence[str] = ()
+    if type(head) is type(relation) is type(tail) is str and len(head) <= NAME_CHARS and len(relation) <= RELATION_CHARS and len(tail) <= NAME_CHARS:
+        texts = _checked(head)[0], _checked(relation)[0], _checked(tail)[0]  # nearly all rows, in a third of the time
+    if not texts or not all(texts):
+        found = _texts(row, {"head": head, "relation": relation, "tail": tail})
+        if isinstance(found, BadRow):
+            return found
+        texts = found
+    if not head_type and not tail_type and type(source) is str and len(source) <= SOURCE_CHARS:
+        more = _checked_rest("", "", source)
+    else:
+        more = _rest(head_type, tail_type, source)
+    if isinstance(more, str):
+        longest = dict(_MORE)[more]
+        return BadRow(row, f"{more} 超过 {longest} 个字符或含有不允许的字符", f"{more} is over {longest} characters or holds one that is not allowed")
+    return row, Fact(texts[0], texts[1], texts[2], *more, _aliases(aliases, texts[0]) if aliases else ())
+
+
+def _texts(row: int, given: Mapping[str, Any]) -> Sequence[str] | BadRow:
     texts = []
     for name, longest in (("head", NAME_CHARS), ("relation", RELATION_CHARS), ("tail", NAME_CHARS)):
-        value = given.get(name)
+        value = given[name]
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or not value:
@@ -100,24 +127,24 @@ def fact_of(row: int, given: Mapping[str, Any]) -> tuple[int, Fact] | BadRow:
         if not text:
             return _empty(row, name)
         texts.append(text)
-    return _with_the_rest(row, given, texts)
+    return texts
 
 
-def _short(value: object, longest: int) -> TypeGuard[str]:
-    return type(value) is str and len(value) <= longest
+def _rest(head_type: Any, tail_type: Any, source: Any) -> tuple[Place, str, str] | str:
+    """Place and types, or the name of a field that cannot be. What is no text is none."""
+    some = [value.strip() if isinstance(value, str) else "" for value in (head_type, tail_type, source)]
+    for (name, longest), text in zip(_MORE, some, strict=True):
+        if len(text) > longest:
+            return name
+    return _checked_rest(*some)
 
 
-def _with_the_rest(row: int, given: Mapping[str, Any], texts: Sequence[str]) -> tuple[int, Fact] | BadRow:
-    more: list[str] = []
-    for name, longest in _MORE:
-        value = given.get(name)
-        text = value.strip() if value and isinstance(value, str) else ""
-        if text and (len(text) > longest or _checked(text)[1]):
-            return BadRow(row, f"{name} 超过 {longest} 个字符或含有不允许的字符", f"{name} is over {longest} characters or holds one that is not allowed")
-        more.append(text)
-    aliases = given.get("aliases")
-    others = _aliases(aliases, texts[0]) if aliases else ()
-    return row, Fact(texts[0], texts[1], texts[2], _place(more[2]), more[0], more[1], others)
+@lru_cache(maxsize=1024)
+def _checked_rest(head_type: str, tail_type: str, source: str) -> tuple[Place, str, str] | str:
+    for (name, _), text in zip(_MORE, (head_type, tail_type, source), strict=True):
+        if text and _checked(text)[1]:
+            return name
+    return Place("import", source=source.strip()), head_type, tail_type
 
 
 def _empty(row: int, name: str) -> BadRow:
@@ -129,13 +156,7 @@ def _checked(value: str) -> tuple[str, str]:
     """The text as it is kept, '' for an empty one; and what may not be in it: a control character, half of a surrogate pair, what could not be decoded."""
     if fault := _UNFIT.search(value):
         return "", f"U+{ord(fault[0]):04X}"
-    text = _AROUND.sub("", value)
-    return (text if name_key(text) else ""), ""
-
-
-@lru_cache(maxsize=1024)
-def _place(source: str) -> Place:
-    return Place("import", source=source)
+    return _AROUND.sub("", value), ""
 
 
 def _aliases(given: Any, head: str) -> tuple[str, ...]:
@@ -144,8 +165,8 @@ def _aliases(given: Any, head: str) -> tuple[str, ...]:
     kept: dict[str, str] = {}
     for one in some:
         if isinstance(one, str) and len(one) <= RELATION_CHARS and (text := _checked(one)[0]):
-            kept[name_key(text)] = text
+            kept[key_of(text)] = text
         if len(kept) > MOST_ALIASES:
             break
-    kept.pop(name_key(head), None)
+    kept.pop(key_of(head), None)
     return tuple(kept.values())[:MOST_ALIASES]

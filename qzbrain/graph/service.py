@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qzbrain.errors import InvalidRequest
+from qzbrain.graph import ceilings as ceilings_of
 from qzbrain.graph.answered import Answered, answered
-from qzbrain.graph.base import Cues, Entity, GraphStore, Triple, relation_not_found
+from qzbrain.graph.base import NO_CEILINGS, Cues, Entity, GraphStore, Stats, Triple, relation_not_found
 from qzbrain.graph.linking import name_key
 from qzbrain.graph.merging import entity_not_found
 
@@ -78,16 +79,19 @@ class GraphService:
     def __init__(self, store: GraphStore) -> None:
         self._store = store
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._open: OrderedDict[str, Answerer] = OrderedDict()
+        self._open: OrderedDict[tuple[str, int | None], Answerer] = OrderedDict()
 
-    def process(self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto") -> Processed:
+    def process(
+        self, text: str, kb_ids: Sequence[str], *, top_k: int = 10, hops: int = 2, mode: str = "auto", ceilings: Mapping[str, int] = NO_CEILINGS
+    ) -> Processed:
         """What the graphs of these knowledge bases know about what the text names, best first. `hops`, `mode`: see `Answerer.ranked`."""
         begun = time.perf_counter()
         named: list[NamedEntity] = []
         scored: list[ScoredTriple] = []
         version = 0
         for kb_id in kb_ids:
-            answerer = self._answerer(kb_id)
+            ceiling = ceilings.get(kb_id)
+            answerer = self._answerer(kb_id, ceiling=ceiling)
             view = answerer.view
             version += view.version
             mentions, ranked = answerer.ranked(text, top_k=top_k, hops=hops, mode=mode)
@@ -95,7 +99,7 @@ class GraphService:
                 NamedEntity(Entity(int(view.ids[one]), view.names[one], view.types[one], (), view.degree(one)), text[m.start : m.end], m.start, m.end)
                 for m in mentions for one in m.entity_ids
             ]  # fmt: skip
-            triples = {one.id: one for one in self._store.triples(kb_id, [int(view.triple_ids[edge.triple]) for _, edge, _ in ranked])}
+            triples = {one.id: one for one in self._triples(kb_id, [int(view.triple_ids[edge.triple]) for _, edge, _ in ranked], ceiling)}
             for score, edge, _ in ranked:
                 triple = triples.get(int(view.triple_ids[edge.triple]))
                 if triple is not None:
@@ -103,7 +107,15 @@ class GraphService:
         scored = sorted(scored, key=lambda one: -one.score)[:top_k]
         return Processed(tuple(named), tuple(scored), context([one.triple for one in scored]), (time.perf_counter() - begun) * 1e3, version)
 
-    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+    def answer(
+        self,
+        text: str,
+        kb_ids: Sequence[str],
+        *,
+        before: Sequence[str] = (),
+        nearness: Mapping[str, float] | None = None,
+        ceilings: Mapping[str, int] = NO_CEILINGS,
+    ) -> Answered:
         """The answer of the graph that is surest of its own; an empty one where none has any.
 
         `before`: questions asked earlier, the last one last, for what the text leaves unsaid. `nearness`: of relations' names to the text in meaning.
@@ -113,95 +125,114 @@ class GraphService:
             version = self._store.version(kb_id)
             if not version:
                 continue
-            answerer = self._answerer(kb_id, version)
+            answerer = self._answerer(kb_id, version, ceiling=ceilings.get(kb_id))
             found = answerer.answer(text, before=before, nearness=nearness)
             if found.values and found.steps and (best is None or found.confidence > best[0]):
                 best = found.confidence, kb_id, found, answerer.view
-        return Answered() if best is None else answered(best[1], best[2], best[3], self._store)
+        if best is None:
+            return Answered()
+        _, kb_id, said, view = best
+        return answered(kb_id, said, view, lambda ids: self._triples(kb_id, ids, ceilings.get(kb_id)))
 
     def labels(self, kb_id: str) -> Sequence[str]:
         """Names of a graph's relations, those of most triples first; () where there is no graph."""
         version = self._store.version(kb_id)
         return self._answerer(kb_id, version).view.labels if version else ()
 
-    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int) -> list[Triple]:
+    def neighbors(self, kb_id: str, entity_id: int, *, depth: int, relation: str | None, limit: int, ceiling: int | None = None) -> list[Triple]:
         """Triples around an entity, nearest first. Raises NotFound."""
         from qzbrain.graph.walks import neighbors
 
-        view = self._answerer(kb_id).view
+        view = self.view(kb_id, ceiling=ceiling)
         kind: int | None = None
         if relation is not None:
             if relation not in view.relation_names:
                 raise relation_not_found(relation)
             kind = list(view.relation_names).index(relation)
-        return self._told(kb_id, view, neighbors(view, _number(view, entity_id), depth=depth, relation=kind, most=limit))
+        return self._told(kb_id, view, neighbors(view, _number(view, entity_id), depth=depth, relation=kind, most=limit), ceiling)
 
-    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int) -> list[Triple] | None:
+    def path(self, kb_id: str, start: int, goal: int, *, max_hops: int, ceiling: int | None = None) -> list[Triple] | None:
         """The triples of a shortest way between two entities; None when there is none. Raises NotFound."""
         from qzbrain.graph.walks import path
 
-        view = self._answerer(kb_id).view
+        view = self.view(kb_id, ceiling=ceiling)
         found = path(view, _number(view, start), _number(view, goal), max_hops=max_hops)
-        return None if found is None else self._told(kb_id, view, found)
+        return None if found is None else self._told(kb_id, view, found, ceiling)
 
-    def entity(self, kb_id: str, entity_id: int) -> Entity:
+    def entity(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> Entity:
         """One entity; for one without a type the typed one that it must be. Raises NotFound."""
+        if ceiling is not None:
+            view = self.view(kb_id, ceiling=ceiling)
+            return ceilings_of.entity(view, _number(view, entity_id))
         found = self._store.entity(kb_id, entity_id)
         if found is None:
             raise entity_not_found(entity_id)
         return self._typed(kb_id, self._answerer(kb_id).view, found)
 
-    def search(self, kb_id: str, text: str, *, limit: int) -> list[Entity]:
+    def search(self, kb_id: str, text: str, *, limit: int, ceiling: int | None = None) -> list[Entity]:
         """As `GraphStore.search`, each thing once."""
+        if ceiling is not None:
+            return ceilings_of.found(self.view(kb_id, ceiling=ceiling), text, limit=limit)
         found = self._store.search(kb_id, text, limit=limit)
         if not found:
             return []
         view = self._answerer(kb_id).view
         return list({one.id: one for one in (self._typed(kb_id, view, entity) for entity in found)}.values())
 
-    def relations_of(self, kb_id: str, entity_id: int) -> list[RelationCount]:
+    def relations_of(self, kb_id: str, entity_id: int, *, ceiling: int | None = None) -> list[RelationCount]:
         """How many triples an entity has of each relation and direction, most first; `forward`: it is their head. Raises NotFound."""
-        view = self._answerer(kb_id).view
+        view = self.view(kb_id, ceiling=ceiling)
         found = [RelationCount(view.relation_names[kind], forward, count) for kind, forward, count in view.relations_of(_number(view, entity_id))]
         return sorted(found, key=lambda one: (-one.triples, one.relation, not one.forward))
 
-    def relations(self, kb_id: str) -> list[CuedRelation]:
+    def relations(self, kb_id: str, *, ceiling: int | None = None) -> list[CuedRelation]:
         """All relations with the number of their triples, most first, and the words set for them."""
         import numpy as np
 
-        view = self._answerer(kb_id).view
+        view = self.view(kb_id, ceiling=ceiling)
         counts = np.bincount(view.relations, minlength=len(view.relation_names)).tolist()
         words = [Cues(tuple(forward), tuple(backward)) for forward, backward in view.cues] or [Cues()] * len(counts)
         found = [CuedRelation(name, count, cues) for name, count, cues in zip(view.relation_names, counts, words, strict=True)]
         return sorted(found, key=lambda one: (-one.triples, one.relation))
 
-    def relation(self, kb_id: str, relation: str) -> CuedRelation:
+    def relation(self, kb_id: str, relation: str, *, ceiling: int | None = None) -> CuedRelation:
         """One of them, by its label. Raises NotFound."""
-        found = next((one for one in self.relations(kb_id) if name_key(one.relation) == name_key(relation)), None)
+        found = next((one for one in self.relations(kb_id, ceiling=ceiling) if name_key(one.relation) == name_key(relation)), None)
         if found is None:
             raise relation_not_found(relation)
         return found
 
-    def overview(self, kb_id: str, *, limit: int) -> Overview:
+    def overview(self, kb_id: str, *, limit: int, ceiling: int | None = None) -> Overview:
         """What there is: types and relations with their counts, most first, and the entities that most triples name."""
         from qzbrain.graph.overview import overview
 
-        return overview(self._answerer(kb_id).view, limit=limit)
+        return overview(self.view(kb_id, ceiling=ceiling), limit=limit)
 
-    def view(self, kb_id: str) -> GraphView:
+    def stats(self, kb_id: str, *, ceiling: int | None = None) -> Stats:
+        """Counts."""
+        if ceiling is None:
+            return self._store.stats(kb_id)
+        view = self.view(kb_id, ceiling=ceiling)
+        return Stats(len(view.ids), len(view.relation_names), len(view.triple_ids), self._store.mentions_seen(kb_id, ceiling), view.version)
+
+    def view(self, kb_id: str, *, ceiling: int | None = None) -> GraphView:
         """The graph as it is now."""
-        return self._answerer(kb_id).view
+        return self._answerer(kb_id, ceiling=ceiling).view
 
-    def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step]) -> list[Triple]:
-        return self._with_types(kb_id, view, self._store.triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps]))
+    def _triples(self, kb_id: str, triple_ids: Sequence[int], ceiling: int | None) -> list[Triple]:
+        return self._store.triples(kb_id, triple_ids) if ceiling is None else self._store.triples_seen(kb_id, triple_ids, ceiling)
 
-    def _with_types(self, kb_id: str, view: GraphView, triples: Sequence[Triple]) -> list[Triple]:
+    def _told(self, kb_id: str, view: GraphView, steps: Sequence[Step], ceiling: int | None) -> list[Triple]:
+        triples = self._triples(kb_id, [int(view.triple_ids[step.edge.triple]) for step in steps], ceiling)
+        return self._with_types(kb_id, view, triples, ceiling)
+
+    def _with_types(self, kb_id: str, view: GraphView, triples: Sequence[Triple], ceiling: int | None) -> list[Triple]:
         """The triples with their ends' counts, an end without a type given as the typed entity that it must be: else one thing would be shown as two."""
         known = {end.id: end for triple in triples for end in (triple.head, triple.tail)}
-        typed = {one: self._typed(kb_id, view, entity) for one, entity in known.items()}
+        typed = {one: self._typed(kb_id, view, entity, ceiling) for one, entity in known.items()}
         return [replace(one, head=typed[one.head.id], tail=typed[one.tail.id]) for one in triples]
 
-    def _typed(self, kb_id: str, view: GraphView, entity: Entity) -> Entity:
+    def _typed(self, kb_id: str, view: GraphView, entity: Entity, ceiling: int | None = None) -> Entity:
         """The entity that this one is for answers, with all its triples counted."""
         import numpy as np
 
@@ -209,36 +240,38 @@ class GraphService:
         if at >= len(view.ids) or int(view.ids[at]) != entity.id:
             return entity  # newer than this view
         one = view.same.get(at, at)
+        if ceiling is not None:
+            return ceilings_of.entity(view, one)
         found = entity if one == at else self._store.entity(kb_id, int(view.ids[one]))
         return replace(found or entity, degree=view.degree(one))
 
-    def _answerer(self, kb_id: str, version: int | None = None) -> Answerer:
+    def _answerer(self, kb_id: str, version: int | None = None, *, ceiling: int | None = None) -> Answerer:
         """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
         version = self._store.version(kb_id) if version is None else version
-        kept = self._kept(kb_id, version)
+        kept = self._kept((kb_id, ceiling), version)
         if kept is not None:
             return kept
         from qzbrain.graph.qa import Answerer  # brings numpy: only who answers pays for it
 
         with self._reading:
-            kept = self._kept(kb_id, version)
+            kept = self._kept((kb_id, ceiling), version)
             if kept is not None:
                 return kept
-            made = Answerer(self._store.view(kb_id))
+            made = Answerer(self._store.view(kb_id) if ceiling is None else self._store.view_below(kb_id, ceiling))
             _ = made.view.linker
             with self._lock:
-                self._open[kb_id] = made
+                self._open[kb_id, ceiling] = made
                 while len(self._open) > OPEN_GRAPHS:
                     self._open.popitem(last=False)
         return made
 
-    def _kept(self, kb_id: str, version: int) -> Answerer | None:
+    def _kept(self, key: tuple[str, int | None], version: int) -> Answerer | None:
         """The graph as it was last read, if that was no earlier than at this version; another's reading may have been later."""
         with self._lock:
-            kept = self._open.get(kb_id)
+            kept = self._open.get(key)
             if kept is None or kept.view.version < version:
                 return None
-            self._open.move_to_end(kb_id)
+            self._open.move_to_end(key)
             return kept
 
 

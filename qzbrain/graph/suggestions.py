@@ -7,7 +7,7 @@ documents be read anew. Suggestions are derived from the graph as it is; those w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,14 +84,31 @@ class Suggestions:
                 connection.execute(insert(graph_suggestions), rows)
         return int(is_open) + len(rows)
 
-    def listed(self, kb_id: str, status: Status = "open", *, limit: int = 100) -> tuple[list[Suggestion], int]:
-        """Best first, and how many there are in all. Open ones whose entities are gone are left out."""
+    def listed(self, kb_id: str, status: Status = "open", *, limit: int = 100, seen: Collection[int] | None = None) -> tuple[list[Suggestion], int]:
+        """Best first, and how many there are in all. Open ones whose entities are gone are left out.
+
+        `seen`: ids of the entities that the asker may know of, where he may not know of all: then only those are listed and counted.
+        """
+        if seen is not None:
+            return self._seen(kb_id, status, limit, seen)
         mine = graph_suggestions.c.kb_id == kb_id, graph_suggestions.c.status == status
         order = graph_suggestions.c.score.desc(), graph_suggestions.c.id
         rows = self._db.rows(select(graph_suggestions).where(*mine).order_by(*order).limit(limit))
         total = int(self._db.rows(select(func.count()).select_from(graph_suggestions).where(*mine))[0][0])
         found = [self._told(kb_id, row) for row in rows]
         return [one for one in found if status != "open" or (one.keep is not None and one.merge is not None)], total
+
+    def _seen(self, kb_id: str, status: Status, limit: int, seen: Collection[int]) -> tuple[list[Suggestion], int]:
+        mine = graph_suggestions.c.kb_id == kb_id, graph_suggestions.c.status == status
+        rows = self._db.rows(select(graph_suggestions).where(*mine).order_by(graph_suggestions.c.score.desc(), graph_suggestions.c.id))
+        left = [row for row in rows if row.keep_id in seen and row.other_id in seen]
+        return [self._told(kb_id, row) for row in left[:limit]], len(left)
+
+    def require_seen(self, kb_id: str, suggestion_id: str, seen: Collection[int]) -> None:
+        """Return when both of its entities are among these ids. Raises NotFound."""
+        row = self._row(kb_id, suggestion_id)
+        if row.keep_id not in seen or row.other_id not in seen:
+            raise _unknown()
 
     def accept(self, kb_id: str, suggestion_id: str, *, author: str) -> Suggestion:
         """Make both entities one. Raises NotFound, Conflict."""
@@ -127,11 +144,7 @@ class Suggestions:
     def _row(self, kb_id: str, suggestion_id: str) -> Row[Any]:
         rows = self._db.rows(select(graph_suggestions).where(graph_suggestions.c.id == suggestion_id[:32], graph_suggestions.c.kb_id == kb_id))
         if not rows:
-            raise NotFound(
-                "suggestion_not_found",
-                zh="没有这条合并建议。请用 GET /api/graph/…/suggestions 查看。",
-                en="There is no such suggestion. See GET /api/graph/…/suggestions.",
-            )
+            raise _unknown()
         return rows[0]
 
     def _open(self, kb_id: str, suggestion_id: str) -> Row[Any]:
@@ -147,6 +160,14 @@ class Suggestions:
     def _told(self, kb_id: str, row: Row[Any]) -> Suggestion:
         keep, other = (self._graph.entity(kb_id, one) for one in (row.keep_id, row.other_id))
         return Suggestion(row.id, keep, other, row.reason, row.score, row.status, row.alias, row.merge_id, row.author)
+
+
+def _unknown() -> NotFound:
+    return NotFound(
+        "suggestion_not_found",
+        zh="没有这条合并建议。请用 GET /api/graph/…/suggestions 查看。",
+        en="There is no such suggestion. See GET /api/graph/…/suggestions.",
+    )
 
 
 def _columns(one: _Pair) -> dict[str, object]:

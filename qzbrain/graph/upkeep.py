@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, func, select, update
 
+from qzbrain.auth.access import VISIBLE
 from qzbrain.errors import Conflict
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.links import Links
@@ -39,10 +40,14 @@ class Upkeep:
         """Go through documents, then link."""
         for lease in leases:
             kb_id = lease.job.kb_id
-            stated = self.state_missing(kb_id, lambda done, total, lease=lease: _shown(lease, "facts", done, total, "documents"))  # type: ignore[misc]
-            linked = self._links.tend(kb_id, lambda done, total, lease=lease: _shown(lease, "link", done, total, "chunks"))  # type: ignore[misc]
+            stated, linked = self.bring(kb_id, lambda *shown, lease=lease: _shown(lease, *shown))
             with self._db.write() as connection:
                 lease.complete(connection, {"documents": stated, "chunks": linked})
+
+    def bring(self, kb_id: str, shown: Callable[[str, int, int, str], None]) -> tuple[int, int]:
+        """Go through a knowledge base's documents, then link. Returns how many documents and chunks were looked at. `shown`: stage, done, total, unit."""
+        stated = self.state_missing(kb_id, lambda done, total: shown("facts", done, total, "documents"))
+        return stated, self._links.tend(kb_id, lambda done, total: shown("link", done, total, "chunks"))
 
     def state_missing(self, kb_id: str, beat: Callable[[int, int], None]) -> int:
         """Have what ready documents of a knowledge base say about themselves in its graph. Returns how many were gone through."""
@@ -77,7 +82,7 @@ class Upkeep:
         """See that whatever is behind is brought up to date. `all_documents`: look for documents too, as after a new version was installed."""
         due = set(self._links.due())
         if all_documents and self._states:
-            behind = select(documents.c.kb_id).join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id).where(_MISSING).distinct()
+            behind = select(documents.c.kb_id).join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id).where(_MISSING, VISIBLE).distinct()
             due.update(row.kb_id for row in self._db.rows(behind))
         for kb_id in sorted(due):
             with self._db.write() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from qzbrain.domain import JobRecord, JobStatus, Page, new_id, utc_now
 from qzbrain.errors import Conflict, NotFound
@@ -56,16 +56,18 @@ class JobRows:
         """As `cancel`, in the caller's transaction; returns the job as it was. Who works on it learns it at the next heartbeat."""
         return self._change(connection, job_id, ("pending", "running"), {"status": "cancelled", "stage": ""})
 
-    def get(self, job_id: str) -> JobRecord:
-        """One job. Raises NotFound."""
-        rows = self._db.rows(select(jobs).where(jobs.c.id == job_id))
+    def get(self, job_id: str, *, where: Sequence[ColumnElement[bool]] = ()) -> JobRecord:
+        """One job. `where`: as of `jobs`. Raises NotFound."""
+        rows = self._db.rows(select(jobs).where(jobs.c.id == job_id, *where))
         if not rows:
             raise _no_such_job()
         return _record(rows[0])
 
-    def jobs(self, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:
-        """Jobs, newest first; `after` is the last id of the page before."""
-        query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
+    def jobs(
+        self, status: str | None = None, limit: int = 50, after: str | None = None, *, where: Sequence[ColumnElement[bool]] = ()
+    ) -> Page[JobRecord]:
+        """Jobs, newest first; `after` is the last id of the page before; `where`: only those."""
+        query = select(jobs).where(*where).order_by(jobs.c.id.desc()).limit(limit + 1)
         if status is not None:
             query = query.where(jobs.c.status == status)
         if after is not None:

@@ -10,15 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
+from qzbrain.auth.access import TOP
 from qzbrain.errors import BrainError, NotFound, ParseFailed, PayloadTooLarge
 from qzbrain.jobs.leases import Kind, Lease
 from qzbrain.knowledge.archives import LIMITS, BadMember, members
+from qzbrain.knowledge.bringing import Bringer
 from qzbrain.knowledge.documents import Documents, Kept
 from qzbrain.knowledge.names import LONGEST_NAME, display_name
 from qzbrain.knowledge.parsers import refusals
 from qzbrain.knowledge.removal import forget_file
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
+from qzbrain.storage.tables import knowledge_bases
 
 _BATCH = 50
 _DEPTH = 3
@@ -55,6 +60,8 @@ class _Taking:
         self._names: dict[str, int] = {}
         self._ids: dict[str, str] = {}
         self._row = self._bytes = 0
+        rows = database.rows(select(knowledge_bases.c.level).where(knowledge_bases.c.id == lease.job.kb_id))
+        self._bringer = Bringer.of_job(lease.job.payload, rows[0].level if rows else TOP)
 
     def take(self) -> dict[str, Any]:
         """The job's result: how many documents, their names, and the members that are none, each with its place and its reason."""
@@ -117,7 +124,7 @@ class _Taking:
         if not batch:
             return
         try:
-            added = self._documents.register(self._lease.job.kb_id, batch, lang="zh" if self._zh else "en")
+            added = self._documents.register(self._lease.job.kb_id, batch, self._bringer)
         except NotFound:
             return  # the knowledge base was deleted meanwhile
         for kept, one in zip(batch, added, strict=True):

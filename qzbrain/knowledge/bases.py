@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from qzbrain.auth.access import Access, KbRef, unknown_knowledge_base
+from qzbrain.auth.grants import forget_grants, grant_to_maker
 from qzbrain.domain import Caller, DocumentCounts, KnowledgeBase, Page, new_id, utc_now
 from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
@@ -30,6 +31,7 @@ _counted = (
     .where(documents.c.kind == "file")
     .group_by(documents.c.kb_id, documents.c.status)
 )
+_INTERNAL = 1
 
 
 class KnowledgeBases:
@@ -48,33 +50,45 @@ class KnowledgeBases:
         chunk_chars: int = CHUNK_CHARS,
         overlap_chars: int = OVERLAP_CHARS,
         without_evidence: str = "refuse",
+        level: int | None = None,
     ) -> KnowledgeBase:
-        """Make an empty knowledge base. Raises InvalidRequest, Conflict (`name_taken`)."""
+        """Make an empty knowledge base, which its maker may manage. `level`: place in LEVELS, internal for None (or as far as the caller is cleared).
+
+        Raises InvalidRequest, Conflict (`name_taken`), PermissionRefused.
+        """
         self._access.require(caller, "write")
         check_sizes(chunk_chars, overlap_chars)
+        if level is None:
+            level = min(_INTERNAL, self._access.clearance(caller))
+        self._access.require_level(caller, level)
         row: dict[str, Any] = {
             "id": new_id(),
             "chunk_chars": chunk_chars,
             "overlap_chars": overlap_chars,
             "manifest": {"chunk_chars": chunk_chars, "overlap_chars": overlap_chars, "embedder": None},
             "created_at": utc_now(),
+            "level": level,
             **_checked(name=name, title=title, description=description, without_evidence=without_evidence),
         }
-        self._write_named(insert(knowledge_bases).values(row), row["name"])
+        def granted(connection: Connection) -> None:
+            grant_to_maker(connection, row["id"], caller.id)
+            self._access.changed(connection)
+
+        self._write_named(insert(knowledge_bases).values(row), row["name"], granted)
         return self.knowledge_base(caller, row["id"])
 
     def knowledge_bases(self, caller: Caller, limit: int = 50, after: str | None = None) -> Page[KnowledgeBase]:
         """Those that the caller may read, by name; `after` is the last name of the page before."""
         names = [ref.name for ref in self._access.resolve(caller) if after is None or ref.name > after]
         shown = names[: page_size(limit)]
-        found = self._read(knowledge_bases.c.name.in_(shown))
+        found = self._read(caller, knowledge_bases.c.name.in_(shown))
         more = len(names) > len(shown)
         return Page(tuple(sorted(found, key=lambda x: x.name)), more, shown[-1] if more else None)
 
     def knowledge_base(self, caller: Caller, name_or_id: str) -> KnowledgeBase:
         """One knowledge base with its counts. Raises NotFound (`knowledge_base_not_found`)."""
         ref = self.resolve(caller, [name_or_id])[0]
-        found = self._read(knowledge_bases.c.id == ref.id)
+        found = self._read(caller, knowledge_bases.c.id == ref.id)
         return found[0] if found else self.knowledge_base(caller, name_or_id)  # deleted in between: the look-up says so
 
     def resolve(self, caller: Caller, names: Sequence[str] | None) -> list[KbRef]:
@@ -91,8 +105,8 @@ class KnowledgeBases:
         description: str | None = None,
         without_evidence: str | None = None,
     ) -> KnowledgeBase:
-        """Change what is given. Raises NotFound, InvalidRequest, Conflict (`name_taken`)."""
-        ref = self.writable(caller, name_or_id)
+        """Change what is given. Raises NotFound, InvalidRequest, Conflict (`name_taken`), PermissionRefused."""
+        ref = self.managed(caller, name_or_id)
         given = {"name": name, "title": title, "description": description, "without_evidence": without_evidence}
         values = _checked(**{key: value for key, value in given.items() if value is not None})
         if values:
@@ -102,9 +116,9 @@ class KnowledgeBases:
     def rechunk(self, caller: Caller, name_or_id: str, *, chunk_chars: int | None = None, overlap_chars: int | None = None) -> str | None:
         """Change the size of chunks and have all documents cut anew; returns the job's id, None when the sizes are as they were.
 
-        An overlap that is not given becomes smaller where it would be over half of a chunk. Raises NotFound, InvalidRequest.
+        An overlap that is not given becomes smaller where it would be over half of a chunk. Raises NotFound, InvalidRequest, PermissionRefused.
         """
-        ref = self.writable(caller, name_or_id)
+        ref = self.managed(caller, name_or_id)
         with self._db.write(durable=True) as connection:
             row = connection.execute(select(knowledge_bases).where(knowledge_bases.c.id == ref.id)).first()
             if row is None:
@@ -124,42 +138,51 @@ class KnowledgeBases:
 
         Goes by pieces, so that other writers need not wait long; ended half-way it can be repeated.
         """
-        erase(self._db, self._jobs, self.writable(caller, name_or_id).id)
+        erase(self._db, self._jobs, self.managed(caller, name_or_id).id)
+        self._access.standings.forget()
 
     def reindex(self, caller: Caller, name_or_id: str) -> str:
         """Build the search index of a knowledge base anew, beside the one in use; returns the job's id. Raises NotFound."""
-        ref = self.writable(caller, name_or_id)
+        ref = self.managed(caller, name_or_id)
         with self._db.write(durable=True) as connection:
             return self._jobs.submit(connection, "index", kb_id=ref.id)
 
     def reembed(self, caller: Caller, name_or_id: str, *, embedder: str | None = None, force: bool = False) -> str:
         """Make the vectors of a knowledge base anew, beside those in use; see `Semantics`. Raises NotFound, Conflict, InvalidRequest."""
-        return self._semantics.reembed(self.writable(caller, name_or_id), embedder=embedder, force=force)
+        return self._semantics.reembed(self.managed(caller, name_or_id), embedder=embedder, force=force)
 
     def roll_back(self, caller: Caller, name_or_id: str) -> KnowledgeBase:
         """Go back to the vectors before. Raises NotFound, Conflict."""
-        ref = self.writable(caller, name_or_id)
+        ref = self.managed(caller, name_or_id)
         self._semantics.roll_back(ref)
         return self.knowledge_base(caller, ref.id)
 
-    def writable(self, caller: Caller, name_or_id: str) -> KbRef:
-        """A knowledge base that the caller may change. Raises NotFound, PermissionRefused."""
+    def managed(self, caller: Caller, name_or_id: str) -> KbRef:
+        """A knowledge base that the caller may manage. Raises NotFound, PermissionRefused."""
         ref = self.resolve(caller, [name_or_id])[0]
-        self._access.require(caller, "write", ref.id)
+        self._access.require(caller, "manage", ref.id)
         return ref
 
-    def _read(self, which: Any) -> list[KnowledgeBase]:
+    def _read(self, caller: Caller, which: Any) -> list[KnowledgeBase]:
+        """Counts are of what the caller may see; in the common case that this is all, they come from an index alone."""
         rows = self._db.rows(select(knowledge_bases).where(which))
+        ceilings = {x.id: self._access.ceiling(caller, x.id) for x in rows}
         counts: dict[str, list[Row[Any]]] = {}
-        for row in self._db.rows(_counted.where(documents.c.kb_id.in_([x.id for x in rows]))):
-            counts.setdefault(row.kb_id, []).append(row)
-        meaning = self._semantics.of([x.id for x in rows])
+        for ceiling in set(ceilings.values()):
+            query = _counted.where(documents.c.kb_id.in_([kb_id for kb_id, one in ceilings.items() if one == ceiling]))
+            for row in self._db.rows(query if ceiling is None else query.where(documents.c.level <= ceiling)):
+                counts.setdefault(row.kb_id, []).append(row)
+        meaning = dict(self._semantics.of([x.id for x in rows]))
+        for kb_id, ceiling in ceilings.items():
+            if ceiling is not None:  # it counts chunks of what may not be seen
+                meaning[kb_id] = {**meaning[kb_id], "progress": None}
         return [_knowledge_base(row, counts.get(row.id, []), meaning[row.id]) for row in rows]
 
-    def _write_named(self, statement: Any, name: str) -> None:
+    def _write_named(self, statement: Any, name: str, follow: Callable[[Connection], None] = lambda _connection: None) -> None:
         try:
             with self._db.write(durable=True) as connection:
                 connection.execute(statement)
+                follow(connection)
         except IntegrityError as exc:
             raise Conflict(
                 "name_taken", zh=f"知识库名称“{name}”已被使用，请换一个名称。", en=f'The name "{name}" is taken; choose another.', param="name"
@@ -197,6 +220,7 @@ def erase(database: Database, runner: LeaseRunner, kb_id: str) -> None:
             connection.execute(delete(outbox).where(outbox.c.kb_id == shelf))
             connection.execute(insert(outbox).values(kb_id=shelf, op="drop", document_id=""))
         connection.execute(delete(knowledge_bases).where(knowledge_bases.c.id == kb_id))
+        forget_grants(connection, kb_id)
         submit_purge(connection, runner, kb_id)
 
 

@@ -123,13 +123,13 @@ class ChunkEdits:
 
     def _readable(self, caller: Caller, document_id: str) -> Row[Any]:
         rows = self._db.rows(select(documents).where(documents.c.id == (document_id if document_id.isprintable() else "")))
-        if not rows or not self._access.allows(caller, "read", rows[0].kb_id):
+        if not rows or not self._access.sees(caller, rows[0].kb_id, rows[0].level):
             raise _no_document()
         return rows[0]
 
     def _editable(self, connection: Connection, caller: Caller, document_id: str) -> Row[Any]:
         row = connection.execute(select(documents).where(documents.c.id == (document_id if document_id.isprintable() else ""))).first()
-        if row is None or not self._access.allows(caller, "read", row.kb_id):
+        if row is None or not self._access.sees(caller, row.kb_id, row.level):
             raise _no_document()
         self._access.require(caller, "write", row.kb_id)
         if row.status != "ready":

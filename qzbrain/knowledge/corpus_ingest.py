@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from qzbrain.errors import BrainError, ParseFailed
 from qzbrain.jobs.base import Job
-from qzbrain.jobs.leases import Kind, Lease
+from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
+from qzbrain.knowledge.bringing import Bringer
 from qzbrain.knowledge.corpus import BadLine, CorpusLine, corpus_lines
+from qzbrain.knowledge.levels import set_level
 from qzbrain.knowledge.names import display_name
 from qzbrain.knowledge.pipeline import Pipeline
 from qzbrain.knowledge.reader import ReadRequest
@@ -35,8 +37,8 @@ _renewed = update(documents).where(documents.c.id == bindparam("document_id"))
 class CorpusIngest:
     """Handles jobs whose subject is the address of a stored corpus file."""
 
-    def __init__(self, database: Database, files: FileStore, pipeline: Pipeline, settings: Settings) -> None:
-        self._db, self._files, self._pipeline, self._settings = database, files, pipeline, settings
+    def __init__(self, database: Database, files: FileStore, runner: LeaseRunner, pipeline: Pipeline, settings: Settings) -> None:
+        self._db, self._files, self._runner, self._pipeline, self._settings = database, files, runner, pipeline, settings
 
     @property
     def kind(self) -> Kind:
@@ -63,7 +65,7 @@ class CorpusIngest:
             for batch in _batches(lines, _LINES):
                 good = [x for x in batch if isinstance(x, CorpusLine)]
                 with self._db.write() as connection:
-                    _write_lines(connection, lease.job.kb_id, good)
+                    _write_lines(connection, self._runner, lease.job, good)
                 taken += len(good)
                 bad = (x for x in batch if isinstance(x, BadLine))
                 errors += [{"row": x.row, "message": x.zh if lease.job.payload.get("lang") == "zh" else x.en} for x in bad]
@@ -77,6 +79,7 @@ class CorpusIngest:
                 return
             total = connection.execute(select(documents.c.id).where(documents.c.kb_id == lease.job.kb_id, UNREAD)).all()
         owner = _Lines(self._db, lease, len(total))
+        self._pipeline.take_up((documents.c.kb_id == lease.job.kb_id) & UNREAD, owner)
         requests = self._requests(lease.job.kb_id, sizes.chunk_chars, sizes.overlap_chars)
         self._pipeline.run(requests, owner, beat=lambda _: lease.heartbeat())
 
@@ -119,16 +122,27 @@ def _failed(connection: Connection, job: Job, error: BrainError) -> None:
     fail_unread(connection, job.kb_id, error)
 
 
-def _write_lines(connection: Connection, kb_id: str, lines: Sequence[CorpusLine]) -> None:
+def _write_lines(connection: Connection, runner: LeaseRunner, job: Job, lines: Sequence[CorpusLine]) -> None:
     """Rows for new ids, new texts for changed ones, another try for failed ones; the last line of an id counts."""
-    by_identity = {f"ext:{line.external_id}": line for line in lines}
-    if not by_identity or connection.execute(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)).first() is None:
+    kb_id, by_identity = job.kb_id, {f"ext:{line.external_id}": line for line in lines}
+    kb = connection.execute(select(knowledge_bases.c.level).where(knowledge_bases.c.id == kb_id)).first()
+    if not by_identity or kb is None:
         return
-    query = select(documents.c.identity, documents.c.id, documents.c.sha256, documents.c.status, documents.c.title)
+    bringer = Bringer.of_job(job.payload, kb.level)
+    query = select(documents.c.identity, documents.c.id, documents.c.sha256, documents.c.status, documents.c.title, documents.c.level)
     found = connection.execute(query.where(documents.c.kb_id == kb_id, documents.c.identity.in_(list(by_identity)))).all()
-    there = {row.identity: row for row in found}
-    new = [(identity, _row(kb_id, identity, line)) for identity, line in by_identity.items() if identity not in there]
-    renewed = [(identity, {**_row(kb_id, identity, by_identity[identity]), "id": row.id}) for identity, row in there.items()]
+    there: dict[str, Row[*tuple[Any, ...]]] = {}
+    for row in found:
+        if row.level <= bringer.clearance:
+            there[row.identity] = row
+        else:  # it is not there for who brought this
+            own, identity = bringer.there(connection, kb_id, row.identity)
+            by_identity[identity] = by_identity.pop(row.identity)
+            there |= {} if own is None else {identity: own}
+    raised = [row.id for row in there.values() if bringer.raised(row.level) > row.level]
+    set_level(connection, runner, raised, bringer.level)
+    new = [(identity, _row(kb_id, identity, line, bringer.level)) for identity, line in by_identity.items() if identity not in there]
+    renewed = [(identity, {**_row(kb_id, identity, by_identity[identity], row.level), "id": row.id}) for identity, row in there.items()]
     renewed = [(identity, row) for identity, row in renewed if _differs(there[identity], row)]
     if renewed:
         ids = [row["id"] for _, row in renewed]
@@ -144,9 +158,9 @@ def _write_lines(connection: Connection, kb_id: str, lines: Sequence[CorpusLine]
         connection.execute(insert(document_texts), texts)
 
 
-def _row(kb_id: str, identity: str, line: CorpusLine) -> dict[str, Any]:
+def _row(kb_id: str, identity: str, line: CorpusLine, level: int) -> dict[str, Any]:
     data = line.text.encode()
-    row = new_row(kb_id, identity, display_name(line.external_id, default="unnamed"), hashlib.sha256(data).hexdigest(), len(data))
+    row = new_row(kb_id, identity, display_name(line.external_id, default="unnamed"), hashlib.sha256(data).hexdigest(), len(data), level)
     return row | {"external_id": line.external_id, "title": line.title, "stored": 0}
 
 

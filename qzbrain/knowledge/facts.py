@@ -180,12 +180,13 @@ def _batches(changed: Sequence[int], page: Page) -> Iterator[list[int]]:
 
 
 def _row(kb_id: str, head: Head, text: Told, document_id: str) -> dict[str, Any]:
+    """Only what no document says is told: whoever may enter the knowledge base may read it."""
     data = text.text.encode("utf-8", "replace")
     name = f"{TITLE}{head.name}"[:255]
     says = hashlib.sha256(orjson.dumps(_headings(head)) + data).hexdigest()
     row = new_row(kb_id, f"{FACTS}:{head.id}", name, says, len(data))
     done = {"title": name, "stored": 0, "kind": FACTS, "status": "ready", "chunks": len(text.pieces), "chars": len(text.text), "ready_at": utc_now()}
-    return {**row, **done, "mime_type": "text/plain", **({"id": document_id} if document_id else {})}
+    return {**row, **done, "level": 0, "mime_type": "text/plain", **({"id": document_id} if document_id else {})}
 
 
 def _headings(head: Head) -> list[str]:

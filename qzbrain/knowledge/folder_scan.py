@@ -197,7 +197,8 @@ class _Run:
             stream.seek(0)
         try:
             given = [(one.path.rpartition("/")[2], stream) for one, stream in fresh]
-            return list(self._store.add_files(self._caller, self._folder.kb_id, given, from_folder=True))
+            level = (self._folder.options or {}).get("level")
+            return list(self._store.add_files(self._caller, self._folder.kb_id, given, level=level, from_folder=True))
         except (BrainError, OSError) as exc:
             if len(fresh) > 1:
                 return [added for pair in fresh for added in self._added([pair])]

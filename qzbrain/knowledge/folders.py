@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from qzbrain.auth.access import Access
+from qzbrain.auth.access import Access, KbRef
 from qzbrain.domain import Caller, WatchedFolder, new_id, utc_now
 from qzbrain.errors import InvalidRequest, NotFound, PermissionRefused
 from qzbrain.jobs.leases import LeaseRunner
@@ -40,20 +40,22 @@ class Folders:
         exclude: Sequence[str] = (),
         active: bool = True,
         anywhere: bool = False,
+        level: int | None = None,
     ) -> WatchedFolder:
-        """Watch a folder, or change how; it is looked through at once. `active`: and every `every_s` seconds after.
+        """Watch a folder, or change how; it is looked through at once. `active`: and every `every_s` seconds after. `level`: of what comes from it
+        (place in LEVELS), the knowledge base's for None. A folder reads whatever lies on the server, so this is for administrators.
 
         `anywhere`: also outside WATCH_ROOTS, for who sits at this machine. Raises NotFound, InvalidRequest, PermissionRefused.
         """
-        ref = self._access.resolve(caller, [kb])[0]
-        self._access.require(caller, "write", ref.id)
+        ref = self._ruled(caller, kb)
+        self._access.level_given(caller, ref.id, level)
         if not SHORTEST_S <= every_s <= LONGEST_S:
             raise InvalidRequest(zh=f"every_s 须在 {SHORTEST_S} 至 {LONGEST_S} 秒之间。", en=f"every_s is {SHORTEST_S} to {LONGEST_S}.", param="every_s")
         if len(exclude) > _MOST_EXCLUDED:
             raise InvalidRequest(zh=f"exclude 最多 {_MOST_EXCLUDED} 条。", en=f"exclude takes at most {_MOST_EXCLUDED} patterns.", param="exclude")
         root = self._folder(path, anywhere=anywhere)
         key = hashlib.sha256(os.fsencode(root)).hexdigest()
-        options = {"recursive": recursive, "exclude": list(exclude)}
+        options = {"recursive": recursive, "exclude": list(exclude), "level": level}
         with self._db.write(durable=True) as connection:
             same = (watched_folders.c.kb_id == ref.id) & (watched_folders.c.path_key == key)
             there = connection.execute(select(watched_folders.c.id).where(same)).first()
@@ -68,15 +70,13 @@ class Folders:
         return self._one(caller, kb, folder_id)
 
     def watched(self, caller: Caller, kb: str) -> list[WatchedFolder]:
-        """The watched folders of a knowledge base. Raises NotFound."""
-        ref = self._access.resolve(caller, [kb])[0]
+        """The watched folders of a knowledge base. Raises NotFound, PermissionRefused."""
+        ref = self._ruled(caller, kb)
         query = select(watched_folders).where(watched_folders.c.kb_id == ref.id).order_by(watched_folders.c.id)
         return [_shown(row) for row in self._db.rows(query)]
 
     def unwatch(self, caller: Caller, kb: str, folder: str) -> WatchedFolder:
         """No longer watch a folder, named by its id or path; what came from it stays. Raises NotFound, PermissionRefused."""
-        ref = self._access.resolve(caller, [kb])[0]
-        self._access.require(caller, "write", ref.id)
         wanted = {folder, str(Path(folder).absolute()) if folder.isprintable() else ""}
         one = next((x for x in self.watched(caller, kb) if x.id in wanted or x.path in wanted), None)
         if one is None:
@@ -91,6 +91,13 @@ class Folders:
         query = select(jobs.c.id).where(jobs.c.subject == folder_id, jobs.c.kind == "scan").order_by(jobs.c.id.desc()).limit(1)
         rows = self._db.rows(query)
         return rows[0].id if rows else None
+
+    def _ruled(self, caller: Caller, kb: str) -> KbRef:
+        """The knowledge base. Raises NotFound, PermissionRefused for who is no administrator."""
+        ref = self._access.resolve(caller, [kb])[0]
+        self._access.require(caller, "manage")
+        self._access.require(caller, "manage", ref.id)
+        return ref
 
     def _one(self, caller: Caller, kb: str, folder_id: str) -> WatchedFolder:
         return next(x for x in self.watched(caller, kb) if x.id == folder_id)
@@ -138,6 +145,7 @@ def _shown(row: Row[Any]) -> WatchedFolder:
         last_scan_at=row.last_scan_at,
         result=row.result,
         created_at=row.created_at,
+        level=options.get("level"),
     )
 
 

@@ -68,13 +68,15 @@ class Ingest:
         """Read the documents of these jobs. One that was deleted meanwhile is dropped without a word. Raises what is to be waited out."""
         self._pipeline.ready()
         by_document = {lease.job.subject: lease for lease in leases}
+        owner = _Leases(self._db, self._runner, by_document, self._tell_put_off)
+        for document_id in self._pipeline.take_up(documents.c.id.in_(list(by_document)), owner):
+            by_document.pop(document_id)
         with self._db.write() as connection:
             rows = connection.execute(TO_READ.where(documents.c.id.in_(list(by_document)))).all()
             begun = update(documents).where(documents.c.id.in_([row.id for row in rows]))
             connection.execute(begun.values(status="running", stage="parse", reason_code=None, reason_zh=None, reason_en=None))
         order = {document_id: position for position, document_id in enumerate(by_document)}
         rows = sorted(rows, key=lambda row: order[row.id])
-        owner = _Leases(self._db, self._runner, by_document, self._tell_put_off)
 
         def progress(request: ReadRequest, reached: Reached) -> None:
             stage = "chunk" if reached.unit == "chunks" else "parse"

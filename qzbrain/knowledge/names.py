@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+from qzbrain.domain import LEVELS
 from qzbrain.errors import InvalidRequest
 
 LONGEST_NAME = 255
 _LONGEST_KB_NAME = 64
+LEVEL_NAMES = dict(zip(("公开", "内部", "秘密", "机密", "绝密"), range(len(LEVELS)), strict=True))
 
 
 def checked_kb_name(name: str) -> str:
@@ -41,6 +43,18 @@ def display_name(name: str, default: str = "") -> str:
         ending = dot + ending if stem and len(ending) <= 10 else ""
         shown = shown[: LONGEST_NAME - len(ending)] + ending
     return shown or default
+
+
+def checked_level(level: str, *, param: str = "level") -> int:
+    """Place in LEVELS of a level by its English or Chinese name. Raises InvalidRequest."""
+    name = level.strip()
+    if name in LEVEL_NAMES:
+        return LEVEL_NAMES[name]
+    for place, known in enumerate(LEVELS):
+        if name == known:
+            return place
+    allowed = ", ".join(LEVELS)
+    raise InvalidRequest(zh=f"{param} 只能是 {allowed} 之一。", en=f"{param} is one of {allowed}.", param=param)
 
 
 def checked_text(value: str, *, param: str, longest: int) -> str:

@@ -43,9 +43,9 @@ class Previews:
 
     def preview(self, caller: Caller, document_id: str, *, chunk_chars: int, overlap_chars: int) -> ChunkPreview:
         """Counts, mean lengths and the first chunks, now and then. Raises NotFound, InvalidRequest, Conflict, Unavailable, ParseFailed."""
-        check_sizes(chunk_chars, overlap_chars)
         with self._db.read() as connection:
             row = self._readable(connection, caller, document_id)
+            check_sizes(chunk_chars, overlap_chars)
             edits = edits_of(connection, [document_id]).get(document_id, [])
             text = None
             if not row.stored:
@@ -59,9 +59,9 @@ class Previews:
         return ChunkPreview(now, _shown(drafts(edited, read.chunks, pieces)))
 
     def _readable(self, connection: Connection, caller: Caller, document_id: str) -> Row[*tuple[Any, ...]]:
-        known = TO_READ.add_columns(documents.c.status).where(documents.c.id == (document_id if document_id.isprintable() else ""))
+        known = TO_READ.add_columns(documents.c.status, documents.c.level).where(documents.c.id == (document_id if document_id.isprintable() else ""))
         row = connection.execute(known).first()
-        if row is None or not self._access.allows(caller, "read", row.kb_id):
+        if row is None or not self._access.sees(caller, row.kb_id, row.level):
             raise NotFound("document_not_found", zh="没有这个文档，或已被删除。", en="There is no such document, or it was deleted.")
         if row.status != "ready":
             raise Conflict(

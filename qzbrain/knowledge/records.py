@@ -37,7 +37,7 @@ UNREAD = (documents.c.stored == 0) & documents.c.status.in_(("pending", "running
 """Documents that a corpus made and that are not read yet: texts given directly, without a job of their own."""
 
 
-def new_row(kb_id: str, identity: str, name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
+def new_row(kb_id: str, identity: str, name: str, sha256: str, size_bytes: int, level: int = 1) -> dict[str, Any]:
     """All columns of a document that nobody has read yet, whose original is a stored file."""
     return {
         **STARTING_OVER,
@@ -50,6 +50,7 @@ def new_row(kb_id: str, identity: str, name: str, sha256: str, size_bytes: int) 
         "sha256": sha256,
         "size_bytes": size_bytes,
         "stored": 1,
+        "level": level,
         "created_at": utc_now(),
     }
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from qzbrain.auth.access import Access
 from qzbrain.domain import Caller, JobRecord, JobStatus, Page
-from qzbrain.errors import BrainError, InvalidRequest, NotFound
+from qzbrain.errors import BrainError, InvalidRequest
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import KnowledgeBases, page_size
 from qzbrain.knowledge.chunk_edits import ChunkEdits
@@ -18,6 +18,7 @@ from qzbrain.knowledge.documents import Documents
 from qzbrain.knowledge.ingest import KINDS
 from qzbrain.knowledge.records import STARTING_OVER, fail_document, fail_unread
 from qzbrain.knowledge.semantics import Semantics
+from qzbrain.knowledge.visible_jobs import VisibleJobs
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -34,24 +35,23 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
         KnowledgeBases.__init__(self, database, access, runner, semantics)
         ChunkEdits.__init__(self, database, access, runner, semantics, settings)
         Documents.__init__(self, database, files, access, runner, settings)
+        self._visible_jobs = VisibleJobs(access)
 
     def jobs(self, caller: Caller, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[JobRecord]:
-        """Jobs, newest first. Raises InvalidRequest."""
+        """Jobs that the caller may know of, newest first. Raises InvalidRequest."""
         self._access.require(caller, "read")
         if status is not None and status not in get_args(JobStatus):
             allowed = ", ".join(get_args(JobStatus))
             raise InvalidRequest(zh=f"status 只能是 {allowed} 之一。", en=f"status is one of {allowed}.", param="status")
         if after is not None and not after.isprintable():
             raise InvalidRequest(zh="after 不是有效的游标。", en="after is no cursor of this list.", param="after")
-        found = self._jobs.jobs(status, page_size(limit), after)
-        return replace(found, data=tuple(self._line.jobs(found.data)))
+        found = self._jobs.jobs(status, page_size(limit), after, where=self._visible_jobs.where(caller))
+        return replace(found, data=tuple(self._line.jobs(self._visible_jobs.shown(caller, found.data))))
 
     def job(self, caller: Caller, job_id: str) -> JobRecord:
         """One job. Raises NotFound."""
-        job = self._jobs.get(job_id if job_id.isprintable() else "")
-        if not self._access.allows(caller, "read", job.kb_id):
-            raise NotFound("job_not_found", zh="没有这个任务。", en="There is no such job.")
-        return self._line.jobs([job])[0]
+        job = self._jobs.get(job_id if job_id.isprintable() else "", where=self._visible_jobs.where(caller))
+        return self._line.jobs(self._visible_jobs.shown(caller, [job]))[0]
 
     def unfinished_jobs(self, caller: Caller, job_ids: Collection[str]) -> set[str]:
         """Those of these jobs that wait or run; for following many at once."""
@@ -76,6 +76,8 @@ class KnowledgeService(KnowledgeBases, Documents, ChunkEdits):
         ref = self._access.resolve(caller, [kb])[0]
         self._access.require(caller, "write", ref.id)
         failed = (documents.c.kb_id == ref.id) & (documents.c.status == "failed") & (documents.c.kind == "file")
+        if (ceiling := self._access.ceiling(caller, ref.id)) is not None:
+            failed &= documents.c.level <= ceiling
         if code is not None:
             failed &= documents.c.reason_code == (code if code.isprintable() else "")
         with self._db.write(durable=True) as connection:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, func, insert, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, insert, or_, select
 
 from qzbrain.brain import database_of
 from qzbrain.errors import Conflict, InvalidRequest
@@ -27,7 +27,7 @@ from qzbrain.settings import Settings
 from qzbrain.storage import migrate
 from qzbrain.storage.counters import COUNTED, go_on_after, last_number
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import document_texts, metadata
+from qzbrain.storage.tables import access_state, document_texts, metadata
 
 _BATCH_ROWS = 500
 _BATCH_CHARS = 2_000_000
@@ -186,13 +186,16 @@ def _count(connection: Connection, table: Table[Any]) -> int:
 def _copy_tables(reading: Connection, target: Database, steps: _Steps, *, resume: bool) -> None:
     with target.read() as connection:
         there = {table.name: _count(connection, table) for table in metadata.sorted_tables}
-    filled = sorted(name for name, rows in there.items() if rows)
+    filled = sorted(name for name, rows in there.items() if rows and name != access_state.name)  # its one row is there from the start
     if filled and not resume:
         raise Conflict(
             "target_not_empty",
             zh=f"目标 {target.place} 不是空的（{', '.join(filled)}）。请换一个空数据库；若是继续上次中断的复制，请加 --resume。",
             en=f"The target {target.place} is not empty ({', '.join(filled)}). Take an empty database; to go on with an interrupted copy add --resume.",
         )
+    with target.write() as connection:
+        connection.execute(delete(access_state))
+    there[access_state.name] = 0
     for table in metadata.sorted_tables:
         steps.add(there[table.name])
         _copy_table(reading, target, table, steps)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_neo4j, doctor_redis, doctor_search, doctor_services
+from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_neo4j, doctor_redis, doctor_search, doctor_services, doctor_tls
 from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
@@ -65,7 +65,9 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         doctor_data.given_index,
         doctor_data.meaning,
         doctor_data.queue,
+        doctor_data.audit,
         port,
+        doctor_tls.tls,
         doctor_services.web,
         doctor_services.worker,
         doctor_models.running_engines,

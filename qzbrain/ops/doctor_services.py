@@ -6,6 +6,7 @@ import urllib.request
 
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops.finding import Finding
+from qzbrain.ops.own_tls import own_tls
 from qzbrain.ops.start import running_brain
 from qzbrain.ops.supervision import log_folder
 from qzbrain.settings import Settings
@@ -26,7 +27,7 @@ def web(settings: Settings) -> list[Finding]:
     if not running_brain(settings):
         return [Finding.skip("web", 8, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
     try:
-        with urllib.request.urlopen(f"{settings.url}/readyz", timeout=_TIMEOUT_S) as response:  # noqa: S310  our own address
+        with urllib.request.urlopen(f"{settings.url}/readyz", timeout=_TIMEOUT_S, context=own_tls()) as response:  # noqa: S310  our own address
             return [Finding.ok("web", 8, title, (f"{settings.url} {response.status}", f"{settings.url} {response.status}"))]
     except (OSError, ValueError) as exc:
         log = log_folder(settings) / "web.log"

@@ -102,9 +102,10 @@ def fit(brain: Brain, caller: Caller, kb: str, questions: Sequence[Question], *,
     """Find the weight of meaning that serves these questions best, by recall@5, then by mean reciprocal rank, and put it into the manifest.
 
     0 is words alone and 1 meaning alone, so the choice is never worse than either on these questions. Raises Conflict when the knowledge
-    base cannot be searched by meaning now.
+    base cannot be searched by meaning now, PermissionRefused.
     """
     kb_id = brain.access.resolve(caller, [kb])[0].id
+    brain.access.require(caller, "manage", kb_id)
     scope, space = brain.access.scope(caller, [kb_id]), brain.spaces.active(kb_id)
     found = brain.retriever.search(SearchQuery(questions[0].text, mode="hybrid"), scope)
     if space is None or found.degraded:

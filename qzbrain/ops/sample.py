@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from qzbrain.auth.grants import Grant
+from qzbrain.auth.standing import EVERYONE
 from qzbrain.settings import Settings
 
 NAME = "laws"
@@ -35,6 +37,7 @@ def add(settings: Settings) -> None:
             mark(settings).write_text("adding", encoding="utf-8")
             if NAME not in there:
                 brain.knowledge.create(caller, name=NAME, title=TITLE, description=DESCRIPTION)
+            brain.accounts.grants.put(caller, NAME, grants=[Grant("read", group=EVERYONE)])  # of use where there are accounts
             for path in sorted(FOLDER.glob("*.md")):
                 with path.open("rb") as stream:
                     brain.knowledge.add_file(caller, NAME, path.name, stream)

@@ -47,6 +47,7 @@ def start(settings: Settings) -> None:
         sample.add(settings)
     elif settings.mysql_host:
         _require_server(settings)
+    told = _tell_setup_link(settings) if settings.accounts else []
     if is_needed(settings):
         expect_manager(settings)
     conf = run_folder(settings) / "supervisord.conf"
@@ -54,8 +55,8 @@ def start(settings: Settings) -> None:
     _allow_many_connections()
     os.set_inheritable(lock, True)  # held by the supervisor from here on; its children do not get it
     os.chdir(ROOT)  # `-m qzbrain…` is found there without being installed
-    wait = ["--await-knowledge-base", sample.NAME] if first else []
-    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.ops.supervise", str(conf), settings.url, *wait])
+    wait = ["--await-knowledge-base", sample.NAME] if first and not settings.accounts else []
+    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.ops.supervise", str(conf), settings.url, *wait, *told])
 
 
 def _require_server(settings: Settings) -> None:
@@ -63,6 +64,25 @@ def _require_server(settings: Settings) -> None:
     from qzbrain.brain import build
 
     build(settings).close()
+
+
+def _tell_setup_link(settings: Settings) -> list[str]:
+    """Where nobody has an account yet: a new set-up link in a file that the supervisor shows and removes; its arguments for that.
+
+    In no argument and no variable: others on this machine could read those.
+    """
+    from qzbrain.brain import build
+
+    file = run_folder(settings) / "setup-link"
+    file.unlink(missing_ok=True)
+    brain = build(settings)
+    try:
+        if not brain.accounts.setup.needed():
+            return []
+        file.write_text(brain.accounts.setup.link(), encoding="utf-8")
+    finally:
+        brain.close()
+    return ["--setup-link", str(file)]
 
 
 def prepare_folders(settings: Settings) -> None:

@@ -23,6 +23,8 @@ from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
 from supervisor.supervisord import Supervisor
 
+from qzbrain.ops.own_tls import own_tls
+
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _LATE_S = 60
@@ -54,9 +56,14 @@ def main() -> None:
     parser.add_argument("configuration", type=Path)
     parser.add_argument("url")
     parser.add_argument("--await-knowledge-base", default="", help="ready only when this knowledge base has no document left to read")
+    parser.add_argument("--setup-link", type=Path, help="file with the link to show beside the address; it is removed")
     arguments = parser.parse_args()
+    setup_link = ""
+    if arguments.setup_link is not None:
+        setup_link = arguments.setup_link.read_text(encoding="utf-8")
+        arguments.setup_link.unlink()
     logs = arguments.configuration.parent.parent / "logs"
-    announcer = threading.Thread(target=_announce, args=(arguments.url, logs, arguments.await_knowledge_base), daemon=True)
+    announcer = threading.Thread(target=_announce, args=(arguments.url, logs, arguments.await_knowledge_base, setup_link), daemon=True)
     options = Options()
     options.realize(["-c", str(arguments.configuration)], doc=__doc__)
     options.first = True
@@ -69,7 +76,7 @@ def main() -> None:
     _say("已停止。", "stopped.")
 
 
-def _announce(url: str, logs: Path, knowledge_base: str) -> None:
+def _announce(url: str, logs: Path, knowledge_base: str, setup_link: str) -> None:
     """Poll until a question can be answered, then print the address; after a minute say what is missing, once."""
     started, warned = time.monotonic(), False
     while missing := _missing(url, knowledge_base):
@@ -78,6 +85,12 @@ def _announce(url: str, logs: Path, knowledge_base: str) -> None:
             files = f"{logs}/web.log, {logs}/worker.log"
             _say(f"仍未就绪（{missing}）。请查看日志：{files}", f"not ready yet ({missing}). See the logs: {files}")
         time.sleep(_POLL_S)
+    if setup_link:
+        _say(
+            "还没有账号。请在 24 小时内用此链接创建管理员（仅可使用一次）：",
+            "there are no accounts yet. Make the administrator with this link, once, within 24 hours:",
+        )
+        sys.stdout.write(f"{setup_link}\n")
     sys.stdout.write(f"qzbrain is ready: {url}\n")
     sys.stdout.flush()
 
@@ -98,7 +111,11 @@ def _missing(url: str, knowledge_base: str) -> str:
 
 
 def _get(url: str, path: str) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.netloc, timeout=5, context=own_tls())
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

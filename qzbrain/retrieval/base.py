@@ -9,6 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from qzbrain.domain import LEVELS
+
+DEFAULT_LEVEL = LEVELS.index("internal")
+"""Of a document whose level nobody has said."""
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedChunk:
@@ -27,10 +32,11 @@ class IndexedChunk:
 
 @dataclass(frozen=True, slots=True)
 class PutDocument:
-    """Replace all of a document's chunks by these."""
+    """Replace all of a document's chunks by these. `level`: the document's, place in `domain.LEVELS`."""
 
     document_id: str
     chunks: Sequence[IndexedChunk]
+    level: int = DEFAULT_LEVEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,14 @@ class SearchIndex(Protocol):
     def drop(self, kb_id: str) -> None:
         """Forget a knowledge base; an unknown one is no error."""
 
-    def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
-        """Best first, ties by chunk id, at most `top_k`. The filter applies before the cut. Unknown kb_id: empty list. Thread-safe."""
+    def search(
+        self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[LexicalHit]:
+        """Best first, ties by chunk id, at most `top_k`. Unknown kb_id: empty list. Thread-safe.
+
+        Filters apply before the cut: only these documents, only those of at most this level (place in LEVELS; None: of any). What is hidden counts
+        in the statistics of words, and in nothing else.
+        """
 
     def chunk_count(self, kb_id: str) -> int:
         """Chunks that a search can find now."""

@@ -1,7 +1,8 @@
 """The semantic side of a search: which knowledge bases can be searched by meaning now, the question's vector, the nearest passages.
 
 Everything here may be missing, away or unfit; then a search goes by words, and says so where somebody should know. The question is
-embedded once for all knowledge bases, and only when one of them has vectors; meanwhile words are looked for.
+embedded once for all knowledge bases, and only when one of them has vectors. That, and the search of the first of them, begin before anything
+else of a search does, on a thread of their own; meanwhile words are looked for.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ _UNFIT = (
 class Meaning:
     """A question as the semantic side sees it. `spaces`: by knowledge base, those that can be searched; `degraded`: why others cannot.
 
-    `coming`: waits for the question's vector, which is being made while words are looked for; raises EngineUnavailable. `vector`: it, once it has come.
+    `question`: what is to be embedded, '' for nothing. `vector`: of it, once it has come. `begun`: a search that was begun, by what it was asked.
     """
 
-    coming: Callable[[], Vector] | None = None
+    question: str = ""
     vector: Vector | None = None
+    begun: dict[tuple[str, int], Callable[[], list[DenseHit]]] = field(default_factory=dict)
     spaces: dict[str, Space] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
 
@@ -79,31 +81,39 @@ class Dense:
             else:
                 found.spaces[kb_id] = space
         if found.spaces:
-            found.coming = beside(lambda: self._embedder.embed_query(text, timeout_s=QUESTION_S))
+            found.question = text
         return found
+
+    def begin(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> None:
+        """Begin what `search` will be asked next, the question's vector included, and go on at once. One at a time for a question."""
+        meaning.begun[kb_id, top_k] = beside(lambda: self._found(meaning, kb_id, top_k, document_ids, max_level))
 
     def _vector(self, meaning: Meaning) -> Vector | None:
         """The question's vector; None, with the reason told once, when there is none to be had."""
-        if meaning.coming is None:
-            return None
+        if meaning.vector is not None or not meaning.question:
+            return meaning.vector
         try:
-            meaning.vector = meaning.coming()
+            meaning.vector = self._embedder.embed_query(meaning.question, timeout_s=QUESTION_S)
             return meaning.vector
         except EngineUnavailable as exc:
             log.warning("question_not_embedded", code=exc.code, reason=exc.en)
             meaning.degraded.append(Degraded(SEMANTIC_PART, exc.en))
+            meaning.question = ""
             meaning.spaces.clear()
-            meaning.coming = None
             return None
 
-    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[DenseHit]:
+    def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> list[DenseHit]:
         """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
+        begun = meaning.begun.pop((kb_id, top_k), None)
+        return begun() if begun is not None else self._found(meaning, kb_id, top_k, document_ids, max_level)
+
+    def _found(self, meaning: Meaning, kb_id: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None) -> list[DenseHit]:
         space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
         if space is None or vector is None:
             return []
         try:
             store = self._vectors()
-            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids)
+            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids, max_level=max_level)
             if found or store.upto(space.id) >= 0:
                 return found
             reason = _LOST.format(kb_id)
@@ -113,7 +123,7 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
-    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
         """
@@ -121,14 +131,14 @@ class Dense:
         if space is None or vector is None:
             return {}
         try:
-            return self._vectors().cosines(space.id, vector, sorted(chunk_ids))
+            return self._vectors().cosines(space.id, vector, sorted(chunk_ids), max_level=max_level)
         except IndexUnavailable as exc:
             self._give_up(meaning, kb_id, exc.en)
             return {}
 
     def _give_up(self, meaning: Meaning, kb_id: str, reason: str) -> None:
-        meaning.spaces.pop(kb_id)
         meaning.degraded.append(Degraded(SEMANTIC_PART, reason))
+        meaning.spaces.pop(kb_id)  # last: whoever sees it gone finds the reason
 
 
 def without_embedder(*, asked_for: bool) -> Meaning:

@@ -34,12 +34,12 @@ class Facts:
         self._index, self._report_missing = index, report_missing
         self._any = database.prepared(_ANY)
 
-    def search(self, kb_id: str, question: str, *, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
+    def search(self, kb_id: str, question: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None) -> list[LexicalHit]:
         """Best first; nothing, and without a look at the index, where a knowledge base has no facts. Raises IndexUnavailable."""
         if not self._any(kb=kb_id):
             return []
         shelf = facts_shelf(kb_id)
-        found = self._index.search(shelf, question, top_k=top_k, document_ids=document_ids)
+        found = self._index.search(shelf, question, top_k=top_k, document_ids=document_ids, max_level=max_level)
         if not found and self._index.watermark(shelf) < 0:
             self._report_missing(kb_id)
         return found

@@ -45,7 +45,7 @@ _LAST = select(func.max(outbox.c.seq)).where(outbox.c.kb_id == bindparam("kb"))
 _DROPPED = select(outbox.c.seq).where(outbox.c.kb_id == bindparam("kb"), outbox.c.op == "drop").order_by(outbox.c.seq.desc()).limit(1)
 _APPLIED = delete(outbox).where(outbox.c.kb_id == bindparam("kb"), outbox.c.seq <= bindparam("last"))
 _CHUNKS = (
-    select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title, documents.c.kind)
+    select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title, documents.c.kind, documents.c.level)
     .join(documents, documents.c.id == chunks.c.document_id)
     .where(chunks.c.document_id.in_(bindparam("ids", expanding=True)), chunks.c.disabled == 0)
     .order_by(chunks.c.document_id, chunks.c.ordinal)
@@ -135,9 +135,12 @@ class Feeder:
         for start in range(0, len(ids), BATCH_DOCUMENTS):
             batch = ids[start : start + BATCH_DOCUMENTS]
             rows = self._db.rows(_CHUNKS, {"ids": list(batch)})
-            found = {one: _indexed(list(group), tokens.get(one, _NO_TOKENS)) for one, group in groupby(rows, key=lambda row: row.document_id)}
+            found: dict[str, IndexChange] = {}
+            for document_id, group in groupby(rows, key=lambda row: row.document_id):
+                some = list(group)
+                found[document_id] = PutDocument(document_id, _indexed(some, tokens.get(document_id, _NO_TOKENS)), some[0].level)
             for document_id in batch:
-                yield PutDocument(document_id, found[document_id]) if document_id in found else DeleteDocument(document_id)
+                yield found.get(document_id) or DeleteDocument(document_id)
 
     def _prune(self, kb_id: str, last: int) -> int:
         with self._db.write() as connection:

@@ -33,9 +33,10 @@ class NearPassage(Protocol):
 class PassageGraphs(Protocol):
     """Graphs of knowledge bases, as retrieval sees them."""
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> Sequence[NearPassage]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> Sequence[NearPassage]:
         """Passages nearest to what the question names, best first; `chunk_ids` are articles that it names by number, and are not among them.
 
+        `ceiling`: as if documents above this level were not there.
         [] when it names nothing that the graph knows. Raises nothing because a graph is not there; Unavailable when the service that has it is away.
         """
 

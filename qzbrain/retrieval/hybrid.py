@@ -2,7 +2,8 @@
 
 Merging several knowledge bases: raw scores of different statistics do not compare, confidence does. So each knowledge base's hits keep
 their own order and their scores are scaled to its best hit, times that hit's confidence: the base that covers more of the question leads.
-A hit whose row is gone (deleted a moment ago) is dropped; more is fetched to keep `top_k`.
+A hit whose row is gone (deleted a moment ago), or of a higher level than may be seen (given one a moment ago), is dropped; more is fetched to
+keep `top_k`.
 While an index's server is away, articles named by number are still found, and the result says what could not be searched.
 """
 
@@ -30,7 +31,6 @@ from qzbrain.retrieval.graph_hits import NearPassage, PassageGraphs, joined, pla
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
 from qzbrain.settings import Settings
-from qzbrain.storage.cooperation import beside
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, knowledge_bases
 
@@ -43,6 +43,8 @@ RERANKED = 30
 """Of the best so many are given to a reranker."""
 BLOCK = 16
 """Rows looked up at once: a list of fixed length, so that the statement can be prepared."""
+MOST_BEHIND = 2000
+"""From so many on no more are fetched, however many an index gives whose level was raised before it followed."""
 _NO_INDEX = "the search index of knowledge base {} is missing or being rebuilt"
 _IDS = [f"id{n}" for n in range(BLOCK)]
 
@@ -50,11 +52,17 @@ _ROWS = (
     select(
         chunks.c.id, chunks.c.document_id, documents.c.kb_id, chunks.c.ordinal, chunks.c.text, chunks.c.start, chunks.c.end, chunks.c.page,
         chunks.c.heading_path, documents.c.external_id, documents.c.name, documents.c.title, knowledge_bases.c.name.label("knowledge_base"), documents.c.kind,
+        documents.c.level,
     )
     .join(documents, documents.c.id == chunks.c.document_id)
     .join(knowledge_bases, knowledge_bases.c.id == documents.c.kb_id)
     .where(chunks.c.id.in_([bindparam(name) for name in _IDS]), chunks.c.disabled == 0)
 )  # fmt: skip
+_LEVELS = (
+    select(chunks.c.id, documents.c.level)
+    .join(documents, documents.c.id == chunks.c.document_id)
+    .where(chunks.c.id.in_(bindparam("ids", expanding=True)))
+)
 _HAS_CHUNKS = select(chunks.c.id).where(chunks.c.kb_id == bindparam("kb")).limit(1)
 
 
@@ -111,6 +119,7 @@ class Retriever:
         self._report_missing = report_missing
         self._rows = database.prepared(_ROWS)
         self._any_chunk = database.prepared(_HAS_CHUNKS)
+        self._db = database
         self._index = index
         self._dense, self._reranker, self._graphs = dense, reranker, graphs
         self._facts = Facts(database, index, report_missing) if settings.kginsert_facts else None
@@ -122,20 +131,21 @@ class Retriever:
     def search(self, query: SearchQuery, scope: ReadScope) -> SearchResult:
         """Best first; the same question over the same knowledge gives the same hits. By words alone, one without content words finds nothing."""
         started = time.perf_counter()
-        named = self._references.find(query.text, scope)
-        meaning = self._meaning(query, scope)
-        degraded = list[Degraded]()
-        near = self._near(query, scope, named, degraded)
         reranked = self._reranker is not None and query.mode != "lexical"
         shown = max(query.top_k, RERANKED) if reranked else query.top_k
         wanted = shown + SPARE
+        meaning = self._meaning(query, scope, wanted)
+        named = self._references.find(query.text, scope)
+        degraded = list[Degraded]()
+        near = self._near(query, scope, named, degraded)
         hits: list[Hit] = []
         away: dict[str, IndexUnavailable] = {}
         while True:
             candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
             candidates = _with_graph(candidates, near)
-            hits = self._with_entries(query.text, self._filled(candidates, scope, query, shown))
-            if len(hits) >= shown or exhausted or wanted > 8 * shown:
+            filled, hidden = self._filled(candidates, scope, query, shown)
+            hits = self._with_entries(query.text, filled)
+            if len(hits) >= shown or exhausted or wanted > (MOST_BEHIND if hidden else 8 * shown):
                 break
             wanted *= 3
         degraded[:0] = meaning.degraded
@@ -155,18 +165,34 @@ class Retriever:
             return {}
         articles = {kb_id: [hit.chunk_id for hit in named if hit.kb_id == kb_id] for kb_id in scope.kb_ids}
         try:
-            found = {kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH) for kb_id, chunk_ids in articles.items()}
+            found = {
+                kb_id: self._graphs.near(kb_id, query.text, chunk_ids, top_k=GRAPH_DEPTH, ceiling=scope.max_level(kb_id))
+                for kb_id, chunk_ids in articles.items()
+            }
         except Unavailable as exc:
             log.warning("graph_unavailable", code=exc.code)
             degraded.append(Degraded(GRAPH_PART, exc.en))
             return {}
-        return {kb_id: some for kb_id, some in found.items() if some}
+        return {kb_id: some for kb_id, all_ in found.items() if (some := self._seen_of(all_, scope.max_level(kb_id)))}
 
-    def _meaning(self, query: SearchQuery, scope: ReadScope) -> Meaning:
+    def _seen_of(self, passages: Sequence[NearPassage], max_level: int | None) -> Sequence[NearPassage]:
+        """Those of at most this level: what is hidden must not take the place of what is shown, nor move it."""
+        if max_level is None or not passages:
+            return passages
+        seen = {row.id for row in self._db.rows(_LEVELS, {"ids": [one.chunk_id for one in passages]}) if row.level <= max_level}
+        return [one for one in passages if one.chunk_id in seen]
+
+    def _meaning(self, query: SearchQuery, scope: ReadScope, wanted: int) -> Meaning:
+        """What can be searched by meaning; of the first such knowledge base the search is under way."""
         if query.mode == "lexical":
             return Meaning()
-        asked_for = query.mode != "auto"
-        return self._dense.meaning(query.text, scope.kb_ids, asked_for=asked_for) if self._dense else without_embedder(asked_for=asked_for)
+        asked_for, dense = query.mode != "auto", self._dense
+        if dense is None:
+            return without_embedder(asked_for=asked_for)
+        meaning = dense.meaning(query.text, scope.kb_ids, asked_for=asked_for)
+        for kb_id in list(meaning.spaces)[:1]:
+            dense.begin(meaning, kb_id, top_k=max(wanted, DEPTH), document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
+        return meaning
 
     def _candidates(
         self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning
@@ -199,7 +225,12 @@ class Retriever:
             weight = 1.0 if query.mode == "semantic" else manifest.reference_weight if refers else manifest.weight if query.weight is None else query.weight
             certainty = Certainty(manifest.cosine_floor, manifest.cosine_span)
             most = wanted if query.min_confidence is None else None
-            hits = fused(words, near, weight=weight, certainty=certainty, cosines=lambda ids: dense.cosines(meaning, kb_id, ids), most=most)
+            level = scope.max_level(kb_id)
+
+            def cosines(ids: Sequence[int]) -> dict[int, float]:
+                return dense.cosines(meaning, kb_id, ids, max_level=level)
+
+            hits = fused(words, near, weight=weight, certainty=certainty, cosines=cosines, most=most)
             if kb_id in meaning.spaces:  # the store may have gone away just now
                 return hits, over and (most is None or len(hits) < most)
         return [FusedHit(x.chunk_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
@@ -212,17 +243,20 @@ class Retriever:
         if dense is None or kb_id not in meaning.spaces:
             return self._by_words(kb_id, query, scope, depth, away), []
         if query.mode == "semantic":
-            near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids)
+            near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
             return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near
-        found = beside(lambda: dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids))
-        return self._by_words(kb_id, query, scope, depth, away), found()
+        max_level = scope.max_level(kb_id)
+        if (kb_id, depth) not in meaning.begun:
+            dense.begin(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
+        words = self._by_words(kb_id, query, scope, depth, away)
+        return words, dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
 
     def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
         """What is found of the facts of its graph. They have no vectors: what they mean the graph itself knows."""
         if self._facts is None or query.mode == "semantic" or kb_id in away:
             return []
         try:
-            return self._facts.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
+            return self._facts.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
         except IndexUnavailable as exc:
             away[kb_id] = exc
             return []
@@ -231,7 +265,7 @@ class Retriever:
         if kb_id in away:
             return []
         try:
-            return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids)
+            return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
         except IndexUnavailable as exc:
             away[kb_id] = exc
             return []
@@ -253,19 +287,21 @@ class Retriever:
         judged = [replace(hit, sources={**hit.sources, "rerank": SourceScore(places[n], scores[n])}) for n, hit in enumerate(rest)]
         return [*(hit for hit in hits if "reference" in hit.sources), *(judged[n] for n in order)]
 
-    def _filled(self, candidates: Sequence[_Candidate], scope: ReadScope, query: SearchQuery, most: int) -> list[Hit]:
-        """The first `most` candidates whose rows are there and in scope."""
+    def _filled(self, candidates: Sequence[_Candidate], scope: ReadScope, query: SearchQuery, most: int) -> tuple[list[Hit], bool]:
+        """The first `most` candidates whose rows are there and in scope; and whether the level of one was too high, so that the index is behind."""
         least = query.min_confidence or 0.0
         wanted = [c for c in candidates if c.confidence >= least]
         hits: list[Hit] = []
+        hidden = False
         for start in range(0, len(wanted), BLOCK):
             block = wanted[start : start + BLOCK]
             ids = [c.chunk_id for c in block] + [block[0].chunk_id] * (BLOCK - len(block))
             rows = {row[0]: row for row in self._rows(**dict(zip(_IDS, ids, strict=True)))}
             hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and _allowed(rows[c.chunk_id], scope)]
+            hidden = hidden or (bool(scope.max_levels) and not all(_cleared(row, scope) for row in rows.values()))
             if len(hits) >= most:
                 break
-        return hits[:most]
+        return hits[:most], hidden
 
     def _with_entries(self, question: str, hits: list[Hit]) -> list[Hit]:
         """Curated entries with how surely they answer; without those that are not in force, and behind all else one that says it does not answer this."""
@@ -334,13 +370,19 @@ def _with_graph(candidates: list[_Candidate], near: dict[str, Sequence[NearPassa
 
 
 def _allowed(row: tuple[Any, ...], scope: ReadScope) -> bool:
-    """Whether a row of _ROWS is in scope: a graph leads wherever it leads."""
-    return row[2] in scope.kb_ids and (scope.document_ids is None or row[1] in scope.document_ids)
+    """Whether a row of _ROWS is in scope: a graph leads wherever it leads, and a level may have been raised a moment ago."""
+    return row[2] in scope.kb_ids and (scope.document_ids is None or row[1] in scope.document_ids) and _cleared(row, scope)
+
+
+def _cleared(row: tuple[Any, ...], scope: ReadScope) -> bool:
+    """Whether a row of _ROWS is of a level that may be seen."""
+    most = scope.max_level(row[2])
+    return most is None or row[-1] <= most
 
 
 def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
     """`row` has the columns of _ROWS."""
-    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base, kind = row
+    chunk_id, document_id, kb_id, ordinal, text, start, end, page, heading_path, external_id, name, title, knowledge_base, kind, level = row
     return Hit(
         chunk_id=chunk_id,
         document_id=document_id,
@@ -359,4 +401,5 @@ def _hit(candidate: _Candidate, row: tuple[Any, ...]) -> Hit:
         confidence=candidate.confidence,
         sources=candidate.sources(),
         kind=kind,
+        level=level,
     )

@@ -32,7 +32,7 @@ LONGEST_RANGE = 20
 MOST_MENTIONS = 20
 
 _CANDIDATES = (
-    select(chunks.c.document_id, documents.c.title, chunks.c.id)
+    select(chunks.c.document_id, documents.c.title, chunks.c.id, documents.c.level)
     .join(documents, documents.c.id == chunks.c.document_id)
     .where(chunks.c.kb_id == bindparam("kb"), chunks.c.reference == bindparam("key"))
     .order_by(chunks.c.document_id, chunks.c.ordinal)
@@ -94,7 +94,8 @@ class References:
         allowed = None if scope.document_ids is None else frozenset(scope.document_ids)
         found: list[_Article] = []
         for kb_id, key in product(scope.kb_ids, keys):
-            rows = self._chunks_of_key(kb=kb_id, key=key)
+            most = scope.max_level(kb_id)
+            rows = [row for row in self._chunks_of_key(kb=kb_id, key=key) if most is None or row[3] <= most]
             for (document_id, title), group in groupby(rows, key=itemgetter(0, 1)):
                 if allowed is None or document_id in allowed:
                     found.append(_Article(key, document_id, kb_id, _short_name(title), [row[2] for row in group]))
@@ -110,7 +111,7 @@ class References:
         best: tuple[float, float, _Article] | None = None
         for kb_id in dict.fromkeys(a.kb_id for a in having):
             inside = {a.document_id: a for a in having if a.kb_id == kb_id}
-            for hit in self._best_inside(kb_id, rest, list(inside)):
+            for hit in self._best_inside(kb_id, rest, list(inside)):  # of documents that may all be seen
                 of_hit = inside.get(self._document_of(hit.chunk_id))
                 if of_hit is not None and (best is None or (hit.confidence, hit.score) > best[:2]):
                     best = hit.confidence, hit.score, of_hit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from qzbrain.domain import new_id, utc_now
+from qzbrain.domain import LEVELS, new_id, utc_now
 from qzbrain.errors import BrainError
 from qzbrain.retrieval.spaces import Manifest, Space
 from qzbrain.retrieval.vectors import StoredVectors
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _PAGE = 2000
 _PIECE = 200
+_STORED = (
+    select(vectors.c.chunk_id, vectors.c.document_id, vectors.c.vector, func.coalesce(documents.c.level, len(LEVELS) - 1).label("level"))
+    .outerjoin(documents, documents.c.id == vectors.c.document_id)
+    .order_by(vectors.c.chunk_id)
+    .limit(_PAGE)
+)
 _NO_REASON = {"reason_code": None, "reason_zh": None, "reason_en": None}
 
 
@@ -135,22 +141,35 @@ class SpaceRows:
 
     def stored(self, space: Space, after: int) -> Iterator[StoredVectors]:
         """Vectors of chunks with higher ids than `after`, by pages, in order."""
-        import numpy as np
-
         while True:
-            query = select(vectors.c.chunk_id, vectors.c.document_id, vectors.c.vector)
-            query = query.where(vectors.c.space_id == space.id, vectors.c.chunk_id > after, vectors.c.chunk_id <= space.embedded_upto)
-            rows = self._db.rows(query.order_by(vectors.c.chunk_id).limit(_PAGE))
+            rows = self._db.rows(_STORED.where(vectors.c.space_id == space.id, vectors.c.chunk_id > after, vectors.c.chunk_id <= space.embedded_upto))
             if not rows:
                 return
-            made = np.frombuffer(b"".join(row.vector for row in rows), "<f2").reshape(len(rows), space.width)
-            yield StoredVectors([row.chunk_id for row in rows], [row.document_id for row in rows], made)
+            yield _stored(rows, space.width)
             after = rows[-1].chunk_id
+
+    def stored_of(self, space_id: str, width: int, document_ids: Sequence[str]) -> Iterator[StoredVectors]:
+        """Vectors of these documents, by pages, in order."""
+        after = -1
+        while rows := self._db.rows(_STORED.where(vectors.c.space_id == space_id, vectors.c.document_id.in_(document_ids), vectors.c.chunk_id > after)):
+            yield _stored(rows, width)
+            after = rows[-1].chunk_id
+
+    def levels(self, document_ids: Sequence[str]) -> dict[str, int]:
+        """Of those of these documents that are there."""
+        return {row.id: row.level for row in self._db.rows(select(documents.c.id, documents.c.level).where(documents.c.id.in_(document_ids)))}
 
     def chunk_ids(self, space_id: str, document_ids: Sequence[str]) -> list[int]:
         """The chunks of these documents that have a vector."""
         query = select(vectors.c.chunk_id).where(vectors.c.space_id == space_id, vectors.c.document_id.in_(document_ids))
         return [row.chunk_id for row in self._db.rows(query)]
+
+
+def _stored(rows: Sequence[Row[Any]], width: int) -> StoredVectors:
+    import numpy as np
+
+    made = np.frombuffer(b"".join(row.vector for row in rows), "<f2").reshape(len(rows), width)
+    return StoredVectors([row.chunk_id for row in rows], [row.document_id for row in rows], made, [row.level for row in rows])
 
 
 def _space(row: Row[Any]) -> Space:

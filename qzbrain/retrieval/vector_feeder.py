@@ -1,4 +1,5 @@
-"""Brings vectors from SQL into the derived store, and takes out of it what SQL no longer has. Knows no backend: only the VectorIndex protocol.
+"""Brings vectors from SQL into the derived store, takes out of it what SQL no longer has, and tells it of changed levels. Knows no backend, only the
+VectorIndex protocol.
 
 Nothing of numpy is imported, and no store opened, for a knowledge base that has no space.
 """
@@ -16,7 +17,7 @@ from qzbrain.retrieval.vectors import StoredVectors, VectorIndex
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import vector_spaces
 
-_SPACES = select(vector_spaces.c.id).where(vector_spaces.c.kb_id == bindparam("kb"))
+_SPACES = select(vector_spaces.c.id, vector_spaces.c.width).where(vector_spaces.c.kb_id == bindparam("kb"))
 _DOCUMENTS = 200
 
 
@@ -44,7 +45,7 @@ class VectorFeeder:
             return
         for page in self._rows.stored(space, upto):
             store.append(space.id, page, upto=page.chunk_ids[-1])
-            self.forget(space.kb_id, sorted(set(page.document_ids)), of=[space.id])  # what was deleted between the look and the append
+            self._settle(space.id, space.width, sorted(set(page.document_ids)))  # what was deleted, or got another level, between the look and the append
         if store.upto(space.id) < space.embedded_upto:
             store.append(space.id, _nothing(space.width), upto=space.embedded_upto)
 
@@ -54,17 +55,21 @@ class VectorFeeder:
             for _, space in self._rows.spaces(kb_id, "building", "active", "retired"):
                 self._store().rebuild(space.id, space.width, self._rows.stored(space, -1), upto=space.embedded_upto)
 
-    def forget(self, kb_id: str, document_ids: Sequence[str], *, of: Sequence[str] = ()) -> None:
-        """These documents have changed or are gone: the store keeps of them what SQL has."""
+    def forget(self, kb_id: str, document_ids: Sequence[str]) -> None:
+        """These documents have changed or are gone: the store keeps of them what SQL has, with the level that they have there."""
         with self._turn:
-            for space_id in of or [row[0] for row in self._spaces(kb=kb_id)]:
-                for start in range(0, len(document_ids), _DOCUMENTS):
-                    some = document_ids[start : start + _DOCUMENTS]
-                    self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
+            for space_id, width in self._spaces(kb=kb_id):
+                self._settle(space_id, width, document_ids)
+
+    def _settle(self, space_id: str, width: int, document_ids: Sequence[str]) -> None:
+        for start in range(0, len(document_ids), _DOCUMENTS):
+            some = document_ids[start : start + _DOCUMENTS]
+            self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
+            self._store().set_levels(space_id, self._rows.levels(some), lambda ids: self._rows.stored_of(space_id, width, ids))
 
     def drop(self, kb_id: str) -> None:
         """The knowledge base is gone."""
-        for (space_id,) in self._spaces(kb=kb_id):
+        for space_id, _ in self._spaces(kb=kb_id):
             self.drop_space(space_id)
 
     def drop_space(self, space_id: str) -> None:

@@ -6,7 +6,7 @@ rebuilt from SQL. numpy is only imported by who computes: an idle process must n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,11 +21,15 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class StoredVectors:
-    """Some rows of the table `vectors`, in ascending order of `chunk_ids`. `vectors`: (n, width) float16 or float32, rows of unit length."""
+    """Some rows of the table `vectors`, in ascending order of `chunk_ids`. `vectors`: (n, width) float16 or float32, rows of unit length.
+
+    `levels`: that of each row's document, place in `domain.LEVELS`; () where nobody has said any (`DEFAULT_LEVEL`).
+    """
 
     chunk_ids: Sequence[int]
     document_ids: Sequence[str]
     vectors: Any
+    levels: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +60,31 @@ class VectorIndex(Protocol):
     def forget(self, space_id: str, document_ids: Collection[str], *, keep: Collection[int] = ()) -> None:
         """Forget the vectors of these documents, but for the chunks in `keep`. Unknown documents, and an unknown space, are no error."""
 
+    def set_levels(self, space_id: str, levels: Mapping[str, int], stored: Callable[[Sequence[str]], Iterable[StoredVectors]]) -> None:
+        """These documents have these levels now. Unknown documents, and an unknown space, are no error; what is so already is not written again.
+
+        `stored`: gives the rows of some documents as the database has them now, for a store that can only write them anew.
+        """
+
     def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
         """Build anew beside the one in use, then swap; also how a space begins (with no rows). When it raises, the old one stays."""
 
     def drop(self, space_id: str) -> None:
         """Forget a space; an unknown one is no error."""
 
-    def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
-        """Nearest first, ties by chunk id, at most `top_k`. The filter applies before the cut. An unknown space: empty list. Thread-safe.
+    def search(
+        self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[DenseHit]:
+        """Nearest first, ties by chunk id, at most `top_k`. An unknown space: empty list. Thread-safe.
 
-        `vector`: (width,) float32, unit length.
+        Filters apply before the cut: only these documents, only those of at most this level. `vector`: (width,) float32, unit length.
         """
 
-    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
-        """The cosine of each of these chunks that the space holds; the others are left out. For fusing: what words found, seen by meaning."""
+    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
+        """The cosine of each of these chunks that the space holds with at most this level; the others are left out.
+
+        For fusing: what words found, seen by meaning.
+        """
 
     def count(self, space_id: str) -> int:
         """Vectors that a search can find now."""

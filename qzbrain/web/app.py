@@ -9,7 +9,10 @@ from flask_openapi3.openapi import OpenAPI
 from qzbrain import __version__
 from qzbrain.brain import Brain
 from qzbrain.web import (
+    accounts_api,
     admin_api,
+    audit_api,
+    audited,
     chat_api,
     chunks_api,
     docs,
@@ -20,12 +23,15 @@ from qzbrain.web import (
     graph_extraction_api,
     health,
     knowledge_api,
+    limits,
     models_api,
     openai_api,
     packs_api,
     pages,
+    proxies,
     rerank_api,
     rights,
+    session_api,
 )
 from qzbrain.web.callers import Callers
 from qzbrain.web.replies import ErrorReply
@@ -48,12 +54,21 @@ def create_app(brain: Brain) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = (brain.settings.max_upload_mb << 20) + _MULTIPART_SLACK
     callers = Callers(brain)
     edge.attach(app, lang=brain.settings.qzbrain_lang, check=callers.of)
+    if brain.audit.active:
+        audited.attach(app, brain)
+        brain.turn_ended = audited.answers(brain)
+    bounds = limits.Limits(brain)
     if brain.settings.accounts:
+        limits.attach(app, bounds)
         rights.attach(app, brain.access)
         callers.attach(app)
     knowledge = (knowledge_api, packs_api, chunks_api, entries_api, graph_api, graph_extraction_api)
-    for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, health, docs, pages):
+    for blueprint in (*knowledge, chat_api, openai_api, embeddings_api, rerank_api, models_api, admin_api, audit_api, health, docs, pages):
         app.register_api(blueprint.routes(brain))
-    ChatSockets(brain, app, callers)
+    app.register_api(accounts_api.routes(brain))
+    app.register_api(session_api.routes(brain, callers))
+    ChatSockets(brain, app, callers, bounds)
+    if networks := brain.settings.proxy_networks:
+        app.wsgi_app = proxies.believing(app.wsgi_app, networks)  # type: ignore[method-assign]  # outermost: all see the client's own address
     _ = brain.chat  # imported now, not while the first questioner waits
     return app

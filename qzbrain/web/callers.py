@@ -38,7 +38,7 @@ class Callers:
         if not self._brain.settings.accounts:
             guards.require_own_host(environ)
             guards.require_same_origin(environ)
-            return self._brain.access.local_caller(lang)
+            return self._brain.access.local_caller(lang, environ.get("REMOTE_ADDR") or "")
         guards.require_same_origin(environ)
         address = environ.get("REMOTE_ADDR", "") or ""
         header = environ.get("HTTP_AUTHORIZATION", "")
@@ -83,8 +83,8 @@ class Callers:
         def renew(response: Response) -> Response:
             who: Caller | None = g.get("caller")
             if who is not None and who.session_id and not isinstance(response, EventStream) and response.status_code < 400:
-                fresh = self._brain.sessions.rotated(self.token(request.environ))
-                if fresh is not None and "Set-Cookie" not in response.headers:
+                fresh = None if "Set-Cookie" in response.headers else self._brain.sessions.rotated(self.token(request.environ))
+                if fresh is not None:
                     self.keep(response, fresh)
             return response
 

@@ -11,6 +11,7 @@ from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
 from qzbrain.chat.plan import Ask
+from qzbrain.chat.shares import Shares
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Conversation, StoredMessage, StreamEvent
 from qzbrain.errors import Lang
@@ -41,8 +42,9 @@ def _conversations(api: APIBlueprint, brain: Brain) -> None:
     @api.get("/conversations", responses={"200": replies.page_of(replies.ConversationReply)})
     @validated
     def list_conversations(query: schemas.ConversationQuery) -> Response:
-        """Your conversations, latest first."""
-        found = brain.chat.conversations.page(caller(brain.access), limit=query.limit, after=query.after, query=query.q)
+        """Your conversations, latest first, or those that others share with you."""
+        shared = query.shared in ("1", "true")
+        found = brain.chat.conversations.page(caller(brain.access), limit=query.limit, after=query.after, query=query.q, shared=shared)
         return reply(render.page(found, _conversation))
 
     @api.get("/conversations/<conversation_id>", responses={"200": replies.ConversationReply})
@@ -64,6 +66,18 @@ def _conversations(api: APIBlueprint, brain: Brain) -> None:
         """Delete a conversation with its messages."""
         brain.chat.conversations.delete(caller(brain.access), path.conversation_id)
         return no_content()
+
+    @api.get("/conversations/<conversation_id>/share", responses={"200": replies.SharesReply, "403": replies.ErrorReply})
+    @validated
+    def get_shares(path: schemas.ConversationPath) -> Response:
+        """Who may read a conversation of yours."""
+        return reply(_shares(brain.chat.conversations.shares(caller(brain.access), path.conversation_id)))
+
+    @api.post("/conversations/<conversation_id>/share", responses={"200": replies.SharesReply, "403": replies.ErrorReply})
+    @validated
+    def share_conversation(path: schemas.ConversationPath, body: schemas.ShareBody) -> Response:
+        """Let these users and groups read a conversation, and nobody else. Each is shown of it what he may see himself."""
+        return reply(_shares(brain.chat.conversations.share(caller(brain.access), path.conversation_id, users=body.users, groups=body.groups)))
 
 
 def _messages(api: APIBlueprint, brain: Brain) -> None:
@@ -120,7 +134,13 @@ def _conversation(one: Conversation) -> dict[str, Any]:
         "messages": one.messages,
         "created_at": one.created_at,
         "updated_at": one.updated_at,
+        "mine": one.mine,
     }
+
+
+def _shares(found: Shares) -> dict[str, Any]:
+    users, groups = ([{"id": id_, "name": name} for id_, name in some] for some in (found.users, found.groups))
+    return {"users": users, "groups": groups}
 
 
 def _message(one: StoredMessage, lang: Lang) -> dict[str, Any]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SESSION = "qzbrain.session"
 """Key in a connection's environ that holds its `Session`."""
 _PATH = "/socket.io/"
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY"), ("Cache-Control", "no-store"), ("Content-Security-Policy", "default-src 'none'"),
+)  # fmt: skip
 _LIMIT_BYTES = 1_000_000
 _PING_INTERVAL_S = 25
 _PING_TIMEOUT_S = 20
@@ -92,15 +95,25 @@ def install(app: Flask, default_lang: Lang, check: Callable[[dict[str, Any], Lan
         if not environ["PATH_INFO"].startswith(_PATH):
             plain: Iterable[bytes] = flask_app(environ, start_response)
             return plain
+        start = _with_headers(start_response)
         try:
             check(environ, guards.socket_language(environ, default_lang))
         except BrainError as exc:
-            return error_reply(exc, guards.language(environ, default_lang))(environ, start_response)
-        handled: Iterable[bytes] = sockets.server.handle_request(environ, start_response)
+            return error_reply(exc, guards.language(environ, default_lang))(environ, start)
+        handled: Iterable[bytes] = sockets.server.handle_request(environ, start)
         return handled
 
     app.wsgi_app = wsgi  # type: ignore[method-assign]
     return sockets.server
+
+
+def _with_headers(start_response: StartResponse) -> Callable[..., Any]:
+    """For plain replies at the address of sockets: nothing that a browser would show or keep."""
+
+    def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*headers, *_HEADERS], *more)
+
+    return start
 
 
 def _connect(engine: Any, environ: WSGIEnvironment, start_response: Callable[..., Any], _transport: str, _jsonp_index: int | None = None) -> Any:

@@ -11,7 +11,7 @@ from flask_openapi3.models.tag import Tag
 from sqlalchemy import select
 
 from qzbrain.brain import Brain
-from qzbrain.domain import Caller, Hit, StoredMessage
+from qzbrain.domain import LEVELS, Caller, Hit, StoredMessage
 from qzbrain.errors import InvalidRequest, Lang, PayloadTooLarge, UnsupportedMedia
 from qzbrain.knowledge.entries.conflicts import Conflict, OtherEntries, with_documents
 from qzbrain.knowledge.entries.entry import Entry
@@ -143,7 +143,7 @@ def _corrections(api: APIBlueprint, brain: Brain) -> None:
     @api.post("/conversations/<conversation_id>/messages/<message_id>/correct", responses={"201": shapes.EntryReply})
     @validated
     def correct_answer(path: shapes.CorrectionPath, body: shapes.Correction) -> Response:
-        """Make an entry of what would have been right. Approved, it is in force at once and kept as a regression question."""
+        """Make an entry of what would have been right, kept as a regression question. Approved (by who may), it is in force at once."""
         who = caller(brain.access)
         question, answer = brain.chat.conversations.question_of(who, path.conversation_id, path.message_id)
         kb_id = brain.access.resolve(who, [body.knowledge_base])[0].id if body.knowledge_base else _kb_of(brain, who, path.conversation_id, answer)
@@ -151,8 +151,11 @@ def _corrections(api: APIBlueprint, brain: Brain) -> None:
         origin = {"correction": True, "conversation_id": path.conversation_id, "message_id": path.message_id}
         source = body.source.strip() or ("Correction of an answer" if who.lang == "en" else "回答纠正")
         variants = [question] if question != asked else []
+        stands_on = answer.answer.level if answer.answer else 0
+        level = LEVELS[max(brain.access.level_given(who, kb_id, None), min(stands_on, brain.access.clearance(who)))]
+        approve = body.approve and brain.access.allows(who, "manage", kb_id)
         made = brain.entries.create(
-            who, kb_id, question=asked[:2000], answer=body.answer, variants=variants, source=source, approve=body.approve, origin=origin
+            who, kb_id, question=asked[:2000], answer=body.answer, variants=variants, source=source, level=level, approve=approve, origin=origin
         )
         with brain.db.write(durable=True) as connection:
             keep_question(connection, kb_id, question, made.id, path.message_id)
@@ -188,7 +191,7 @@ def conflicts(brain: Brain, who: Caller, entry: Entry) -> list[Conflict]:
 
     hits = search(entry.fields.question)
     near = brain.retriever.entries.in_force([hit.document_id for hit in hits if hit.kind == "entry"])
-    others = OtherEntries((one.id, brain.entries.get(who, entry.kb_id, one.id).fields) for one in near.values() if one.id != entry.id)
+    others = OtherEntries((one.id, one.fields) for one in brain.entries.some(who, entry.kb_id, [x.id for x in near.values()]) if one.id != entry.id)
     return [
         *others.conflicts(entry.id, entry.fields),
         *with_documents(entry.fields, lambda _: [hit for hit in hits if hit.kind == "file"][:_LOOKED_AT]),
@@ -215,8 +218,8 @@ def _kb_of(brain: Brain, who: Caller, conversation_id: str, answer: StoredMessag
     """The knowledge base of the answer's best source, else the conversation's only one, else the only one there is. Raises InvalidRequest."""
     cited = [one.document_id for one in answer.answer.citations] if answer.answer else []
     for document_id in cited:
-        rows = brain.db.rows(select(documents.c.kb_id).where(documents.c.id == document_id))
-        if rows and brain.access.allows(who, "write", rows[0].kb_id):
+        rows = brain.db.rows(select(documents.c.kb_id, documents.c.level).where(documents.c.id == document_id))
+        if rows and brain.access.sees(who, rows[0].kb_id, rows[0].level) and brain.access.allows(who, "write", rows[0].kb_id):
             return str(rows[0].kb_id)
     bound = brain.chat.conversations.get(who, conversation_id).knowledge_bases or tuple(ref.id for ref in brain.access.resolve(who))
     if len(bound) == 1:

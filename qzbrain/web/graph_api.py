@@ -9,7 +9,6 @@ from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from qzbrain.auth.access import KbRef
 from qzbrain.brain import Brain
 from qzbrain.errors import InvalidRequest, UnsupportedMedia
 from qzbrain.graph.base import Entity, Place, Triple
@@ -59,14 +58,25 @@ def asking_routes(brain: Brain) -> APIBlueprint:
     return api
 
 
-def _readable(brain: Brain, kb: str) -> KbRef:
-    return brain.access.resolve(caller(brain.access), [kb])[0]
+def readable(brain: Brain, kb: str) -> tuple[str, int | None]:
+    """The id of a knowledge base that the caller may read, and up to which level: None where nothing in it is above his clearance."""
+    who = caller(brain.access)
+    kb_id = brain.access.resolve(who, [kb])[0].id
+    return kb_id, brain.access.ceiling(who, kb_id)
 
 
-def _writable(brain: Brain, kb: str) -> KbRef:
-    ref = _readable(brain, kb)
-    brain.access.require(caller(brain.access), "write", ref.id)
-    return ref
+def writable(brain: Brain, kb: str) -> tuple[str, int | None]:
+    """The same, of one whose graph he may change."""
+    kb_id, ceiling = readable(brain, kb)
+    brain.access.require(caller(brain.access), "write", kb_id)
+    return kb_id, ceiling
+
+
+def require_seen(brain: Brain, kb_id: str, ceiling: int | None, *entity_ids: int) -> None:
+    """Return when the caller may know of these entities. Raises NotFound."""
+    if ceiling is not None:
+        for one in entity_ids:
+            brain.graph_service.entity(kb_id, one, ceiling=ceiling)
 
 
 def _transfer(api: APIBlueprint, brain: Brain) -> None:
@@ -74,14 +84,14 @@ def _transfer(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def import_triples(path: schemas.KnowledgeBasePath, query: shapes.ImportQuery) -> Response:
         """Bring in triples from CSV, JSON or GraphML (multipart, field `file`); the job's result tells counts and bad rows. `dry_run=1` only looks."""
-        who, ref = caller(brain.access), _writable(brain, path.kb)
+        who, (kb_id, _) = caller(brain.access), writable(brain, path.kb)
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMedia(zh="请用 multipart/form-data 上传文件（字段 file）。", en="Send the file as multipart/form-data (field file).")
         for name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
             stored = brain.files.put(stream, limit_bytes=brain.settings.max_upload_mb << 20)
             payload = {"name": display_name(name, default="triples.csv"), "lang": who.lang, "dry_run": query.dry_run in ("1", "true")}
             with brain.db.write(durable=True) as connection:
-                job_id = brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=ref.id, payload=payload)
+                job_id = brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=kb_id, payload=payload)
             return reply({"job_id": job_id}, 202)
         raise InvalidRequest("no_file", zh="没有收到文件。请把文件放在字段 file 中。", en="No file came. Put the file into the field file.", param="file")
 
@@ -89,11 +99,11 @@ def _transfer(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def export_triples(path: schemas.KnowledgeBasePath, query: shapes.ExportQuery) -> Response:
         """All triples as a file."""
-        ref = _readable(brain, path.kb)
+        kb_id, ceiling = readable(brain, path.kb)
         ending = "csv" if query.format == "cypher-csv" else query.format
 
         def pieces() -> Iterator[bytes]:
-            for piece in write(brain.graph.every_triple(ref.id), query.format):
+            for piece in write(brain.graph.every_triple(kb_id, ceiling=ceiling), query.format):
                 yield piece.encode("utf-8", "replace")
 
         response = Response(pieces(), mimetype=_MIME[query.format])
@@ -106,16 +116,17 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def search_entities(path: schemas.KnowledgeBasePath, query: shapes.GraphSearchQuery) -> Response:
         """Entities whose name or alias is, begins with, or holds `q`."""
-        found = brain.graph_service.search(_readable(brain, path.kb).id, query.q, limit=query.limit)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph_service.search(kb_id, query.q, limit=query.limit, ceiling=ceiling)
         return reply({"data": [_entity(one) for one in found]})
 
     @api.get("/api/graph/<kb>/entities/<entity_id>", responses={"200": shapes.EntityDetailReply})
     @validated
     def get_entity(path: shapes.EntityPath) -> Response:
         """One entity, with the number of its triples by relation and direction."""
-        kb_id = _readable(brain, path.kb).id
-        found = brain.graph_service.entity(kb_id, entity_number(path.entity_id))
-        counted = brain.graph_service.relations_of(kb_id, found.id)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph_service.entity(kb_id, entity_number(path.entity_id), ceiling=ceiling)
+        counted = brain.graph_service.relations_of(kb_id, found.id, ceiling=ceiling)
         relations = [{"relation": one.relation, "direction": "out" if one.forward else "in", "triples": one.triples} for one in counted]
         return reply(_entity(found) | {"relations": relations})
 
@@ -123,7 +134,8 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def get_overview(path: schemas.KnowledgeBasePath, query: shapes.OverviewQuery) -> Response:
         """Types and relations with their counts, and the entities that most triples name."""
-        found = brain.graph_service.overview(_readable(brain, path.kb).id, limit=query.limit)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph_service.overview(kb_id, limit=query.limit, ceiling=ceiling)
         return reply(
             {
                 "types": [{"type": kind, "entities": count} for kind, count in found.types],
@@ -136,23 +148,26 @@ def _looking(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def get_neighbors(path: schemas.KnowledgeBasePath, query: shapes.NeighborsQuery) -> Response:
         """Triples around an entity, nearest first; hubs are shown and not walked through."""
-        kb_id = _readable(brain, path.kb).id
-        found = brain.graph_service.neighbors(kb_id, entity_number(query.id), depth=query.depth, relation=query.relation, limit=query.limit)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph_service.neighbors(
+            kb_id, entity_number(query.id), depth=query.depth, relation=query.relation, limit=query.limit, ceiling=ceiling
+        )
         return reply({"data": [triple(one) for one in found]})
 
     @api.get("/api/graph/<kb>/path", responses={"200": shapes.WayReply})
     @validated
     def get_path(path: schemas.KnowledgeBasePath, query: shapes.WayQuery) -> Response:
         """A shortest way between two entities (ids `from` and `to`)."""
-        kb_id = _readable(brain, path.kb).id
-        found = brain.graph_service.path(kb_id, entity_number(query.start), entity_number(query.goal), max_hops=query.max_hops)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph_service.path(kb_id, entity_number(query.start), entity_number(query.goal), max_hops=query.max_hops, ceiling=ceiling)
         return reply({"found": found is not None, "data": [triple(one) for one in found or ()]})
 
     @api.get("/api/graph/<kb>/stats", responses={"200": shapes.StatsReply})
     @validated
     def get_stats(path: schemas.KnowledgeBasePath) -> Response:
         """How much the graph holds."""
-        found = brain.graph.stats(_readable(brain, path.kb).id)
+        kb_id, ceiling = readable(brain, path.kb)
+        found = brain.graph.stats(kb_id) if ceiling is None else brain.local_graph.stats(kb_id, ceiling=ceiling)
         return reply({name: getattr(found, name) for name in ("entities", "relations", "triples", "mentions", "version")})
 
 
@@ -161,7 +176,8 @@ def _relations(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def list_relations(path: schemas.KnowledgeBasePath) -> Response:
         """All relations, most triples first, with the words that are set for asking them."""
-        return reply({"data": [_cued(one) for one in brain.graph_service.relations(_readable(brain, path.kb).id)]})
+        kb_id, ceiling = readable(brain, path.kb)
+        return reply({"data": [_cued(one) for one in brain.graph_service.relations(kb_id, ceiling=ceiling)]})
 
 
 def _cues(api: APIBlueprint, brain: Brain) -> None:
@@ -169,9 +185,11 @@ def _cues(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def set_cues(path: shapes.RelationPath, body: shapes.CuesBody) -> Response:
         """Set the words by which people ask for a relation, beside those that are known for common ones."""
-        kb_id = _writable(brain, path.kb).id
+        kb_id, ceiling = writable(brain, path.kb)
+        if ceiling is not None:
+            brain.graph_service.relation(kb_id, path.relation, ceiling=ceiling)
         brain.graph.set_cues(kb_id, path.relation, body.forward_cues, body.backward_cues)
-        return reply(_cued(brain.graph_service.relation(kb_id, path.relation)))
+        return reply(_cued(brain.graph_service.relation(kb_id, path.relation, ceiling=ceiling)))
 
 
 def _merging(api: APIBlueprint, brain: Brain) -> None:
@@ -179,16 +197,20 @@ def _merging(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def merge_entities(path: schemas.KnowledgeBasePath, body: shapes.MergeBody) -> Response:
         """Make several entities one; it can be undone."""
-        who, kb_id = caller(brain.access), _writable(brain, path.kb).id
-        keep = entity_number(body.keep)
-        merge_id = brain.graph.merge(kb_id, keep, [entity_number(one) for one in body.merge], author=who.name)
-        return reply({"merge_id": merge_id, "entity": _entity(_there(brain, kb_id, keep))})
+        who, (kb_id, ceiling) = caller(brain.access), writable(brain, path.kb)
+        keep, merged = entity_number(body.keep), [entity_number(one) for one in body.merge]
+        require_seen(brain, kb_id, ceiling, keep, *merged)
+        merge_id = brain.graph.merge(kb_id, keep, merged, author=who.name)
+        return reply({"merge_id": merge_id, "entity": _entity(_there(brain, kb_id, keep, ceiling))})
 
     @api.post("/api/graph/<kb>/merge/<merge_id>/undo", responses={"204": None, "409": replies.ErrorReply})
     @validated
     def undo_merge(path: shapes.MergePath) -> Response:
         """Undo a merge: the graph is as before it, plus what came since."""
-        kb_id = _writable(brain, path.kb).id
+        kb_id, ceiling = writable(brain, path.kb)
+        if ceiling is not None:
+            kept = brain.graph.merged_into(kb_id, path.merge_id)
+            require_seen(brain, kb_id, ceiling, *([] if kept is None else [kept]))
         brain.graph.undo_merge(kb_id, path.merge_id)
         brain.suggestions.undone(kb_id, path.merge_id)
         return no_content()
@@ -200,8 +222,10 @@ def _service(api: APIBlueprint, brain: Brain) -> None:
     def process_text(body: shapes.ProcessBody) -> Response:
         """The graph service: which entities a text names, and the triples that speak to it, best first."""
         who = caller(brain.access)
-        refs = brain.access.resolve(who, body.kb_ids)
-        found = brain.graph_service.process(body.asked, [ref.id for ref in refs], top_k=body.top_k, hops=body.hops, mode=body.mode or "auto")
+        scope = brain.access.scope(who, [ref.id for ref in brain.access.resolve(who, body.kb_ids)])
+        found = brain.graph_service.process(
+            body.asked, scope.kb_ids, top_k=body.top_k, hops=body.hops, mode=body.mode or "auto", ceilings=dict(scope.max_levels)
+        )
         return reply(
             {
                 "code": 0,
@@ -214,7 +238,9 @@ def _service(api: APIBlueprint, brain: Brain) -> None:
         )
 
 
-def _there(brain: Brain, kb_id: str, entity_id: int) -> Entity:
+def _there(brain: Brain, kb_id: str, entity_id: int, ceiling: int | None) -> Entity:
+    if ceiling is not None:
+        return brain.graph_service.entity(kb_id, entity_id, ceiling=ceiling)
     found = brain.graph.entity(kb_id, entity_id)
     if found is None:
         raise entity_not_found(entity_id)

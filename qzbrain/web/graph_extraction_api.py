@@ -9,13 +9,13 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from qzbrain.auth.access import KbRef
 from qzbrain.brain import Brain
 from qzbrain.errors import Lang
 from qzbrain.graph.base import Entity
 from qzbrain.graph.suggestions import Suggestion, reason_text
 from qzbrain.web import graph_extraction_shapes as shapes
 from qzbrain.web import replies, schemas
+from qzbrain.web.graph_api import writable
 from qzbrain.web.guards import caller
 from qzbrain.web.responses import reply
 from qzbrain.web.validation import validated
@@ -29,23 +29,15 @@ def routes(brain: Brain) -> APIBlueprint:
     return api
 
 
-def _ref(brain: Brain, kb: str, *, write: bool) -> KbRef:
-    who = caller(brain.access)
-    ref = brain.access.resolve(who, [kb])[0]
-    if write:
-        brain.access.require(who, "write", ref.id)
-    return ref
-
-
 def _extracting(api: APIBlueprint, brain: Brain) -> None:
     @api.post("/api/graph/<kb>/extract", responses={"200": shapes.CostReply, "202": replies.JobStarted, "503": replies.ErrorReply})
     @validated
     def extract_triples(path: schemas.KnowledgeBasePath, body: shapes.ExtractBody) -> Response:
         """Have a language model read documents for facts, each with its quote. `dry_run` only tells what it will cost; 202 with a job otherwise."""
-        kb_id = _ref(brain, path.kb, write=True).id
+        kb_id, ceiling = writable(brain, path.kb)
         if body.dry_run:
-            return reply(dataclasses.asdict(brain.extractions.cost(kb_id, model=body.model, document_ids=body.document_ids)))
-        return reply({"job_id": brain.extractions.submit(kb_id, model=body.model, document_ids=body.document_ids)}, 202)
+            return reply(dataclasses.asdict(brain.extractions.cost(kb_id, model=body.model, document_ids=body.document_ids, ceiling=ceiling)))
+        return reply({"job_id": brain.extractions.submit(kb_id, model=body.model, document_ids=body.document_ids, ceiling=ceiling)}, 202)
 
 
 def _suggesting(api: APIBlueprint, brain: Brain) -> None:
@@ -53,7 +45,9 @@ def _suggesting(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def list_suggestions(path: schemas.KnowledgeBasePath, query: shapes.SuggestionsQuery) -> Response:
         """Entities that may be one, the likeliest first."""
-        found, total = brain.suggestions.listed(_ref(brain, path.kb, write=False).id, query.status, limit=query.limit)
+        kb_id, ceiling = writable(brain, path.kb)
+        seen = None if ceiling is None else set(brain.local_graph.view(kb_id, ceiling=ceiling).ids.tolist())
+        found, total = brain.suggestions.listed(kb_id, query.status, limit=query.limit, seen=seen)
         lang = caller(brain.access).lang
         return reply({"data": [_suggestion(one, lang) for one in found], "total": total})
 
@@ -61,15 +55,24 @@ def _suggesting(api: APIBlueprint, brain: Brain) -> None:
     @validated
     def accept_suggestion(path: shapes.SuggestionPath) -> Response:
         """Make both entities one, as `merge` does; its `merge_id` undoes it."""
-        who, kb_id = caller(brain.access), _ref(brain, path.kb, write=True).id
+        who, kb_id = caller(brain.access), _decidable(brain, path)
         return reply(_suggestion(brain.suggestions.accept(kb_id, path.suggestion_id, author=who.name), who.lang))
 
     @api.post("/api/graph/<kb>/suggestions/<suggestion_id>/dismiss", responses={"200": shapes.SuggestionReply, "409": replies.ErrorReply})
     @validated
     def dismiss_suggestion(path: shapes.SuggestionPath) -> Response:
         """They are not one; it is not suggested again."""
-        who, kb_id = caller(brain.access), _ref(brain, path.kb, write=True).id
+        who, kb_id = caller(brain.access), _decidable(brain, path)
         return reply(_suggestion(brain.suggestions.dismiss(kb_id, path.suggestion_id, author=who.name), who.lang))
+
+
+def _decidable(brain: Brain, path: shapes.SuggestionPath) -> str:
+    """The knowledge base, where the caller may know of both entities that the suggestion names."""
+    kb_id, ceiling = writable(brain, path.kb)
+    if ceiling is not None:
+        seen = set(brain.local_graph.view(kb_id, ceiling=ceiling).ids.tolist())
+        brain.suggestions.require_seen(kb_id, path.suggestion_id, seen)
+    return kb_id
 
 
 def _suggestion(one: Suggestion, lang: Lang) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from qzbrain import logs
 from qzbrain.brain import build
 from qzbrain.errors import BrainError
 from qzbrain.graph.service import OPEN_GRAPHS
-from qzbrain.settings import load_settings
+from qzbrain.settings import load_settings, secrets_of
 from qzbrain.web.graph_app import create_graph_app
 
 _settings = load_settings()
 logs.configure(_settings.log_level, "graph")
+logs.hide(secrets_of(_settings))
 brain = build(_settings.model_copy(update={"graph_url": "", "qzbrain_graph_service": "off"}))  # whoever is asked does not ask on
 app = create_graph_app(brain)
 

@@ -13,7 +13,7 @@ from gevent import monkey
 monkey.patch_all()  # before gunicorn's worker class imports ssl and sockets
 
 from qzbrain.settings import load_settings  # noqa: E402
-from qzbrain.web.gunicorn_worker import end_with_master  # noqa: E402
+from qzbrain.web.gunicorn_worker import end_with_master, tls_context  # noqa: E402
 
 _settings = load_settings()
 _counters = _settings.data / "run" / f"metrics-{_settings.qzbrain_port}"
@@ -36,6 +36,17 @@ loglevel = "warning"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112
 proc_name = "qzbrain-web"
 control_socket_disable = True
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+if _settings.tls:
+    certfile, keyfile = str(_settings.tls_cert_path), str(_settings.tls_key_path)
+
+
+def ssl_context(_config: Any, _default: Any) -> Any:
+    """The server's TLS, where it has a certificate."""
+    return tls_context(str(_settings.tls_cert_path), str(_settings.tls_key_path))
 
 
 def on_starting(_server: Any) -> None:
@@ -53,9 +64,10 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 
 def worker_exit(_server: Any, _worker: Any) -> None:
-    """Engines that a worker started end with it, before it is gone: whoever stops the brain finds nothing left behind."""
+    """What waits for the audit log is written; engines that a worker started end with it: whoever stops the brain finds nothing left behind."""
     program = sys.modules.get("qzbrain.wsgi")
     if program is not None:
+        program.brain.close_audit()
         program.brain.end_engines()
 
 

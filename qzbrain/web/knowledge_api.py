@@ -13,6 +13,7 @@ from qzbrain import metrics
 from qzbrain.brain import Brain
 from qzbrain.domain import AddedDocument
 from qzbrain.errors import InvalidRequest, UnsupportedMedia
+from qzbrain.knowledge.names import checked_level
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.web import render, replies, schemas
 from qzbrain.web.guards import caller
@@ -20,6 +21,7 @@ from qzbrain.web.responses import download, no_content, reply
 from qzbrain.web.uploads import files
 from qzbrain.web.validation import read_json, validated
 
+_LEVEL = {"type": "string", "description": "Level of the files; by default the knowledge base's. Not above your clearance."}
 _UPLOAD = {
     "requestBody": {
         "required": True,
@@ -28,7 +30,7 @@ _UPLOAD = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Repeatable."}},
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "Repeatable."}, "level": _LEVEL},
                 }
             },
             "application/json": {"schema": schemas.TextDocument.model_json_schema()},
@@ -54,7 +56,8 @@ def _knowledge_bases(api: APIBlueprint, brain: Brain) -> None:
     def create_knowledge_base(body: schemas.KnowledgeBaseCreate) -> Response:
         """Make a knowledge base."""
         who = caller(brain.access)
-        return reply(render.knowledge_base(brain.knowledge.create(who, **body.model_dump()), who.lang), 201)
+        made = brain.knowledge.create(who, **{**body.model_dump(), "level": level_of(body.level)})
+        return reply(render.knowledge_base(made, who.lang), 201)
 
     @api.get("/knowledge-bases", responses={"200": replies.page_of(replies.KnowledgeBaseReply)})
     @validated
@@ -107,10 +110,12 @@ def _uploads(api: APIBlueprint, brain: Brain) -> None:
     @api.post("/knowledge-bases/<kb>/documents", responses={"202": replies.AddedList, "413": replies.ErrorReply}, openapi_extensions=_UPLOAD)
     @validated
     def add_documents(path: schemas.KnowledgeBasePath) -> Response:
-        """Add files (multipart, field `file`, repeatable) or one text (JSON). The reply is sent when they are durable."""
+        """Add files (multipart, field `file`, repeatable; `level` for all of them) or one text (JSON). The reply is sent when they are durable."""
         kind = request.mimetype
+        brain.storage_shares.require(caller(brain.access), request.content_length or 0)
         if kind == "multipart/form-data":
-            added = brain.knowledge.add_files(caller(brain.access), path.kb, _files())
+            fields: dict[str, str] = {}
+            added = brain.knowledge.add_files(caller(brain.access), path.kb, _files(fields), level=lambda: level_of(fields.get("level")))
         elif kind == "application/json":
             added = [_add_text(brain, path.kb)]
         else:
@@ -118,15 +123,21 @@ def _uploads(api: APIBlueprint, brain: Brain) -> None:
                 zh="请用 multipart/form-data 上传文件（字段 file），或用 application/json 提交一段文本。",
                 en="Send files as multipart/form-data (field file), or one text as application/json.",
             )
+        brain.storage_shares.take(caller(brain.access), added)
         for one in added:
             metrics.UPLOADS.labels(str(one.duplicate).lower()).inc()
         return reply({"data": [render.added(one) for one in added]}, 202)
 
 
-def _files() -> Iterator[tuple[str, BinaryIO]]:
-    """The files of the request. Raises InvalidRequest when there is none."""
+def level_of(name: str | None) -> int | None:
+    """Place in LEVELS of a level that may be left out. Raises InvalidRequest."""
+    return None if name is None else checked_level(name)
+
+
+def _files(fields: dict[str, str]) -> Iterator[tuple[str, BinaryIO]]:
+    """The files of the request; `fields` takes what else it says. Raises InvalidRequest when there is none."""
     found = False
-    for found_name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
+    for found_name, stream in files(request.stream, request.mimetype_params.get("boundary", ""), fields=fields):
         found = True
         yield found_name, stream
     if not found:
@@ -135,7 +146,8 @@ def _files() -> Iterator[tuple[str, BinaryIO]]:
 
 def _add_text(brain: Brain, kb: str) -> AddedDocument:
     body = read_json(schemas.TextDocument, limit_bytes=brain.settings.max_upload_mb << 20)
-    return brain.knowledge.add_text(caller(brain.access), kb, body.name, body.text, title=body.title, external_id=body.external_id)
+    level = level_of(body.level)
+    return brain.knowledge.add_text(caller(brain.access), kb, body.name, body.text, title=body.title, external_id=body.external_id, level=level)
 
 
 def _documents(api: APIBlueprint, brain: Brain) -> None:
@@ -159,6 +171,13 @@ def _documents(api: APIBlueprint, brain: Brain) -> None:
         """One document."""
         who = caller(brain.access)
         return reply(render.document(brain.knowledge.document(who, path.document_id), who.lang))
+
+    @api.patch("/documents/<document_id>", responses={"200": replies.DocumentReply, "403": replies.ErrorReply, "409": replies.ErrorReply})
+    @validated
+    def update_document(path: schemas.DocumentPath, body: schemas.DocumentUpdate) -> Response:
+        """Give a document another level; to lower it takes the right to manage. It holds at once."""
+        who = caller(brain.access)
+        return reply(render.document(brain.knowledge.change_level(who, path.document_id, checked_level(body.level)), who.lang))
 
     @api.delete("/documents/<document_id>", responses={"204": None})
     @validated
@@ -193,7 +212,7 @@ def _folders(api: APIBlueprint, brain: Brain) -> None:
     def watch_folder(path: schemas.KnowledgeBasePath, body: schemas.WatchBody) -> Response:
         """Watch a folder of the server: what is added, changed or removed there is so here."""
         who = caller(brain.access)
-        return reply(render.folder(brain.folders.watch(who, path.kb, **body.model_dump()), who.lang), 201)
+        return reply(render.folder(brain.folders.watch(who, path.kb, **{**body.model_dump(), "level": level_of(body.level)}), who.lang), 201)
 
     @api.get("/knowledge-bases/<kb>/folders", responses={"200": replies.FolderList})
     @validated

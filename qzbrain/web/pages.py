@@ -29,7 +29,10 @@ POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _PAGE: Any = {"200": {"content": {"text/html": {"schema": {"type": "string"}}}}}
-_VIEWS = ("/", "/conversations/<path:path>", "/documents/<path:path>", "/knowledge", "/knowledge/<path:path>", "/models", "/graph", "/graph/<path:path>")
+_VIEWS = (
+    "/", "/conversations/<path:path>", "/documents/<path:path>", "/knowledge", "/knowledge/<path:path>", "/models", "/graph", "/graph/<path:path>",
+    "/account", "/users", "/setup", "/password",
+)  # fmt: skip
 _TEXT = ("text/", "application/javascript", "image/svg+xml", "application/json")
 
 

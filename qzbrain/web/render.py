@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qzbrain.domain import (
+    LEVELS,
     AddedDocument,
     Answer,
     Chunk,
@@ -52,6 +53,7 @@ def knowledge_base(kb: KnowledgeBase, lang: Lang) -> Json:
         "without_evidence": kb.without_evidence,
         "documents": {"total": counts.total, "ready": counts.ready, "failed": counts.failed, "pending": counts.pending},
         "chunks": kb.chunks,
+        "level": LEVELS[kb.level],
         "manifest": manifest,
         "created_at": kb.created_at,
     }
@@ -67,6 +69,7 @@ def added(one: AddedDocument) -> Json:
         "size_bytes": one.size_bytes,
         "duplicate": one.duplicate,
         "job_id": one.job_id,
+        "level": LEVELS[one.level],
     }
 
 
@@ -93,6 +96,7 @@ def document(doc: Document, lang: Lang) -> Json:
         "ready_at": doc.ready_at,
         "edits": {"applied": doc.edits.applied, "lost": doc.edits.lost},
         "entry_id": doc.entry_id,
+        "level": LEVELS[doc.level],
     }
 
 
@@ -166,6 +170,8 @@ def answer_fields(given: Answer) -> Json:
     """What an answer says about itself, beside OpenAI's own fields."""
     return {
         "citations": [citation(one) for one in given.citations],
+        "level": LEVELS[given.level],
+        "withheld": given.withheld,
         "rung": given.rung,
         "rung_reason": given.rung_reason,
         "confidence": given.confidence,
@@ -197,6 +203,8 @@ def citation(one: Citation) -> Json:
         "cited": one.cited,
         "supported": one.supported,
         "facts": one.facts,
+        "level": None if one.hidden else LEVELS[one.level],
+        "hidden": one.hidden,
     }
 
 
@@ -204,6 +212,8 @@ def url_citations(given: Answer) -> list[Json]:
     """OpenAI's `url_citation` for each mark `[n]` in the answer that stands for a citation, in the order of the text."""
     found: list[tuple[int, Json]] = []
     for one in given.citations:
+        if one.hidden:
+            continue
         mark = f"[{one.index}]"
         place = given.answer.find(mark)
         while place >= 0:
@@ -262,6 +272,7 @@ def _hit(rank: int, hit: Hit) -> Json:
         "document": hit.document,
         "title": hit.title,
         "kind": hit.kind,
+        "level": LEVELS[hit.level],
         "knowledge_base": hit.knowledge_base,
         "heading_path": hit.heading_path,
         "text": hit.text,
@@ -294,6 +305,7 @@ def folder(one: WatchedFolder, lang: Lang) -> Json:
         "last_scan_at": one.last_scan_at,
         "result": result,
         "created_at": one.created_at,
+        "level": None if one.level is None else LEVELS[one.level],
     }
 
 

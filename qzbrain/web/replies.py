@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
+from qzbrain.domain import Level
+
 
 class ErrorDetail(BaseModel):
     """What happened, why, and what to do; in Chinese or English by Accept-Language."""
@@ -43,6 +45,7 @@ class KnowledgeBaseReply(BaseModel):
     without_evidence: Literal["refuse", "model"]
     documents: Counts
     chunks: int
+    level: Level = Field(description="Who is not cleared for it may not enter.")
     manifest: dict[str, Any]
     created_at: str
 
@@ -88,6 +91,7 @@ class AddedReply(BaseModel):
     size_bytes: int
     duplicate: bool
     job_id: str | None
+    level: Level
 
 
 class AddedList(BaseModel):
@@ -126,6 +130,7 @@ class DocumentReply(BaseModel):
     ready_at: str | None
     edits: EditCountsReply
     entry_id: str | None = Field(description="The curated entry whose text this is; null for a file.")
+    level: Level
 
 
 class ContentReply(BaseModel):
@@ -217,6 +222,7 @@ class HitReply(BaseModel):
     document: str
     title: str
     kind: Literal["file", "entry", "facts"]
+    level: Level
     knowledge_base: str
     heading_path: list[str]
     text: str
@@ -274,6 +280,8 @@ class CitationReply(BaseModel):
     cited: bool
     supported: bool | None
     facts: list[CitedFactReply] = Field(description="What the knowledge graph says by this source; empty for a passage that a search found.")
+    level: Level | None = Field(description="As it was when the answer was given; null for a hidden one.")
+    hidden: bool = Field(description="Its document is gone, or this reader may not see it (any more); all but index, cited and supported is empty.")
 
 
 class UsageReply(BaseModel):
@@ -300,6 +308,8 @@ class AnswerReply(BaseModel):
     timings: dict[str, float]
     stopped: bool
     finish_reason: str
+    level: Level = Field(description="The highest of what it stands on.")
+    withheld: bool = Field(description="This reader may not see it (any more); `answer` says so.")
 
 
 class CompletionReply(BaseModel):
@@ -319,6 +329,8 @@ class CompletionReply(BaseModel):
     timings: dict[str, float]
     conversation_id: str
     message_id: str
+    level: Level
+    withheld: bool
 
 
 class ConversationReply(BaseModel):
@@ -330,6 +342,21 @@ class ConversationReply(BaseModel):
     knowledge_bases: list[str]
     created_at: str
     updated_at: str
+    mine: bool = Field(description="False for another's that is shared with the caller: it can be read, and nothing else.")
+
+
+class ShareSubject(BaseModel):
+    """A user or a group."""
+
+    id: str
+    name: str
+
+
+class SharesReply(BaseModel):
+    """Who may read a conversation beside its owner."""
+
+    users: list[ShareSubject]
+    groups: list[ShareSubject]
 
 
 class JobReply(BaseModel):
@@ -459,6 +486,7 @@ class FolderReply(BaseModel):
     last_scan_at: str | None
     result: ScanReply | None
     created_at: str
+    level: Level | None = Field(description="Of what comes from it; null: the knowledge base's.")
 
 
 class FolderList(BaseModel):

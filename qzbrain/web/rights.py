@@ -31,12 +31,48 @@ NEEDS: Mapping[str, Need] = {
     "GET /knowledge": "nobody",
     "GET /knowledge/<path:path>": "nobody",
     "GET /models": "nobody",
+    "GET /account": "nobody",
+    "GET /users": "nobody",
+    "GET /setup": "nobody",
+    "GET /password": "nobody",
     "GET /healthz": "nobody",
     "GET /readyz": "nobody",
     "GET /metrics": "administer",
     "GET /docs": "signed_in",
     "GET /docs/style.css": "signed_in",
     "GET /openapi.json": "signed_in",
+    # who is signed in, and his own account
+    "GET /api/session": "nobody",
+    "POST /api/session": "nobody",
+    "DELETE /api/session": "nobody",
+    "POST /api/session/link": "nobody",
+    "POST /api/setup": "nobody",
+    "POST /api/session/password": "own_account",
+    "GET /api/session/all": "own_account",
+    "DELETE /api/session/all": "own_account",
+    "POST /api/session/totp": "signed_in",
+    "DELETE /api/session/totp": "signed_in",
+    # keys are one's own; administrators rule over everybody's
+    "GET /api/api-keys": "signed_in",
+    "POST /api/api-keys": "signed_in",
+    "GET /api/api-keys/<key_id>": "signed_in",
+    "PATCH /api/api-keys/<key_id>": "signed_in",
+    "DELETE /api/api-keys/<key_id>": "signed_in",
+    # accounts: who may give rights in a knowledge base of his own sees what users and groups are called
+    "GET /api/users": "create",
+    "POST /api/users": "administer",
+    "GET /api/users/<user>": "signed_in",
+    "PATCH /api/users/<user>": "administer",
+    "DELETE /api/users/<user>": "administer",
+    "POST /api/users/<user>/link": "administer",
+    "POST /api/users/<user>/sign-out": "administer",
+    "GET /api/groups": "create",
+    "POST /api/groups": "administer",
+    "GET /api/groups/<group>": "create",
+    "PATCH /api/groups/<group>": "administer",
+    "DELETE /api/groups/<group>": "administer",
+    "GET /api/knowledge-bases/<kb>/rights": "manage",
+    "PUT /api/knowledge-bases/<kb>/rights": "manage",
     # conversations belong to who began them
     "GET /api/conversations": "signed_in",
     "POST /api/conversations": "signed_in",
@@ -48,6 +84,8 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/conversations/<conversation_id>/messages/<message_id>/correct": "write",
     "POST /api/conversations/<conversation_id>/messages/<message_id>/feedback": "signed_in",
     "POST /api/conversations/<conversation_id>/stop": "signed_in",
+    "GET /api/conversations/<conversation_id>/share": "signed_in",
+    "POST /api/conversations/<conversation_id>/share": "signed_in",
     # asking
     "POST /api/search": "read",
     "POST /chat-process-txt": "read",
@@ -75,6 +113,7 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/knowledge-bases/<kb>/documents": "write",
     "POST /api/knowledge-bases/<kb>/documents/retry": "write",
     "GET /api/documents/<document_id>": "read",
+    "PATCH /api/documents/<document_id>": "write",  # to lower its level: manage
     "DELETE /api/documents/<document_id>": "write",
     "GET /api/documents/<document_id>/content": "read",
     "GET /api/documents/<document_id>/file": "read",
@@ -122,8 +161,12 @@ NEEDS: Mapping[str, Need] = {
     "POST /api/models/<model>/start": "administer",
     "POST /api/models/<model>/stop": "administer",
     "POST /api/models/<model>/swap": "administer",
+    "GET /api/system/audit": "administer",
     "GET /api/system/doctor": "administer",
 }
+
+EVENTS: Mapping[str, Need] = {"connect": "signed_in", "chat": "read", "chat:stop": "signed_in", "chat:resume": "signed_in"}
+"""The same of Socket.IO's events."""
 
 
 def attach(app: Flask, access: Access) -> None:

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(max_length=200)]
+LevelName = Annotated[
+    str, Field(max_length=20, description="public, internal, confidential, secret, top_secret, or 公开, 内部, 秘密, 机密, 绝密; not above your clearance.")
+]
 Names = Annotated[list[Name], Field(max_length=100)]
 
 
@@ -96,6 +99,7 @@ class ConversationQuery(ListQuery):
     """Conversations by title."""
 
     q: str = Field("", max_length=200, description="Only titles that hold this.")
+    shared: Literal["0", "1", "true", "false"] = Field("0", description="`1`: others' conversations that are shared with you, instead of your own.")
 
 
 class KnowledgeBaseCreate(Strict):
@@ -107,6 +111,7 @@ class KnowledgeBaseCreate(Strict):
     chunk_chars: int = Field(250, description="Characters of a chunk.")
     overlap_chars: int = Field(50, description="Characters that two chunks share.")
     without_evidence: Literal["refuse", "model"] = Field("refuse", description="What happens to a question without evidence.")
+    level: LevelName | None = Field(None, description="By default internal.")
 
 
 class ReembedBody(Strict):
@@ -149,6 +154,7 @@ class WatchBody(Strict):
     every_s: int = Field(60, description="Seconds from one look to the next.")
     recursive: bool = Field(False, description="The folders inside too.")
     exclude: Names = Field(default_factory=list, description="Patterns of names or paths to leave out, such as `*.log`.")
+    level: LevelName | None = Field(None, description="Of what comes from it; by default the knowledge base's.")
 
 
 class FolderPath(KnowledgeBasePath):
@@ -191,6 +197,13 @@ class TextDocument(Strict):
     text: str
     title: str = Field("", max_length=500)
     external_id: str | None = None
+    level: LevelName | None = Field(None, description="By default the knowledge base's.")
+
+
+class DocumentUpdate(Strict):
+    """What to change of a document."""
+
+    level: LevelName
 
 
 class SearchBody(Strict):
@@ -218,6 +231,13 @@ class ConversationUpdate(Strict):
     title: str | None = Field(None, max_length=200)
     knowledge_bases: Names | None = None
     model: Name | None = None
+
+
+class ShareBody(Strict):
+    """Who may read a conversation; those who are not named may no longer."""
+
+    users: Names = Field(default_factory=list, description="Names or ids.")
+    groups: Names = Field(default_factory=list, description="Names or ids; `everyone`: whoever is signed in.")
 
 
 class MessageCreate(Strict):

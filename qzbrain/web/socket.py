@@ -24,10 +24,12 @@ from qzbrain.chat.plan import Ask
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Caller, Delta, StoredMessage, StreamEvent
 from qzbrain.errors import BrainError, Lang, NotFound
-from qzbrain.web import engine, guards, render, schemas
+from qzbrain.web import audited, engine, guards, render, rights, schemas
 from qzbrain.web.callers import Callers, signed_out
 from qzbrain.web.follow import Follower
+from qzbrain.web.limits import Limits
 from qzbrain.web.responses import as_brain_error
+from qzbrain.web.standing_by import StandingBy
 from qzbrain.web.turns import counted, event_payload
 from qzbrain.web.validation import invalid
 from qzbrain.web.websocket import text_frame
@@ -53,12 +55,14 @@ class _Client:
 class ChatSockets:
     """The handlers of all connections."""
 
-    def __init__(self, brain: Brain, app: Flask, callers: Callers) -> None:
-        self._brain, self._callers = brain, callers
+    def __init__(self, brain: Brain, app: Flask, callers: Callers, limits: Limits) -> None:
+        self._brain, self._callers, self._limits = brain, callers, limits
         self._clients: dict[str, _Client] = {}
         self._left_at: dict[str, float] = {}
+        self._standing_by = StandingBy(brain, self._callers_of_clients, self._end) if brain.settings.accounts else None
         app.extensions["chat_sockets"] = self
-        server = engine.install(app, brain.settings.qzbrain_lang, callers.of)
+        self._refused = audited.refusals(brain)
+        server = engine.install(app, brain.settings.qzbrain_lang, self._caller)
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
         for event, model, handle in (
@@ -67,17 +71,22 @@ class ChatSockets:
             ("chat:resume", schemas.SocketResume, self._resume),
         ):
             server.on(event, self._edge(event, model, handle))
+        if self._standing_by is not None:
+            app.before_request(self._standing_by.watch)  # in the worker, which may be forked later
 
     def connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> bool:
         """A client came, with `auth: {"token": "qzb_…"}` where it is a program; False for nobody."""
         lang = guards.socket_language(environ, self._brain.settings.qzbrain_lang)
         key = auth.get("token") if isinstance(auth, dict) else None
         try:
-            who = self._callers.of(environ, lang, key=key if isinstance(key, str) else "")
+            who = self._caller(environ, lang, key=key if isinstance(key, str) else "")
+            if who.id == ANONYMOUS:
+                self._refused(who, "socket", signed_out())
+                raise signed_out()
+            if self._standing_by is not None:
+                rights.require(self._brain.access, who, "signed_in")
         except BrainError as exc:
             raise ConnectionRefusedError(exc.message(lang), exc.body(lang)) from exc
-        if who.id == ANONYMOUS:
-            raise ConnectionRefusedError(signed_out().message(lang), signed_out().body(lang))
         self._clients[sid] = _Client(environ[engine.SESSION], who)
         metrics.SOCKETS.inc()
         return True
@@ -101,20 +110,43 @@ class ChatSockets:
             if not client.followed:
                 client.session.close()
 
+    def _callers_of_clients(self) -> dict[str, Caller]:
+        return {sid: client.caller for sid, client in self._clients.items()}
+
+    def _end(self, sid: str) -> None:
+        client = self._clients.get(sid)
+        if client is not None:
+            client.session.close()
+
     def _edge(self, event: str, model: type[BaseModel], handle: Callable[[_Client, Any], dict[str, Any]]) -> Callable[..., dict[str, Any]]:
         """`handle` with its payload checked; whatever it raises becomes the acknowledgement's `error`."""
+        need = rights.EVENTS.get(event)
 
         def handler(sid: str, payload: Any = None, *_more: Any) -> dict[str, Any]:
             client = self._clients[sid]
             metrics.SOCKET_EVENTS.labels(event).inc()
             try:
+                if self._standing_by is not None:
+                    self._standing_by.require(client.caller)
+                rights.require(self._brain.access, client.caller, need)
+                self._limits.require(client.caller)
                 return handle(client, model.model_validate(payload))
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
             except Exception as exc:  # noqa: BLE001  # the edge: logged by as_brain_error
-                return as_brain_error(exc).body(client.caller.lang)
+                error = as_brain_error(exc)
+                self._refused(client.caller, "answer", error)
+                return error.body(client.caller.lang)
 
         return handler
+
+    def _caller(self, environ: dict[str, Any], lang: Lang, *, key: str = "") -> Caller:
+        """Who connects. Raises BrainError, which is written down."""
+        try:
+            return self._callers.of(environ, lang, key=key)
+        except BrainError as exc:
+            self._refused(Caller(ANONYMOUS, ANONYMOUS, address=str(environ.get("REMOTE_ADDR") or "")), "socket", exc)
+            raise
 
     def _chat(self, client: _Client, body: schemas.SocketChat) -> dict[str, Any]:
         options = body.options.model_dump(exclude_none=True) if body.options else {}
@@ -129,6 +161,9 @@ class ChatSockets:
 
     def _resume(self, client: _Client, body: schemas.SocketResume) -> dict[str, Any]:
         turn = self._brain.chat.turns.get(body.message_id)
+        if turn is not None and turn.caller.id == client.caller.id and not self._brain.chat.replayable(client.caller, turn):
+            turn.cancellation.cancel()  # what it stands on may not be seen any more
+            turn = None
         if turn is None:
             message = self._brain.chat.conversations.message(client.caller, body.message_id)
             if self._brain.chat.elsewhere.may_run(message):

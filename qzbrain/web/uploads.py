@@ -15,6 +15,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 from qzbrain.errors import InvalidRequest
 
 _PIECE = 1 << 16
+_MOST_FIELDS, _LONGEST_FIELD = 20, 200
 
 
 class _Part(io.RawIOBase):
@@ -46,10 +47,11 @@ class _Part(io.RawIOBase):
             pass
 
 
-def files(body: IO[bytes], boundary: str, *, field: str = "file") -> Iterator[tuple[str, BinaryIO]]:
+def files(body: IO[bytes], boundary: str, *, field: str = "file", fields: dict[str, str] | None = None) -> Iterator[tuple[str, BinaryIO]]:
     """(name, stream) of each file under `field`, in order; a stream must be read before the next one is asked for.
 
-    Names lose the folders that some browsers put before them. Raises InvalidRequest for a body that is not what it says.
+    Names lose the folders that some browsers put before them. `fields` takes what else the form says, the first 200 bytes of each value.
+    Raises InvalidRequest for a body that is not what it says.
     """
     events = _events(body, MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=10_000))
     for event in events:
@@ -57,6 +59,8 @@ def files(body: IO[bytes], boundary: str, *, field: str = "file") -> Iterator[tu
             part = _Part(events)
             if isinstance(event, File) and event.name == field and event.filename:
                 yield event.filename.replace("\\", "/").rsplit("/", 1)[-1] or "unnamed", cast(BinaryIO, part)
+            elif isinstance(event, Field) and fields is not None and len(fields) < _MOST_FIELDS:
+                fields[event.name] = part.read(_LONGEST_FIELD).decode("utf-8", "replace")
             part.drain()
         elif isinstance(event, Epilogue):
             return

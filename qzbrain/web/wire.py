@@ -9,6 +9,8 @@ Everything runs in the greenlets of one hub and nothing here switches, so bytes 
 
 from __future__ import annotations
 
+import select
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,19 +19,23 @@ BACKLOG_BYTES = 1 << 16
 """Kept bytes above which a writer of much should pause."""
 
 _READABLE, _WRITABLE = 1, 2
+_LOOKED_S = 0.25
+_FULL = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
+"""Nothing can be sent now; the same bytes are sent again when the socket takes them."""
 _PEEKED = 1
 
 
 class Wire:
     """The sending side of one client's connection, and the watch for its going away."""
 
-    __slots__ = ("_drained", "_fileno", "_gone", "_kept", "_leaving", "_recv", "_send", "_watcher", "backlog", "broken", "wrote")
+    __slots__ = ("_drained", "_fileno", "_gone", "_kept", "_leaving", "_recv", "_send", "_tls", "_watcher", "backlog", "broken", "wrote")
 
     def __init__(self, sock: Any) -> None:
         """`sock`: gevent's socket of the connection (gunicorn's `gunicorn.socket`)."""
         native = sock._sock  # gevent's own is the non-blocking one underneath
         self._fileno: int = native.fileno()
-        self._send: Callable[..., int] = native.send
+        self._tls = getattr(sock, "_sslobj", None)
+        self._send: Callable[..., int] = native.send if self._tls is None else self._tls.write
         self._recv: Callable[..., bytes] = native.recv
         self._kept: deque[bytes | memoryview] = deque()
         self._watcher: Any = None
@@ -49,7 +55,7 @@ class Wire:
         if not self.backlog:
             try:
                 sent = self._send(data)
-            except BlockingIOError:
+            except _FULL:
                 sent = 0
             except OSError:
                 self._break()
@@ -94,10 +100,21 @@ class Wire:
             return
         except OSError:
             data = b""
-        if data:  # the next request, sent ahead: it stays for the server, and leaving is from now on noticed by writing
+        if data and self._tls is not None:
+            self._look_again()
+        elif data:  # the next request, sent ahead: it stays for the server, and leaving is from now on noticed by writing
             self._stop_leaving()
         else:
             self._break()
+
+    def _look_again(self) -> None:
+        """Under TLS nobody knows what lies there unread: the next request, or a goodbye, after which the client closes. So look whether it has."""
+        self._stop_leaving()
+        if _hung_up(self._fileno):
+            self._break()
+        else:
+            self._leaving = _hub_loop().timer(_LOOKED_S)
+            self._leaving.start(self._look_again)
 
     def _break(self) -> None:
         self.broken = True
@@ -120,7 +137,7 @@ class Wire:
             data = self._kept.popleft()
             try:
                 sent = self._send(data)
-            except BlockingIOError:
+            except _FULL:
                 self._kept.appendleft(data)
                 return
             except OSError:
@@ -149,6 +166,15 @@ class Wire:
             self._leaving.stop()
             self._leaving.close()
             self._leaving = None
+
+
+def _hung_up(fileno: int) -> bool:
+    """Whether the other side has closed, whatever lies there unread."""
+    from gevent import monkey
+
+    poller = monkey.get_original("select", "poll")()
+    poller.register(fileno, select.POLLRDHUP)
+    return bool(poller.poll(0))
 
 
 def _hub_loop() -> Any:

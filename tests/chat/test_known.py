@@ -13,7 +13,7 @@ from qzbrain.chat import known
 from qzbrain.chat.known import GraphKnowledge
 from qzbrain.domain import ReadScope
 from qzbrain.graph.answered import Answered, AnswerStep
-from qzbrain.graph.base import Entity, Place, Triple
+from qzbrain.graph.base import NO_CEILINGS, Entity, Place, Triple
 
 SCOPE = ReadScope(("kb",))
 STEP = AnswerStep(Triple(1, Entity(1, "无间道", ""), "导演", Entity(2, "刘伟强", ""), (Place("import", source="a.csv"),)), True)
@@ -26,7 +26,15 @@ class Graph:
         self._sure, self._found = sure, found
         self.asked: list[tuple[tuple[str, ...], Mapping[str, float] | None]] = []
 
-    def answer(self, text: str, kb_ids: Sequence[str], *, before: Sequence[str] = (), nearness: Mapping[str, float] | None = None) -> Answered:
+    def answer(
+        self,
+        text: str,
+        kb_ids: Sequence[str],
+        *,
+        before: Sequence[str] = (),
+        nearness: Mapping[str, float] | None = None,
+        ceilings: Mapping[str, int] = NO_CEILINGS,
+    ) -> Answered:
         self.asked.append((tuple(before), nearness))
         if not self._found:
             return Answered()

@@ -148,6 +148,20 @@ class TestGraphStore:
         store.undo_merge("kb", merge_id)
         assert {(t.head.name, t.relation, t.tail.name) for t in store.every_triple("kb")} == {("甲", "与", "丙"), ("甲", "到", "丁")}
 
+    def test_merges_of_what_was_merged_are_undone_from_the_last_one_on(self, store: GraphStore) -> None:
+        store.add("kb", [fact("甲", "与", "丙"), fact("乙", "到", "丁"), fact("戊", "在", "己"), fact("庚", "过", "辛")])
+        before, ids = content(store), {name: store.search("kb", name, limit=1)[0].id for name in "甲乙丙戊庚"}
+        first = store.merge("kb", ids["乙"], [ids["甲"]], author="")
+        second = store.merge("kb", ids["戊"], [ids["乙"]], author="")  # takes what the first one kept
+        third = store.merge("kb", ids["庚"], [ids["丙"]], author="")  # takes the end of a triple that the first one moved
+        for later in (third, second):
+            with pytest.raises(BrainError) as refused:
+                store.undo_merge("kb", first)
+            assert refused.value.code == "merge_not_last"
+            store.undo_merge("kb", later)
+        store.undo_merge("kb", first)
+        assert content(store) == before
+
     def test_a_merge_that_cannot_be_is_refused(self, store: GraphStore) -> None:
         store.add("kb", [fact("甲", "与", "乙")])
         (one,) = store.search("kb", "甲", limit=1)

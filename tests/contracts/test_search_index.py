@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from qzbrain.domain import LEVELS
 from qzbrain.errors import IndexUnavailable, Unavailable
-from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, LexicalHit, PutDocument, SearchIndex
 from qzbrain.retrieval.shelves import facts_shelf
 from qzbrain.settings import Settings
 from tests.servers.search_server import SearchServer
@@ -269,3 +271,107 @@ class TestSearchIndex:
         for reader in readers:
             reader.join(30)
         assert failures == []
+
+
+QUESTION = "消防检查的记录"
+EVERY = range(len(LEVELS))
+
+
+def levelled(changed: PutDocument, level: int) -> PutDocument:
+    """The same, of this level."""
+    return PutDocument(changed.document_id, changed.chunks, level)
+
+
+def ids(hits: Sequence[LexicalHit]) -> list[int]:
+    return [hit.chunk_id for hit in hits]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+class TestLevels:
+    """What is above the asker's level is as if it were not there, before the cut, whatever is written when."""
+
+    @pytest.fixture
+    def make(self, backend: str, request: pytest.FixtureRequest) -> Make:
+        made: Make = request.getfixturevalue(backend)
+        return made
+
+    @pytest.fixture
+    def documents(self) -> dict[str, PutDocument]:
+        """Of every level, in no order; the most secret ones are those that fit best."""
+        chance = random.Random(5)
+        found: dict[str, PutDocument] = {}
+        for n in range(120):
+            level = n % len(LEVELS)
+            texts = ["消防检查" * chance.randint(1, level + 1) + f"，第{chance.randrange(9)}组的记录。", f"食堂供应第{n}餐。"]
+            found[f"n{n}"] = levelled(put(f"n{n}", *texts, first=10 * n + 1), level)
+        return found
+
+    @pytest.fixture
+    def index(self, make: Make, documents: Mapping[str, PutDocument]) -> Iterator[SearchIndex]:
+        index = make()
+        index.rebuild("kb", list(documents.values()), watermark=3)
+        yield index
+        index.drop("kb")
+
+    @staticmethod
+    def check(index: SearchIndex, documents: Mapping[str, PutDocument]) -> None:
+        """Each asker's best are the best of what he may see, of any number, with the scores that all others see too."""
+        whole = index.search("kb", QUESTION, top_k=1000)
+        levels = {chunk.chunk_id: one.level for one in documents.values() for chunk in one.chunks}
+        assert {levels[one] for one in ids(whole)} == {one.level for one in documents.values()}
+        for most in EVERY:
+            seen = [hit for hit in whole if levels[hit.chunk_id] <= most]
+            for top_k in (1, 10, 1000):
+                assert index.search("kb", QUESTION, top_k=top_k, max_level=most) == seen[:top_k]
+        assert index.search("kb", QUESTION, top_k=1000, max_level=-1) == []
+
+    def test_the_best_are_the_best_of_what_may_be_seen(self, index: SearchIndex, documents: Mapping[str, PutDocument]) -> None:
+        self.check(index, documents)
+
+    def test_with_a_filter_by_documents(self, index: SearchIndex, documents: Mapping[str, PutDocument]) -> None:
+        some = [f"n{n}" for n in range(30)]
+        seen = {chunk.chunk_id for name in some if documents[name].level <= 1 for chunk in documents[name].chunks}
+        found = index.search("kb", QUESTION, top_k=50, document_ids=some, max_level=1)
+        assert found == [hit for hit in index.search("kb", QUESTION, top_k=1000) if hit.chunk_id in seen]
+        assert len(found) == 12
+        assert index.search("kb", QUESTION, top_k=5, document_ids=["n4", "n9"], max_level=3) == []
+
+    def test_a_changed_level_is_followed_with_the_same_chunks(self, index: SearchIndex, documents: dict[str, PutDocument], make: Make) -> None:
+        other = make()
+        assert ids(other.search("kb", QUESTION, top_k=1, max_level=4)) != ids(other.search("kb", QUESTION, top_k=1, max_level=0))
+        for step, (was, now) in enumerate(((4, 0), (0, 4), (2, 1)), 4):
+            changed = {name: levelled(one, now) for name, one in documents.items() if one.level == was}
+            index.apply("kb", list(changed.values()), watermark=step)
+            documents |= changed
+            levels = {chunk.chunk_id: one.level for one in documents.values() for chunk in one.chunks}
+            for most in EVERY:
+                found = other.search("kb", QUESTION, top_k=1000, max_level=most)
+                assert sorted(ids(found)) == sorted(one for one in ids(other.search("kb", QUESTION, top_k=1000)) if levels[one] <= most)
+        assert index.chunk_count("kb") == 240
+        index.rebuild("kb", list(documents.values()), watermark=9)
+        self.check(index, documents)
+
+    def test_a_replay_of_levels_changes_nothing(self, index: SearchIndex, documents: Mapping[str, PutDocument]) -> None:
+        before = index.search("kb", QUESTION, top_k=1000, max_level=2)
+        index.apply("kb", list(documents.values()), watermark=7)
+        assert (index.search("kb", QUESTION, top_k=1000, max_level=2), index.deleted_share("kb")) == (before, 0.0)
+
+    def test_the_last_of_several_changes_counts(self, index: SearchIndex) -> None:
+        new = put("new", "消防检查的记录。", first=5001)
+        index.apply("kb", [levelled(new, 0), levelled(new, 4)], watermark=4)
+        assert 5001 not in ids(index.search("kb", QUESTION, top_k=1000, max_level=3))
+        secret, public = levelled(put("new", "消防检查的记录。", first=5002), 4), levelled(put("new", "消防检查。", first=5003), 0)
+        index.apply("kb", [DeleteDocument("new"), secret, public], watermark=5)
+        assert {5001, 5002, 5003} & set(ids(index.search("kb", QUESTION, top_k=1000))) == {5003}
+        assert 5003 in ids(index.search("kb", QUESTION, top_k=1000, max_level=0))
+
+    def test_other_documents_and_chunks_keep_theirs(self, index: SearchIndex, documents: dict[str, PutDocument]) -> None:
+        documents["n4"] = levelled(put("n4", "消防检查的记录，新的一版。", first=6001), 4)
+        documents["n0"] = levelled(put("n0", "消防检查的记录，又一版。", first=6101), 0)
+        del documents["n1"]
+        changes: list[IndexChange] = [documents["n4"], DeleteDocument("n1"), documents["n0"]]
+        index.apply("kb", changes, watermark=4)
+        levels = {chunk.chunk_id: one.level for one in documents.values() for chunk in one.chunks}
+        found = ids(index.search("kb", QUESTION, top_k=1000, max_level=0))
+        assert 6101 in found
+        assert {levels[one] for one in found} == {0}

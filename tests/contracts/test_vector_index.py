@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qzbrain.domain import LEVELS
 from qzbrain.errors import IndexUnavailable, Unavailable
 from qzbrain.retrieval.embedded import hamming, segments, vectors
-from qzbrain.retrieval.vectors import StoredVectors, VectorIndex
+from qzbrain.retrieval.vectors import DenseHit, StoredVectors, VectorIndex
 from qzbrain.settings import Settings
 from tests.contracts.test_search_index import GIVEN, SERVERS
 from tests.servers.search_server import SearchServer
@@ -263,3 +264,120 @@ class TestVectorIndex:
         assert index.count("space") == 3
         other.append("space", rows(46, 1), upto=46)
         assert index.count("space") == 4
+
+
+EVERY = range(len(LEVELS))
+
+
+def ids(hits: Sequence[DenseHit]) -> list[int]:
+    return [hit.chunk_id for hit in hits]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+class TestLevels:
+    """What is above the asker's level is as if it were not there, before the cut, whatever is written when."""
+
+    COUNT = 200
+
+    @pytest.fixture
+    def make(self, backend: str, request: pytest.FixtureRequest) -> Make:
+        made: Make = request.getfixturevalue(backend)
+        return made
+
+    @pytest.fixture
+    def levels(self) -> dict[str, int]:
+        """Four chunks a document; every level."""
+        return {f"d{n}": n % len(LEVELS) for n in range(self.COUNT // 4 + 10)}
+
+    @staticmethod
+    def rows(chunk_ids: Iterable[int], levels: Mapping[str, int]) -> StoredVectors:
+        """As SQL holds them: chunk n has the vector of seed n."""
+        some = sorted(chunk_ids)
+        owners = [f"d{one // 4}" for one in some]
+        return StoredVectors(some, owners, unit(*some).astype("<f2"), [levels[one] for one in owners])
+
+    @pytest.fixture
+    def index(self, make: Make, levels: dict[str, int]) -> Iterator[VectorIndex]:
+        index = make()
+        index.rebuild("space", WIDTH, [self.rows(range(1, 151), levels), self.rows(range(151, self.COUNT + 1), levels)], upto=self.COUNT)
+        yield index
+        index.drop("space")
+
+    def stored(self, levels: Mapping[str, int], upto: int = COUNT) -> Callable[[Sequence[str]], Iterator[StoredVectors]]:
+        """As the database gives them."""
+        def give(document_ids: Sequence[str]) -> Iterator[StoredVectors]:
+            yield self.rows([n for n in range(1, upto + 1) if f"d{n // 4}" in document_ids], levels)
+
+        return give
+
+    def check(self, index: VectorIndex, levels: Mapping[str, int], there: Sequence[int] | None = None) -> None:
+        """Each asker's nearest are the nearest of what he may see."""
+        every = list(there or range(1, self.COUNT + 1))
+        for most in EVERY:
+            seen = [one for one in every if levels[f"d{one // 4}"] <= most]
+            for seed in (3, 77, 150):
+                asked = unit(seed)[0]
+                assert ids(index.search("space", asked, top_k=40, max_level=most))[:5] == nearest(seed, seen, 5)
+                few = ids(index.search("space", asked, top_k=5, max_level=most))
+                assert len(set(few) & set(seen)) == len(few) == min(5, len(seen))
+                assert few[:1] == [seed] or seed not in seen
+                assert sorted(ids(index.search("space", asked, top_k=500, max_level=most))) == seen
+                assert set(index.cosines("space", asked, every, max_level=most)) == set(seen)
+        assert index.search("space", unit(3)[0], top_k=5, max_level=-1) == []
+        assert sorted(ids(index.search("space", unit(3)[0], top_k=500))) == every
+
+    def test_the_nearest_are_the_nearest_of_what_may_be_seen(self, index: VectorIndex, levels: dict[str, int]) -> None:
+        self.check(index, levels)
+
+    def test_with_a_filter_by_documents(self, index: VectorIndex, levels: dict[str, int]) -> None:
+        found = index.search("space", unit(9)[0], top_k=50, document_ids=["d0", "d1", "d2", "d5"], max_level=1)
+        assert sorted(ids(found)) == [1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23]
+        assert index.search("space", unit(9)[0], top_k=50, document_ids=["d2", "d4"], max_level=1) == []
+
+    def test_a_changed_level_is_followed(self, index: VectorIndex, levels: dict[str, int], make: Make) -> None:
+        other = make()
+        assert len(other.search("space", unit(3)[0], top_k=500, max_level=0)) == 40
+        for changed in ({"d0": 4, "d4": 0}, {"d0": 2, "d44": 1, "unknown": 0}, dict.fromkeys(levels, 3), {"d7": 0, "d49": 4}):
+            levels |= changed
+            index.set_levels("space", changed, self.stored(levels))
+            self.check(other, levels)
+        assert (index.upto("space"), index.count("space")) == (self.COUNT, self.COUNT)
+
+    def test_what_is_so_already_is_not_written_again(self, index: VectorIndex, levels: dict[str, int]) -> None:
+        def refused(_: Sequence[str]) -> Iterator[StoredVectors]:
+            raise AssertionError("asked for vectors")
+
+        index.set_levels("space", levels, refused)
+        index.set_levels("space", {}, refused)
+        index.set_levels("space", {"unknown": 2}, refused)
+        index.set_levels("nowhere", levels, refused)
+        self.check(index, levels)
+
+    def test_levels_stay_through_forgetting_appending_and_rebuilding(self, index: VectorIndex, levels: dict[str, int]) -> None:
+        levels |= {"d0": 4, "d9": 0}
+        index.set_levels("space", {"d0": 4, "d9": 0}, self.stored(levels))
+        index.forget("space", ["d3", "d9"], keep=[36])
+        there = [n for n in range(1, self.COUNT + 1) if n // 4 not in (3, 9) or n == 36]
+        self.check(index, levels, there)
+        for first in range(self.COUNT + 1, self.COUNT + 25, 6):
+            index.append("space", self.rows(range(first, first + 6), levels), upto=first + 5)
+        there += range(self.COUNT + 1, self.COUNT + 25)
+        self.check(index, levels, there)
+        levels |= {"d0": 1, "d52": 4}
+        index.set_levels("space", {"d0": 1, "d52": 4}, self.stored(levels, upto=self.COUNT + 24))
+        self.check(index, levels, there)
+        index.rebuild("space", WIDTH, [self.rows(there[:90], levels), self.rows(there[90:], levels)], upto=self.COUNT + 24)
+        self.check(index, levels, there)
+
+    def test_what_is_not_there_any_more_does_not_come_back_with_a_level(self, index: VectorIndex, levels: dict[str, int]) -> None:
+        """The database has chunks of a document that the index has not been told of yet."""
+        levels["d50"] = 3
+        index.set_levels("space", {"d50": 3}, self.stored(levels, upto=self.COUNT + 3))
+        assert (index.upto("space"), index.count("space")) == (self.COUNT, self.COUNT)
+        self.check(index, levels)
+
+    def test_vectors_without_a_word_on_their_level_are_internal(self, index: VectorIndex) -> None:
+        told = StoredVectors([901, 902], ["x", "x"], unit(901, 902).astype(np.float16))
+        index.append("space", told, upto=902)
+        assert ids(index.search("space", unit(901)[0], top_k=1, max_level=1)) == [901]
+        assert 901 not in ids(index.search("space", unit(901)[0], top_k=500, max_level=0))

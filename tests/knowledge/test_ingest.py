@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
@@ -161,6 +162,29 @@ def test_a_disk_that_is_full_while_reading_loses_no_upload(brain: Brain, caller:
     work()
     assert documents()["long.md"].status == "ready"
     assert brain.knowledge.job(caller, str(added.job_id)).status == "done"
+
+
+def test_what_cannot_be_indexed_waits_and_is_found_later(
+    brain: Brain, caller: Caller, add: Add, work: Work, documents: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, catch_up = [True], brain.feeder.catch_up
+
+    def until_there_is_room(*given: Any) -> int:
+        if full:
+            raise StorageFull
+        return catch_up(*given)
+
+    monkeypatch.setattr(brain.feeder, "catch_up", until_there_is_room)
+    for n in range(3):
+        add(LAW.replace("五十万元", f"{n}百万元"), f"{n}.md")
+    work()
+    assert {(one.status, one.reason_code) for one in documents().values()} == {("pending", StorageFull().code)}
+    full.clear()
+    with brain.db.write() as connection:
+        connection.execute(jobs.update().values(run_after=0.0))
+    work()
+    assert {one.status for one in documents().values()} == {"ready"}
+    assert "2百万元" in texts_found(brain, caller, "2百万元的采购由谁批准")[0]
 
 
 def test_a_reindex_builds_the_same_index(brain: Brain, caller: Caller, kb: str, add: Add, work: Work) -> None:

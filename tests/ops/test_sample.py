@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from qzbrain.brain import build
-from qzbrain.domain import KnowledgeBase
+from qzbrain.domain import Caller, KnowledgeBase
 from qzbrain.errors import NotFound
 from qzbrain.ops import sample
 from qzbrain.settings import Settings
@@ -76,3 +76,16 @@ def test_the_laws_keep_their_notice_and_their_order() -> None:
     code = (sample.FOLDER / "中华人民共和国民法典.md").read_text(encoding="utf-8")
     assert code.startswith("# 中华人民共和国民法典")
     assert code.index("**第一条**") < code.index("**第一千零四十二条**") < code.index("**第一千二百六十条**")
+
+
+def test_everybody_may_read_the_sample_where_there_are_accounts(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings(qzbrain_accounts="on")
+    sample.add(settings)
+    brain = build(settings)
+    local = brain.access.local_caller()
+    assert [(one.group, one.right) for one in brain.accounts.grants.of(local, sample.NAME).grants] == [("everyone", "read")]
+    made = brain.accounts.users.create(local, name="ann")
+    reader = Caller(made.id, "ann")
+    kb = brain.knowledge.knowledge_base(reader, sample.NAME)
+    assert not brain.access.allows(reader, "write", kb.id)
+    brain.close()

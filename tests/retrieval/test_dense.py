@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -121,6 +122,43 @@ def test_each_mode_uses_its_sides(brain: Brain, search: Callable[..., object], e
     assert len(embedder.asked) == 3
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "semantic"])
+def test_both_sides_at_a_time_find_what_they_find_one_after_the_other(
+    brain: Brain, search: Callable[..., object], monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    fill(brain, left_out="食堂")
+    questions = ("轿车怎么安排", "食堂的钱", "第三条规定报销怎么办？", "公务用车怎么管？", "没有的事", "制度自何时施行，饭钱谁出？")
+    found = [search(question, mode).hits for question in questions]  # type: ignore[attr-defined]
+
+    def one_after_the_other(call: Callable[[], object]) -> Callable[[], object]:
+        value = call()
+        return lambda: value
+
+    monkeypatch.setattr("qzbrain.retrieval.dense.beside", one_after_the_other)
+    assert [search(question, mode).hits for question in questions] == found  # type: ignore[attr-defined]
+    assert all(found)
+
+
+def test_words_are_looked_for_while_the_question_is_embedded(
+    brain: Brain, search: Callable[..., object], embedder: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(brain)
+    searched, words = threading.Event(), brain.index.search
+    waited: list[bool] = []
+
+    def looked_for(*given: object, **more: object) -> object:
+        searched.set()
+        return words(*given, **more)  # type: ignore[arg-type]
+
+    def embed(text: str, *, timeout_s: float) -> Vector:
+        waited.append(searched.wait(10))
+        return means(text)
+
+    monkeypatch.setattr(brain.index, "search", looked_for)
+    monkeypatch.setattr(embedder, "embed_query", embed)
+    assert search("公务用车怎么管？", "hybrid").hits and waited == [True]  # type: ignore[attr-defined]
+
+
 def test_while_vectors_are_made_words_serve_and_only_who_asks_is_told(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
     fill(brain, status="building")
     assert search("食堂").degraded == ()  # type: ignore[attr-defined]
@@ -193,7 +231,7 @@ def test_a_store_that_goes_away_in_the_middle_of_a_search_leaves_words(brain: Br
     fill(brain, left_out="本制度")
     plain = search("本制度自发布之日起施行", "lexical")
 
-    def away(*_: object) -> dict[int, float]:
+    def away(*_: object, max_level: int | None = None) -> dict[int, float]:
         raise IndexUnavailable(zh="走了", en="it went away")
 
     monkeypatch.setattr(brain.vectors, "cosines", away)

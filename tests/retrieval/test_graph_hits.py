@@ -14,6 +14,7 @@ from qzbrain.graph.base import Fact, Place
 from qzbrain.graph.links import Links
 from qzbrain.retrieval.graph_hits import placed
 from qzbrain.retrieval.hybrid import SearchQuery, SearchResult
+from tests.flows.worker_process import until
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -43,7 +44,7 @@ class Everywhere:
     def __init__(self, chunk_ids: Sequence[int]) -> None:
         self.chunk_ids = chunk_ids
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> list[Near]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> list[Near]:
         return [Near(one, 1.0) for one in self.chunk_ids[:top_k]]
 
 
@@ -100,6 +101,7 @@ def test_a_passage_is_found_that_text_does_not_lead_to(brain: Brain, write: Writ
     assert wanted not in [hit.text for hit in without.hits]
     brain.graph.add(kb_id, [Fact("晨光公司", "董事长", "王伟", Place("import"))])
     Links(brain.db).tend(kb_id, lambda done, total: None)
+    until(lambda: bool(brain.passage_graphs.near(kb_id, question, [], top_k=5)), within_s=30, what="the graph is read")
     found = brain.retriever.search(SearchQuery(question), write.scope("kb"))
     assert found.hits[0].text == without.hits[0].text
     (hit,) = [hit for hit in found.hits if hit.text == wanted]

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import unicodedata
+from random import Random
 
 import pytest
 
@@ -29,6 +31,20 @@ def test_searchable_folds(text: str, expected: str) -> None:
 def test_words_and_bigrams_are_mixed() -> None:
     terms = index_tokens("行政处罚法").split()
     assert {"行政", "处罚", "行政处罚法", "政处", "罚法"} <= set(terms)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_pair_of_neighbours_in_a_chinese_run_is_a_term_as_often_as_it_stands_there(seed: int) -> None:
+    random = Random(seed)
+    text = "".join(random.choice("龘靐齉爩𠮷龖，。 \n\x1e1") for _ in range(200))  # no dictionary has these: all longer words are pairs
+    pairs = [run[n : n + 2] for run in re.findall(r"[^，。 \n\x1e1]+", text) for n in range(len(run) - 1)]
+    assert sorted(term for term in index_tokens(text).split(" ") if len(term) == 2 and not term[0].isdecimal() and not term[1].isdecimal()) == sorted(pairs)
+    assert "" not in index_tokens(text).split(" ")  # the blanks are counted as the length of a text
+
+
+@pytest.mark.parametrize("text", ["（一）甲：乙；丙，丁！戊？\u3000己", "e\u0301，\u0301", "ﬁ（①）\u1112\u1161\u11ab", "，\u0338；\u0338"])
+def test_full_width_marks_are_folded_as_nfkc_does(text: str) -> None:
+    assert searchable(text) == unicodedata.normalize("NFKC", text).lower()
 
 
 @pytest.mark.parametrize(

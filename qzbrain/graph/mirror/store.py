@@ -16,7 +16,8 @@ from qzbrain import logs
 from qzbrain.errors import MirrorUnavailable
 from qzbrain.graph.base import Entity, Stats, Triple
 from qzbrain.graph.embedded import Names, SqlGraph, assembled, closeness
-from qzbrain.graph.filling import MANY, key_of
+from qzbrain.graph.filling import MANY
+from qzbrain.graph.linking import key_of
 from qzbrain.graph.mirror.feeding import Mirror, counted
 from qzbrain.graph.mirror.rows import read_places
 from qzbrain.graph.mirror.state import read_state
@@ -90,8 +91,11 @@ class MirroredGraph(SqlGraph):
 
         return self._either(kb_id, lambda version: self._asked(kb_id, version, ask), lambda kb: SqlGraph.triples(self, kb, ids))
 
-    def every_triple(self, kb_id: str) -> Iterator[Triple]:
+    def every_triple(self, kb_id: str, *, ceiling: int | None = None) -> Iterator[Triple]:
         """See `GraphStore.every_triple`. Should the copy fail on the way, SQL gives the rest, as of the same moment."""
+        if ceiling is not None:
+            yield from super().every_triple(kb_id, ceiling=ceiling)
+            return
         with self._db.snapshot() as connection:
             version = self._noted(kb_id, connection.execute(_version_of(kb_id)).first())
             after = 0

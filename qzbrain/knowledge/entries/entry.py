@@ -9,17 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any, Literal
 
-from qzbrain.domain import Block, ParsedDocument
+from qzbrain.domain import LEVELS, Block, ParsedDocument
 from qzbrain.errors import InvalidRequest
-from qzbrain.knowledge.names import checked_text
+from qzbrain.knowledge.names import checked_level, checked_text
 from qzbrain.text.normalize import searchable
 
 QUESTION_CHARS = 2000
 ANSWER_CHARS = 50_000
 SOURCE_CHARS = 2000
 MOST_VARIANTS = 100
-LEVELS = ("public", "internal", "confidential", "secret", "top_secret")
-LEVEL_NAMES = dict(zip(("公开", "内部", "秘密", "机密", "绝密"), LEVELS, strict=True))
 Status = Literal["proposed", "approved"]
 
 
@@ -48,6 +46,11 @@ class EntryFields:
         """What makes two questions the same: of a text without one, the text itself."""
         bare = "".join(c for c in searchable(self.question or self.answer) if c.isalnum())
         return hashlib.sha256(f"{'q' if self.question else 't'}:{bare}".encode("utf-8", "replace")).hexdigest()
+
+    @property
+    def level_place(self) -> int:
+        """Its level as a place in LEVELS."""
+        return LEVELS.index(self.level)
 
     @property
     def title(self) -> str:
@@ -118,7 +121,7 @@ def checked_fields(
         source=checked_text(source, param="source", longest=SOURCE_CHARS).strip(),
         valid_from=begins,
         valid_until=ends,
-        level=_level(level),
+        level=LEVELS[checked_level(level or "internal")],
     )
 
 
@@ -157,10 +160,3 @@ def _questions(given: Sequence[str], param: str, question: str) -> tuple[str, ..
 def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
-
-def _level(given: str | None) -> str:
-    level = LEVEL_NAMES.get((given or "internal").strip(), (given or "internal").strip())
-    if level not in LEVELS:
-        allowed = ", ".join(LEVELS)
-        raise InvalidRequest(zh=f"level 只能是 {allowed} 之一。", en=f"level is one of {allowed}.", param="level")
-    return level

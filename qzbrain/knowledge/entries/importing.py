@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 
+from qzbrain.auth.access import KbRef
 from qzbrain.domain import Caller
 from qzbrain.errors import BrainError
 from qzbrain.knowledge.entries.conflicts import Conflict, OtherEntries
@@ -45,14 +46,14 @@ class EntryFiles:
 
         `approve`: at once in force, but for rows whose status says `proposed`. Raises NotFound, InvalidRequest.
         """
-        ref = self._service.writable(caller, kb)
-        known = {one.fields.key: one for one in self._all(ref.id)}
+        ref = self._service.writable(caller, kb, approve=approve)
+        known = {one.fields.key: one for one in self._all(caller, ref.id)}
         others = OtherEntries((one.id, one.fields) for one in known.values())
         told = Imported()
         waiting: list[tuple[EntryFields, Entry | None, bool, str]] = []
         taken: dict[str, int] = {}
         for row in read(data, name):
-            fields = self._fields(row, told, caller)
+            fields = self._fields(row, told, caller, ref, known)
             if fields is None or isinstance(row, BadRow):
                 continue
             if fields.key in taken:
@@ -77,24 +78,27 @@ class EntryFiles:
         return told
 
     def dump(self, caller: Caller, kb: str, form: Format) -> bytes:
-        """All entries as a file, oldest first. Raises NotFound."""
-        self._service.page(caller, kb, limit=1)
-        return write(self._all(self._service.writable(caller, kb).id), form)
+        """All entries that the caller may see as a file, oldest first. Raises NotFound."""
+        return write(self._all(caller, self._service.readable(caller, kb).id), form)
 
-    def _all(self, kb_id: str) -> Iterator[Entry]:
-        last = ""
-        while rows := self._db.rows(select(entries).where(entries.c.kb_id == kb_id, entries.c.id > last).order_by(entries.c.id).limit(1000)):
+    def _all(self, caller: Caller, kb_id: str) -> Iterator[Entry]:
+        last, seen = "", self._service.seen(caller)
+        while rows := self._db.rows(select(entries).where(entries.c.kb_id == kb_id, entries.c.id > last, *seen).order_by(entries.c.id).limit(1000)):
             yield from (entry_of(row) for row in rows)
             last = rows[-1].id
 
-    def _fields(self, row: Row | BadRow, told: Imported, caller: Caller) -> EntryFields | None:
+    def _fields(self, row: Row | BadRow, told: Imported, caller: Caller, ref: KbRef, known: Mapping[str, Entry]) -> EntryFields | None:
+        """The row's fields; a level that is not named is that of the entry which is there, else the knowledge base's."""
         if isinstance(row, BadRow):
             _fault(told, row.number, row.zh, row.en)
             return None
         lists = {name: _listed(row.values.get(name)) for name in ("variants", "negatives")}
         texts = {name: "" if (value := row.values.get(name)) is None else str(value) for name in _TEXTS}
         try:
-            return checked_fields(**lists, **{**texts, "level": texts["level"] or None})  # type: ignore[arg-type]
+            bare = checked_fields(**lists, **{**texts, "level": None})  # type: ignore[arg-type]
+            there = known.get(bare.key)
+            given = {**lists, **texts, "level": texts["level"] or (there.fields.level if there else None)}
+            return self._service.checked(caller, ref, given, before=there)
         except BrainError as exc:
             _fault(told, row.number, exc.zh, exc.en)
             return None

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
-from qzbrain.auth.access import Access
-from qzbrain.domain import Caller, SearchResult, new_id, utc_now
+from qzbrain.auth.access import TOP, Access
+from qzbrain.domain import LEVELS, Caller, SearchResult, new_id, utc_now
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import entries, regression_questions
@@ -47,13 +47,15 @@ class Regressions:
         self._db, self._access, self._settings = database, access, settings
 
     def all(self, caller: Caller, kb: str) -> list[Regression]:
-        """In the order of their making. Raises NotFound."""
+        """Those of entries that the caller may see, in the order of their making. Raises NotFound."""
         ref = self._access.resolve(caller, [kb])[0]
-        rows = self._db.rows(select(regression_questions).where(regression_questions.c.kb_id == ref.id).order_by(regression_questions.c.id))
-        return [
-            Regression(r.id, r.question, r.entry_id, r.message_id, None if r.passed is None else bool(r.passed), r.result, r.created_at, r.run_at)
-            for r in rows
-        ]
+        query = select(regression_questions).where(regression_questions.c.kb_id == ref.id).order_by(regression_questions.c.id)
+        clearance = self._access.clearance(caller)
+        if clearance < TOP:
+            query = query.join(entries, entries.c.id == regression_questions.c.entry_id).where(entries.c.level.in_(LEVELS[: clearance + 1]))
+        if self._access.ceiling(caller, ref.id) is None:
+            return [_shown(row, row.result) for row in self._db.rows(query)]
+        return [_shown(row, {**row.result, "first": None} if row.result else None) for row in self._db.rows(query)]  # it may name what was found by another
 
     def run(self, caller: Caller, kb: str, ask: Ask, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> list[Regression]:
         """Ask each question: it passes when its entry answers it directly, or is the first thing found. Raises NotFound."""
@@ -77,3 +79,8 @@ class Regressions:
                 direct = score >= self._settings.entry_direct_confidence
                 return direct or rank == 1, {"rank": rank, "direct": direct, "match": score}
         return False, {"rank": None, "direct": False, "match": 0.0, "first": found.hits[0].document if found.hits else None}
+
+
+def _shown(row: Row[Any], result: dict[str, Any] | None) -> Regression:
+    passed = None if row.passed is None else bool(row.passed)
+    return Regression(row.id, row.question, row.entry_id, row.message_id, passed, result, row.created_at, row.run_at)

@@ -14,6 +14,7 @@ from qzbrain.domain import new_id, utc_now
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.chunking import chunk
 from qzbrain.knowledge.entries.entry import EntryFields
+from qzbrain.knowledge.levels import set_level
 from qzbrain.knowledge.records import STARTING_OVER
 from qzbrain.knowledge.removal import forget_content, remove_documents, submit_index_changes
 from qzbrain.storage.tables import chunks, document_texts, documents, knowledge_bases, outbox
@@ -37,6 +38,7 @@ class Shadows:
         values = {
             **STARTING_OVER, "name": fields.title or "entry", "title": fields.title, "status": "ready", "chunks": len(drafts), "chars": len(parsed.text),
             "mime_type": parsed.mime_type, "ready_at": now, "stored": 0, "sha256": fields.key, "size_bytes": len(parsed.text.encode()), "kind": KIND,
+            "level": fields.level_place,
         }  # fmt: skip
         if document_id:
             forget_content(connection, [document_id])
@@ -57,6 +59,10 @@ class Shadows:
             connection.execute(insert(chunks), rows)
         connection.execute(insert(outbox).values(kb_id=kb_id, op="put", document_id=document_id))
         return document_id
+
+    def raise_level(self, connection: Connection, document_id: str, level: int) -> None:
+        """Have what is in force found only by who is cleared for this level (place in LEVELS)."""
+        set_level(connection, self._jobs, [document_id], level)
 
     def remove(self, connection: Connection, kb_id: str, document_ids: Sequence[str]) -> None:
         """Have a search find nothing of these any more."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import and_, or_, select, update
 
-from qzbrain.domain import utc_now
+from qzbrain.domain import LEVELS, utc_now
 from qzbrain.knowledge.entries.service import fields_of
 from qzbrain.knowledge.entries.shadow import Shadows
 from qzbrain.retrieval.entry_hits import is_valid
@@ -20,7 +22,7 @@ def sweep(database: Database, shadows: Shadows) -> int:
     now, changed = utc_now(), 0
     in_force = and_(entry_versions.c.entry_id == entries.c.id, entry_versions.c.version == entries.c.approved_version)
     dated = or_(entries.c.valid_from.is_not(None), entries.c.valid_until.is_not(None), entries.c.version != entries.c.approved_version)
-    query = select(entries.c.id, entries.c.kb_id, entries.c.document_id, entry_versions.c.content).join(entry_versions, in_force).where(dated)
+    query = select(entries.c.id, entries.c.kb_id, entries.c.document_id, entries.c.level, entry_versions.c.content).join(entry_versions, in_force).where(dated)
     due = [row for row in database.rows(query) if is_valid(row.content, now) != bool(row.document_id)]
     for start in range(0, len(due), _AT_ONCE):
         with database.write() as connection:
@@ -29,7 +31,9 @@ def sweep(database: Database, shadows: Shadows) -> int:
                 if row.document_id:
                     shadows.remove(connection, row.kb_id, [row.document_id])
                 else:
-                    document_id = shadows.put(connection, row.kb_id, row.id, "", fields_of(row.content))
+                    fields = fields_of(row.content)
+                    level = max(fields.level, row.level, key=LEVELS.index)  # one that was raised is so before that is approved
+                    document_id = shadows.put(connection, row.kb_id, row.id, "", replace(fields, level=level))
                 connection.execute(update(entries).where(entries.c.id == row.id).values(document_id=document_id))
                 changed += 1
             for kb_id in {row.kb_id for row in due[start : start + _AT_ONCE]}:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from qzbrain.knowledge.packs.format import FILES, MANIFEST, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, Field, VectorsPart
-from qzbrain.knowledge.packs.reading import Pack, bad_pack
+from qzbrain.knowledge.packs.fields import read_row
+from qzbrain.knowledge.packs.format import FILES, MANIFEST, RETIRED, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, VectorsPart
+from qzbrain.knowledge.packs.graph_checking import GraphCheck, limits
+from qzbrain.knowledge.packs.graph_format import GRAPH_ROWS, MOST_PARTS
+from qzbrain.knowledge.packs.reading import Pack, bad_pack, bad_row
 from qzbrain.retrieval.spaces import Manifest
 
-_ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
-_SHA = re.compile(r"[0-9a-f]{64}")
 _SHOWN_EVERY = 500
 
 Progress = Callable[[str, int, int, str], None]
@@ -23,35 +24,42 @@ Progress = Callable[[str, int, int, str], None]
 
 @dataclass(slots=True)
 class Facts:
-    """What a check found: by document the length of its text, its chunks, its original's address ('' for none); the entries' ids."""
+    """What a check found: by document its number, the length of its text, its chunks, its original's address ('' for none); the entries' ids.
+
+    `chunk_documents`: of each chunk the number of its document. `spans`: the highest number of each kind of the graph's.
+    """
 
     chars: dict[str, int] = field(default_factory=dict)
     chunks: dict[str, int] = field(default_factory=dict)
     originals: dict[str, str] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
     entries: set[str] = field(default_factory=set)
+    numbers: dict[str, int] = field(default_factory=dict)
+    chunk_documents: array[int] = field(default_factory=lambda: array("I"))
+    spans: dict[str, int] = field(default_factory=dict)
 
 
 def rows(pack: Pack, section: str) -> Iterator[dict[str, Any]]:
     """The rows of a section, each with every field as it must be; fields of a newer minor version are left out. Raises InvalidRequest."""
     fields = ROWS[section]
+    of_graph = section in GRAPH_ROWS
     for number, line in enumerate(pack.lines(section), 1):
+        if of_graph and sum(map(line.count, (b"{", b"[", b","))) > MOST_PARTS:
+            raise bad_row(section, number, "JSON")
         try:
             value: Any = orjson.loads(line)
         except orjson.JSONDecodeError as exc:
-            raise _bad_row(section, number, "JSON") from exc
-        if not isinstance(value, dict):
-            raise _bad_row(section, number, "JSON")
-        row = {name: value.get(name) for name in fields}
-        for name, wanted in fields.items():
-            if not _is(row[name], wanted):
-                raise _bad_row(section, number, name)
+            raise bad_row(section, number, "JSON") from exc
+        row, fault = read_row(value, fields)
+        if fault:
+            raise bad_row(section, number, fault)
         yield row
 
 
 def check(pack: Pack, progress: Progress) -> Facts:
     """Read all of it. Raises InvalidRequest (`bad_pack`) at the first thing that is not as it must be."""
     facts = Facts()
+    graph = GraphCheck(facts.numbers, facts.chunk_documents, limits({name: info.file_size for name, info in pack.members.items()}))
     done = 0
 
     def seen(size: int) -> None:
@@ -62,21 +70,22 @@ def check(pack: Pack, progress: Progress) -> Facts:
     for section in SECTIONS:
         if f"{section}.jsonl" not in pack.members and pack.manifest.counts[section]:
             raise bad_pack(f"缺少 {section}", f"it has no {section}")
-        number = 0
+        number, one = 0, _CHECKS.get(section) or _graph_check(graph, section)
         for number, row in enumerate(rows(pack, section), 1):
-            _CHECKS[section](facts, row, number)
+            one(facts, row, number)
             if number % _SHOWN_EVERY == 0:
                 seen(0)
         if number != pack.manifest.counts[section]:
             raise bad_pack(f"{section} 的行数与清单不符", f"the rows of {section} are not as many as its manifest says")
         seen(pack.members[f"{section}.jsonl"].file_size if f"{section}.jsonl" in pack.members else 0)
+    facts.spans = graph.finish()
     if facts.ready - facts.chars.keys():
         raise bad_pack("有文档缺少文本", "a document has no text")
     if pack.manifest.vectors is not None:
         _check_vectors(pack, pack.manifest.vectors)
     _check_files(pack, facts, seen)
     for name in pack.members:
-        if name in (MANIFEST, *pack.skipped):
+        if name in (MANIFEST, *(f"{one}.jsonl" for one in RETIRED), *pack.skipped):
             for size in pack.verify(name):
                 seen(size)
         elif name in (VECTORS, VECTOR_ROWS) and pack.manifest.vectors is None:
@@ -84,35 +93,14 @@ def check(pack: Pack, progress: Progress) -> Facts:
     return facts
 
 
-def _is(value: Any, wanted: Field) -> bool:
-    if value is None:
-        return wanted.absent
-    match wanted.kind:
-        case "text":
-            return isinstance(value, str) and len(value) <= wanted.most and (not wanted.of or value in wanted.of)
-        case "int":
-            return type(value) is int and 0 <= value <= wanted.most
-        case "id":
-            return isinstance(value, str) and _ID.fullmatch(value) is not None
-        case "sha":
-            return isinstance(value, str) and _SHA.fullmatch(value) is not None
-        case "texts":
-            return isinstance(value, list) and all(isinstance(x, str) for x in value)
-        case _:
-            return isinstance(value, dict)
-
-
-def _bad_row(section: str, number: int, name: str) -> Exception:
-    return bad_pack(f"{section} 第 {number} 行的 {name} 无效", f"{name} in row {number} of {section} cannot be")
-
-
 def _document(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["id"] in facts.chunks:
-        raise _bad_row("documents", number, "id")
+        raise bad_row("documents", number, "id")
     identity = "ext:" + row["external_id"] if row["external_id"] else None
-    if identity is not None and row["identity"] != identity:
-        raise _bad_row("documents", number, "identity")
+    if identity is not None and row["identity"] != identity and not row["identity"].startswith(f"{identity}#"):
+        raise bad_row("documents", number, "identity")
     facts.chunks[row["id"]] = 0
+    facts.numbers[row["id"]] = len(facts.numbers)
     facts.originals[row["id"]] = row["sha256"] if row["stored"] else ""
     if row["status"] == "ready":
         facts.ready.add(row["id"])
@@ -120,45 +108,46 @@ def _document(facts: Facts, row: dict[str, Any], number: int) -> None:
 
 def _text(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["document_id"] not in facts.chunks or row["document_id"] in facts.chars:
-        raise _bad_row("texts", number, "document_id")
+        raise bad_row("texts", number, "document_id")
     facts.chars[row["document_id"]] = len(row["text"])
 
 
 def _chunk(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["document_id"] not in facts.ready or row["document_id"] not in facts.chars:
-        raise _bad_row("chunks", number, "document_id")
+        raise bad_row("chunks", number, "document_id")
     if not row["start"] <= row["end"] <= facts.chars[row["document_id"]]:
-        raise _bad_row("chunks", number, "end")
+        raise bad_row("chunks", number, "end")
     facts.chunks[row["document_id"]] += 1
+    facts.chunk_documents.append(facts.numbers[row["document_id"]])
 
 
 def _edit(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["document_id"] not in facts.chunks:
-        raise _bad_row("edits", number, "document_id")
+        raise bad_row("edits", number, "document_id")
     if row["start"] > row["end"]:
-        raise _bad_row("edits", number, "end")
+        raise bad_row("edits", number, "end")
 
 
 def _entry(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["id"] in facts.entries:
-        raise _bad_row("entries", number, "id")
+        raise bad_row("entries", number, "id")
     if row["document_id"] and row["document_id"] not in facts.chunks:
-        raise _bad_row("entries", number, "document_id")
+        raise bad_row("entries", number, "document_id")
     facts.entries.add(row["id"])
 
 
 def _version(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["entry_id"] not in facts.entries:
-        raise _bad_row("entry_versions", number, "entry_id")
+        raise bad_row("entry_versions", number, "entry_id")
 
 
 def _question(facts: Facts, row: dict[str, Any], number: int) -> None:
     if row["entry_id"] not in facts.entries:
-        raise _bad_row("regression_questions", number, "entry_id")
+        raise bad_row("regression_questions", number, "entry_id")
 
 
-def _fact(_facts: Facts, _row: dict[str, Any], _number: int) -> None:
-    """Facts of a newer minor version are read over."""
+def _graph_check(graph: GraphCheck, section: str) -> Callable[[Facts, dict[str, Any], int], None]:
+    return lambda _, row, number: graph.row(section, row, number)
 
 
 _CHECKS: Mapping[str, Callable[[Facts, dict[str, Any], int], None]] = {
@@ -169,7 +158,6 @@ _CHECKS: Mapping[str, Callable[[Facts, dict[str, Any], int], None]] = {
     "entries": _entry,
     "entry_versions": _version,
     "regression_questions": _question,
-    "graph": _fact,
 }
 
 

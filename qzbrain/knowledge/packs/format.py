@@ -14,73 +14,56 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from qzbrain.domain import LEVELS
+from qzbrain.knowledge.packs.fields import FLAG, ID, MAYBE_TIME, SHA, TIME, Field, number, one_of, text
+from qzbrain.knowledge.packs.graph_format import GRAPH_ROWS, GRAPH_SECTIONS
+
 FORMAT = "qzkb"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 ENDING = ".qzkb"
 MANIFEST, CHECKSUMS, VECTORS, VECTOR_ROWS = "manifest.json", "checksums", "vectors.f16", "vectors.rows"
 FILES = "files/"
-SECTIONS = ("documents", "texts", "chunks", "edits", "entries", "entry_versions", "regression_questions", "graph")
-"""Each is a member `NAME.jsonl`, in this order. `graph` is kept for facts and has no rows in this version."""
+SECTIONS = ("documents", "texts", "chunks", "edits", "entries", "entry_versions", "regression_questions", *GRAPH_SECTIONS)
+"""Each is a member `NAME.jsonl`, in this order. Those of the graph came with version 1.1: a program of 1.0 skips them and says so."""
 
-_INT = 2**31 - 1
+RETIRED = ("graph",)
+"""Sections of version 1.0 that never had rows and are not written any more."""
+
+LONG, MAYBE_LONG = text(), text(absent=True)
 _NAMED = re.compile(r".+-.+-\d{1,5}-\d{1,5}")
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What a value of a row must be. `kind`: text, int, id, sha, texts (a list of texts), json (an object), any.
-
-    `most`: characters of a text, or the highest number.
-    """
-
-    kind: str
-    most: int = 0
-    absent: bool = False
-    of: tuple[str, ...] = ()
-
-
-def _text(most: int, *, absent: bool = False) -> Field:
-    return Field("text", most, absent)
-
-
-def _int(*, absent: bool = False, most: int = _INT) -> Field:
-    return Field("int", most, absent)
-
-
-_ID, _SHA, _TIME, _LONG, _FLAG = Field("id"), Field("sha"), _text(32), _text(_INT), _int(most=1)
-_MAYBE_TIME, _MAYBE_LONG = _text(32, absent=True), _text(_INT, absent=True)
 
 ROWS: Mapping[str, Mapping[str, Field]] = {
     "documents": {
-        "id": _ID, "identity": _text(300), "external_id": _text(255), "name": _text(255), "title": _text(255),
-        "status": Field("text", 16, of=("ready", "failed")), "reason_code": _text(64, absent=True), "reason_zh": _MAYBE_LONG, "reason_en": _MAYBE_LONG,
-        "pages": _int(absent=True), "chunks": _int(), "chars": _int(), "sha256": _SHA, "size_bytes": _int(most=2**53), "mime_type": _text(127),
-        "stored": _FLAG, "created_at": _TIME, "ready_at": _MAYBE_TIME, "kind": Field("text", 16, of=("file", "entry")),
+        "id": ID, "identity": text(300), "external_id": text(255), "name": text(255), "title": text(255),
+        "status": one_of("ready", "failed"), "reason_code": text(64, absent=True), "reason_zh": MAYBE_LONG, "reason_en": MAYBE_LONG,
+        "pages": number(absent=True), "chunks": number(), "chars": number(), "sha256": SHA, "size_bytes": number(2**53), "mime_type": text(127),
+        "stored": FLAG, "created_at": TIME, "ready_at": MAYBE_TIME, "kind": one_of("file", "entry"),
+        "level": number(len(LEVELS) - 1, absent=True),
     },
-    "texts": {"document_id": _ID, "text": _LONG},
+    "texts": {"document_id": ID, "text": LONG},
     "chunks": {
-        "document_id": _ID, "ordinal": _int(), "text": _LONG, "start": _int(), "end": _int(), "page": _int(absent=True),
-        "heading_path": Field("texts"), "reference": _text(32), "disabled": _FLAG,
+        "document_id": ID, "ordinal": number(), "text": LONG, "start": number(), "end": number(), "page": number(absent=True),
+        "heading_path": Field("texts"), "reference": text(32), "disabled": FLAG,
     },
     "edits": {
-        "document_id": _ID, "number": _int(), "kind": Field("text", 16, of=("text", "disable", "enable")), "ordinal": _int(), "start": _int(),
-        "end": _int(), "before": _LONG, "after": _LONG, "author": _text(255), "note": _LONG, "applies": _FLAG, "created_at": _TIME,
+        "document_id": ID, "number": number(), "kind": one_of("text", "disable", "enable"), "ordinal": number(), "start": number(),
+        "end": number(), "before": LONG, "after": LONG, "author": text(255), "note": LONG, "applies": FLAG, "created_at": TIME,
     },
     "entries": {
-        "id": _ID, "status": Field("text", 16, of=("proposed", "approved")), "question": _LONG, "question_key": _text(64), "answer": _LONG,
-        "variants": Field("texts"), "negatives": Field("texts"), "source": _LONG, "author": _text(255), "approver": _text(255),
-        "valid_from": _MAYBE_TIME, "valid_until": _MAYBE_TIME,
-        "level": Field("text", 16, of=("public", "internal", "confidential", "secret", "top_secret")),
-        "version": _int(), "approved_version": _int(), "document_id": Field("text", 32), "origin": Field("json"), "created_at": _TIME, "updated_at": _TIME,
+        "id": ID, "status": one_of("proposed", "approved"), "question": LONG, "question_key": text(64), "answer": LONG,
+        "variants": Field("texts"), "negatives": Field("texts"), "source": LONG, "author": text(255), "approver": text(255),
+        "valid_from": MAYBE_TIME, "valid_until": MAYBE_TIME,
+        "level": one_of("public", "internal", "confidential", "secret", "top_secret"),
+        "version": number(), "approved_version": number(), "document_id": text(32), "origin": Field("json"), "created_at": TIME, "updated_at": TIME,
     },
-    "entry_versions": {"entry_id": _ID, "version": _int(), "content": Field("json"), "author": _text(255), "created_at": _TIME},
+    "entry_versions": {"entry_id": ID, "version": number(), "content": Field("json"), "author": text(255), "created_at": TIME},
     "regression_questions": {
-        "id": _ID, "question": _LONG, "entry_id": _ID, "message_id": Field("text", 32), "passed": _int(absent=True, most=1),
-        "result": Field("json", absent=True), "created_at": _TIME, "run_at": _MAYBE_TIME,
+        "id": ID, "question": LONG, "entry_id": ID, "message_id": text(32), "passed": number(1, absent=True),
+        "result": Field("json", absent=True), "created_at": TIME, "run_at": MAYBE_TIME,
     },
-    "graph": {},
+    **GRAPH_ROWS,
 }  # fmt: skip
-"""Every field of every row, as it is in the tables but for the id of the knowledge base."""
+"""Every field of every row; but for the graph's as it is in the tables, without the id of the knowledge base."""
 
 
 @dataclass(frozen=True, slots=True)

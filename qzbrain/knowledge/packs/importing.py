@@ -20,10 +20,16 @@ from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from qzbrain.auth.access import HIDDEN
+from qzbrain.auth.standing import access_changed
 from qzbrain.domain import new_id, utc_now
 from qzbrain.errors import BrainError, Conflict, EngineUnavailable
+from qzbrain.graph.changes import Touched
+from qzbrain.graph.filling import changed, parts
+from qzbrain.graph.numbers import reserve
 from qzbrain.knowledge.packs.checking import Facts, Progress, check, rows, vector_pages
 from qzbrain.knowledge.packs.format import FILES, SECTIONS, VectorsPart
+from qzbrain.knowledge.packs.graph_format import GRAPH_ROWS
+from qzbrain.knowledge.packs.graph_taking import GRAPH_TABLES, GraphTaking
 from qzbrain.knowledge.packs.reading import Pack, bad_pack
 from qzbrain.knowledge.semantics import mismatch, wrong_embedder
 from qzbrain.models.base import Embedder
@@ -37,6 +43,8 @@ from qzbrain.storage.tables import (
     documents,
     entries,
     entry_versions,
+    graph_merges,
+    kb_grants,
     knowledge_bases,
     regression_questions,
     vector_spaces,
@@ -46,6 +54,8 @@ from qzbrain.storage.tables import (
 _T = TypeVar("_T")
 _BATCH = 500
 _BATCH_CHARS = 4_000_000
+_SMALLER = 10
+"""So many more rows of a graph go into one transaction."""
 _TABLES: dict[str, Table] = {
     "documents": documents,
     "texts": document_texts,
@@ -54,7 +64,13 @@ _TABLES: dict[str, Table] = {
     "entries": entries,
     "entry_versions": entry_versions,
     "regression_questions": regression_questions,
+    **GRAPH_TABLES,
 }
+INTERNAL = 1
+"""The level of what comes in a pack from before there were levels."""
+_OWN_IDS = ("documents", "entries", "graph_merges", "graph_suggestions")
+"""Sections whose ids stay as they are where they are free."""
+_NAMED_BY = {"document_id": documents, "entry_id": entries, "merge_id": graph_merges}
 _OF_KB = ("documents", "chunks", "entries", "regression_questions")
 _SPARE = 64 << 20
 
@@ -78,6 +94,7 @@ class Importer:
         self._hidden = hidden_name(pack.checksum)
         self._kb_id = ""
         self._state: dict[str, Any] = {}
+        self._graph: GraphTaking | None = None
         self._done = 0
 
     def run(self, embedder: Embedder | None) -> Imported:
@@ -85,8 +102,8 @@ class Importer:
         facts = check(self._pack, self._progress)
         self._begin()
         for section in SECTIONS:
-            if section in _TABLES:
-                self._take(section, facts)
+            self._take(section, facts)
+        self._count_graph()
         self._take_files()
         space, refusal = self._take_vectors(embedder)
         return Imported(self._kb_id, self._pack.checksum, space, refusal, self._pack.skipped)
@@ -98,6 +115,7 @@ class Importer:
             _require_room(self._files.root, self._pack.size_bytes)
             kb = self._pack.manifest.knowledge_base
             fields = {key: kb[key] for key in ("title", "description", "chunk_chars", "overlap_chars", "without_evidence", "created_at")}
+            fields["level"] = kb.get("level", INTERNAL)
             row = {"id": new_id(), "name": self._hidden, "manifest": {"import": {}, **_reset(kb["manifest"])}, **fields}
             with self._db.write() as connection:
                 try:
@@ -124,9 +142,14 @@ class Importer:
         taken = int(self._state.get(section, 0))
         total = sum(self._pack.manifest.counts.values())
         self._done += taken
-        for batch in _batches(islice(rows(self._pack, section), taken, None)):
+        most = 1 if section == "graph_merges" else _BATCH * (_SMALLER if section in GRAPH_TABLES else 1)
+        for batch in _batches(islice(rows(self._pack, section), taken, None), most):
+            graph = self._graph_rows(facts) if section in GRAPH_ROWS else None
             with self._db.write() as connection:
-                connection.execute(insert(_TABLES[section]), self._rows(connection, section, batch, facts))
+                if graph is None:
+                    connection.execute(insert(_TABLES[section]), self._rows(connection, section, batch, facts))
+                else:
+                    self._add_to_graph(connection, graph, section, batch)
                 taken += len(batch)
                 self._advance(connection, **{section: taken})
             self._done += len(batch)
@@ -135,10 +158,8 @@ class Importer:
     def _rows(self, connection: Connection, section: str, batch: Sequence[dict[str, Any]], facts: Facts) -> list[dict[str, Any]]:
         """The rows as this database takes them."""
         made = [dict(row) for row in batch]
-        if section in ("documents", "entries"):
-            taken = self._taken(connection, _TABLES[section], [row["id"] for row in made])
-            for row in made:
-                row["id"] = self._other(row["id"]) if row["id"] in taken else row["id"]
+        if section in _OWN_IDS:
+            self._give_ids(connection, _TABLES[section], made)
         else:
             key = "document_id" if "document_id" in made[0] else "entry_id"
             self._rename(connection, made, key)
@@ -152,28 +173,67 @@ class Importer:
                 row["kb_id"] = self._kb_id
             if section == "documents":
                 row["chunks"], row["chars"] = facts.chunks[was["id"]], facts.chars.get(was["id"], 0)
+                row["level"] = self._pack.manifest.knowledge_base.get("level", INTERNAL) if row["level"] is None else row["level"]
                 row["stored"] = int(f"{FILES}{row['sha256']}" in self._pack.members and row["stored"] == 1)
             if section == "chunks":
                 row["heading_path"] = orjson.dumps(row["heading_path"]).decode()
         return made
 
-    def _taken(self, connection: Connection, table: Table, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that other knowledge bases have."""
-        return set(connection.execute(select(table.c.id).where(table.c.id.in_(ids), table.c.kb_id != self._kb_id)).scalars())
+    def _give_ids(self, connection: Connection, table: Table, made: Sequence[dict[str, Any]]) -> None:
+        """Have rows keep their ids, but for those that other knowledge bases have."""
+        for some in parts(made):
+            taken = set(connection.execute(select(table.c.id).where(table.c.id.in_([row["id"] for row in some]), table.c.kb_id != self._kb_id)).scalars())
+            for row in some:
+                row["id"] = self._other(row["id"]) if row["id"] in taken else row["id"]
 
     def _rename(self, connection: Connection, made: Sequence[dict[str, Any]], key: str) -> None:
-        """Have rows name documents or entries by the ids that these have here."""
-        table = documents if key == "document_id" else entries
-        ids = {row[key] for row in made if row[key]}
-        query = select(table.c.id).where(table.c.id.in_([*ids, *map(self._other, ids)]), table.c.kb_id == self._kb_id)
-        mine = set(connection.execute(query).scalars())
-        for row in made:
-            if row[key] and row[key] not in mine:
-                row[key] = self._other(row[key])
+        """Have rows name documents, entries or merges by the ids that these have here."""
+        table = _NAMED_BY[key]
+        for some in parts(sorted({row[key] for row in made if row[key]})):
+            query = select(table.c.id).where(table.c.id.in_([*some, *map(self._other, some)]), table.c.kb_id == self._kb_id)
+            mine = set(connection.execute(query).scalars())
+            others = {one: self._other(one) for one in some if one not in mine}
+            for row in made if others else ():
+                row[key] = others.get(row[key], row[key])
 
     def _other(self, one: str) -> str:
         """The id that stands for one that is taken: its time, so that lists keep their order, and a part of this import's own."""
         return one[:13] + hashlib.sha256(f"{self._kb_id} {one}".encode()).hexdigest()[:9]
+
+    # -- the graph
+
+    def _graph_rows(self, facts: Facts) -> GraphTaking:
+        """What makes rows of the graph, once numbers are reserved for them."""
+        if self._graph is None:
+            if "graph" not in self._state:
+                with self._db.write() as connection:
+                    self._advance(connection, graph=reserve(connection, facts.spans))
+            self._graph = GraphTaking(self._kb_id, self._state["graph"])
+        return self._graph
+
+    def _add_to_graph(self, connection: Connection, graph: GraphTaking, section: str, batch: Sequence[dict[str, Any]]) -> None:
+        made = [dict(row) for row in batch]
+        if section in _OWN_IDS:
+            self._give_ids(connection, _TABLES[section], made)
+        for row in made if section == "graph_merges" else ():
+            for name in ("aliases", "mentions", "added"):
+                self._rename(connection, row[name], "document_id")
+        for key in ("document_id", "merge_id"):
+            if key in made[0]:
+                self._rename(connection, made, key)
+        if section == "graph_stated":
+            graph.note_rules(connection, made)
+        else:
+            connection.execute(insert(_TABLES[section]), graph.rows(connection, section, made))
+
+    def _count_graph(self) -> None:
+        """From here on there is a graph: one change, of which whoever looks at graphs may know."""
+        if self._state.get("graph") and not self._state.get("graph_counted"):
+            with self._db.write() as connection:
+                changed(connection, self._kb_id, Touched())
+                self._advance(connection, graph_counted=True)
+
+    # -- what is beside the rows
 
     def _take_files(self) -> None:
         """Originals, after the rows that keep a sweep from taking them for strays."""
@@ -247,6 +307,7 @@ def show(connection: Connection, made: Imported, name: str, *, in_place: bool) -
     if old is not None and not in_place:
         raise name_taken(name)
     if old is not None:
+        _take_over(connection, old.id, made.kb_id)
         connection.execute(update(knowledge_bases).where(knowledge_bases.c.id == old.id).values(name=f"{HIDDEN}old-{old.id}"))
     manifest = connection.execute(select(knowledge_bases.c.manifest).where(knowledge_bases.c.id == made.kb_id)).scalar_one()
     shown = {**{key: value for key, value in manifest.items() if key != "import"}, "pack": made.checksum}
@@ -258,6 +319,15 @@ def show(connection: Connection, made: Imported, name: str, *, in_place: bool) -
             values |= {"reason_code": reason.code, "reason_zh": reason.zh, "reason_en": reason.en}
         connection.execute(update(vector_spaces).where(vector_spaces.c.id == made.space.id).values(**values))
     return old.id if old is not None else None
+
+
+def _take_over(connection: Connection, old_id: str, kb_id: str) -> None:
+    """Who had rights in what is replaced has them in what replaces it, and its level falls no lower."""
+    level = connection.execute(select(knowledge_bases.c.level).where(knowledge_bases.c.id == old_id)).scalar_one()
+    lower = (knowledge_bases.c.id == kb_id) & (knowledge_bases.c.level < level)
+    connection.execute(update(knowledge_bases).where(lower).values(level=level))
+    connection.execute(update(kb_grants).where(kb_grants.c.kb_id == old_id).values(kb_id=kb_id))
+    access_changed(connection)
 
 
 def name_taken(name: str) -> Conflict:
@@ -306,14 +376,14 @@ def _elsewhere() -> Conflict:
     )
 
 
-def _batches(given: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(given: Iterable[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
     """Some rows at a time, fewer where their texts are long."""
     batch: list[dict[str, Any]] = []
     chars = 0
     for row in given:
         batch.append(row)
-        chars += len(row.get("text") or "")
-        if len(batch) == _BATCH or chars >= _BATCH_CHARS:
+        chars += sum(len(value) for value in row.values() if type(value) is str)
+        if len(batch) == most or chars >= _BATCH_CHARS:
             yield batch
             batch, chars = [], 0
     if batch:

@@ -15,8 +15,10 @@ from typing import IO, Any
 
 import orjson
 
+from qzbrain.domain import LEVELS
 from qzbrain.errors import BrainError, InvalidRequest
-from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, FORMAT, MAJOR, MANIFEST, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
+from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, FORMAT, MAJOR, MANIFEST, RETIRED, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
+from qzbrain.knowledge.packs.graph_format import longest
 
 _PIECE = 1 << 20
 _LARGEST_MANIFEST = 4 << 20
@@ -26,7 +28,7 @@ _BOMB_RATIO = 250
 _BOMB_FROM = 16 << 20
 _HEX = re.compile(r"[0-9a-f]{64}")
 _OTHER = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9]{1,10})?")
-_KNOWN = {MANIFEST, CHECKSUMS, VECTORS, VECTOR_ROWS, *(f"{name}.jsonl" for name in SECTIONS)}
+_KNOWN = {MANIFEST, CHECKSUMS, VECTORS, VECTOR_ROWS, *(f"{name}.jsonl" for name in (*SECTIONS, *RETIRED))}
 
 
 def bad_pack(zh: str, en: str) -> InvalidRequest:
@@ -37,6 +39,11 @@ def bad_pack(zh: str, en: str) -> InvalidRequest:
         en=f"The pack cannot be imported: {en}. Nothing was taken in. Export it again, or copy the file again.",
         param="file",
     )
+
+
+def bad_row(section: str, number: int, name: str) -> InvalidRequest:
+    """A row, from 1, of which this field is not what it must be."""
+    return bad_pack(f"{section} 第 {number} 行的 {name} 无效", f"{name} in row {number} of {section} cannot be")
 
 
 class Pack:
@@ -68,6 +75,8 @@ class Pack:
         if list(self.sums) != [name for name in self.members if name != CHECKSUMS]:
             raise bad_pack("校验清单与文件内容不一致", "its list of checksums names other members than it has")
         self.skipped = sorted(name for name in self.members if name not in _KNOWN and not name.startswith(FILES))
+        if any(f"{name}.jsonl" in self.members and self.members[f"{name}.jsonl"].file_size for name in RETIRED):
+            raise bad_pack("graph.jsonl 应为空", "its graph.jsonl is not empty")
         self.size_bytes = sum(info.file_size for info in self.members.values())
 
     def close(self) -> None:
@@ -95,12 +104,13 @@ class Pack:
 
     def lines(self, name: str) -> Iterator[bytes]:
         """The rows of a section, and at their end its checksum is known to be right."""
+        most = longest(name, self._line_bytes)
         member = f"{name}.jsonl"
         if member not in self.members:
             return
         digest = hashlib.sha256()
         with self.member(member) as stream:
-            while line := stream.readline(self._line_bytes):
+            while line := stream.readline(most):
                 digest.update(line)
                 if not line.endswith(b"\n"):
                     raise bad_pack(f"{member} 有一行过长或不完整", f"{member} has a line that is too long or not whole")
@@ -188,6 +198,7 @@ def _checked(value: dict[str, Any], version: tuple[int, int]) -> PackManifest:
     _require(type(kb["chunk_chars"]) is int and 50 <= kb["chunk_chars"] <= 8000)
     _require(type(kb["overlap_chars"]) is int and 0 <= kb["overlap_chars"] <= kb["chunk_chars"] // 2)
     _require(kb["without_evidence"] in ("refuse", "model") and isinstance(kb["manifest"], dict))
+    _require(all(type(kb.get(name, 0)) is int and 0 <= kb.get(name, 0) < len(LEVELS) for name in ("level", "highest")))
     counts = {name: value["counts"].get(name, 0) for name in SECTIONS}
     _require(all(type(x) is int and x >= 0 for x in counts.values()))
     part = None

@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from qzbrain.auth.access import Access, KbRef
+from qzbrain.auth.access import LOCAL_USER, Access, KbRef
 from qzbrain.domain import Caller, JobRecord, new_id
-from qzbrain.errors import Conflict, NotFound
+from qzbrain.errors import Conflict, NotFound, PermissionRefused
 from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.knowledge.bases import erase
 from qzbrain.knowledge.names import checked_kb_name
 from qzbrain.knowledge.packs.format import ENDING, disagreement
 from qzbrain.knowledge.packs.importing import hidden_name, name_taken
+from qzbrain.knowledge.packs.levels import highest_level
 from qzbrain.knowledge.packs.reading import Pack
 from qzbrain.knowledge.packs.writing import Choice, Exported, Progress, write_pack
 from qzbrain.settings import Settings
@@ -37,26 +38,28 @@ class PackService:
         self._line_bytes = longest_line(settings)
 
     def write(self, caller: Caller, kb: str, target: Path | None, choice: Choice, progress: Progress) -> Exported:
-        """Write a pack now. `target`: a file, a folder, or None for the folder one is in. Raises NotFound, StorageFull, Conflict."""
-        ref = self._readable(caller, kb)
+        """Write a pack now. `target`: a file, a folder, or None for the folder one is in. Raises NotFound, PermissionRefused, StorageFull, Conflict."""
+        ref, _ = self._whole(caller, kb)
         where: Path | Callable[[str], Path] = target if target is not None and not target.is_dir() else lambda name: (target or Path()) / name
         return write_pack(self._db, self._files, ref.id, where, choice, progress)
 
     def submit_export(self, caller: Caller, kb: str, choice: Choice) -> str:
-        """Have a pack written in the background; returns the job's id. Raises NotFound."""
-        ref = self._readable(caller, kb)
+        """Have a pack written in the background; returns the job's id. Raises NotFound, PermissionRefused."""
+        ref, level = self._whole(caller, kb)
         self._forget_old()
+        payload = {"originals": choice.originals, "vectors": choice.vectors, "level": level}
         with self._db.write(durable=True) as connection:
-            return self._jobs.submit(connection, "export", kb_id=ref.id, payload={"originals": choice.originals, "vectors": choice.vectors})
+            return self._jobs.submit(connection, "export", kb_id=ref.id, payload=payload)
 
     def exported(self, caller: Caller, kb: str, job_id: str) -> tuple[Path, str]:
-        """The file that such a job wrote, and its name. Raises NotFound, Conflict while it is not written."""
-        ref = self._readable(caller, kb)
+        """The file that such a job wrote, and its name. Raises NotFound, PermissionRefused, Conflict while it is not written."""
+        ref, _ = self._whole(caller, kb)
         job = self._jobs.get(job_id if job_id.isprintable() else "")
         if job.kind != "export" or job.kb_id != ref.id:
             raise NotFound("job_not_found", zh="没有这个导出任务。", en="There is no such export.")
         if job.status != "done":
             raise _not_written(job)
+        self._require_cleared(caller, int((job.result or {}).get("level", 0)))  # what is in it may be gone, or lower, by now
         path = export_path(self._folder, job.id)
         if not path.exists():
             raise NotFound(
@@ -79,7 +82,8 @@ class PackService:
         """Have a pack taken in; returns the job's id. One of the same pack that is open is gone on with.
 
         `file_name`: what the pack is called, where that is not the name at the end of `path`. `received`: it is forgotten afterwards.
-        Raises InvalidRequest (`bad_pack` and others), Conflict (`name_taken`, `name_disagrees`).
+        Raises InvalidRequest (`bad_pack` and others), Conflict (`name_taken`, `name_disagrees`), PermissionRefused for a pack with something above the
+        caller's clearance, and for a knowledge base that may not be replaced.
         """
         self._access.require(caller, "write")
         try:
@@ -88,10 +92,14 @@ class PackService:
                 if fitting is not None:
                     raise _disagrees(file_name or path.name, fitting)
                 wanted = checked_kb_name(name if name is not None else pack.manifest.knowledge_base["name"])
+                self._require_cleared(caller, int(pack.manifest.knowledge_base.get("highest", 0)))
                 checksum = pack.checksum
-            if not in_place and self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.name == wanted)):
-                raise name_taken(wanted)
-            payload = {"path": str(path.absolute()), "name": wanted, "in_place": in_place, "received": received}
+            for row in self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.name == wanted)):
+                if not in_place or not self._access.allows(caller, "read", row.id):  # a name that is taken is told, as when one is made
+                    raise name_taken(wanted)
+                self._access.require(caller, "manage", row.id)
+            owner = {} if caller.id == LOCAL_USER else {"owner": caller.id}
+            payload = {"path": str(path.absolute()), "name": wanted, "in_place": in_place, "received": received, **owner}
             with self._db.write(durable=True) as connection:
                 return self._submitted(connection, checksum, payload)
         except BaseException:
@@ -119,8 +127,22 @@ class PackService:
             self._jobs.cancel_within(connection, row.id)
         return self._jobs.submit(connection, "import", subject=checksum, payload=payload)
 
-    def _readable(self, caller: Caller, kb: str) -> KbRef:
-        return self._access.resolve(caller, [kb])[0]
+    def _whole(self, caller: Caller, kb: str) -> tuple[KbRef, int]:
+        """A knowledge base that the caller may take away whole, and the highest level in it. Raises NotFound, PermissionRefused."""
+        ref = self._access.resolve(caller, [kb])[0]
+        self._access.require(caller, "manage", ref.id)
+        with self._db.read() as connection:
+            level = highest_level(connection, ref.id)
+        self._require_cleared(caller, level)
+        return ref, level
+
+    def _require_cleared(self, caller: Caller, level: int) -> None:
+        if level > self._access.clearance(caller):
+            raise PermissionRefused(
+                "level_refused",
+                zh="该知识包含有密级高于您许可级别的内容，不能导出或导入。请由许可级别足够的人操作。",
+                en="The pack holds something above your clearance, so you may neither take it away nor bring it in. Ask somebody who is cleared for it.",
+            )
 
     def _forget_old(self) -> None:
         for path in self._folder.glob(f"*{ENDING}*"):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qzbrain import logs
 from qzbrain.auth.access import HIDDEN
+from qzbrain.auth.grants import grant_to_maker
 from qzbrain.errors import BrainError
 from qzbrain.jobs.base import Job
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
@@ -17,7 +18,7 @@ from qzbrain.knowledge.bases import erase
 from qzbrain.knowledge.packs.importing import Imported, Importer, name_taken, show
 from qzbrain.knowledge.packs.reading import Pack
 from qzbrain.knowledge.packs.service import export_path, longest_line
-from qzbrain.knowledge.packs.writing import Choice, write_pack
+from qzbrain.knowledge.packs.writing import Choice, Progress, write_pack
 from qzbrain.models.base import Embedder
 from qzbrain.retrieval.feeder import Feeder
 from qzbrain.retrieval.vector_feeder import VectorFeeder
@@ -43,12 +44,12 @@ class PackWork:
         vector_feeder: Callable[[], VectorFeeder],
         embedder: Callable[[], Embedder | None],
         follow: Callable[[Connection, str], None],
-        state_missing: Callable[[str, Callable[[int, int], None]], int],
+        bring_graph: Callable[[str, Progress], object],
     ) -> None:
-        """`state_missing`: brings what documents state about themselves into the graph."""
+        """`bring_graph`: brings into a graph what its documents say about themselves and is not there, and finds its names in their chunks."""
         self._db, self._files, self._runner, self._settings = database, files, runner, settings
         self._feeder, self._vector_feeder, self._embedder, self._follow = feeder, vector_feeder, embedder, follow
-        self._state_missing = state_missing
+        self._bring_graph = bring_graph
 
     @property
     def export_kind(self) -> Kind:
@@ -73,7 +74,8 @@ class PackWork:
                 return export_path(folder, lease.job.id)
 
             made = write_pack(self._db, self._files, lease.job.kb_id, target, choice, lease.progress)
-            result = {"file_name": names[0], "checksum": made.checksum, "size_bytes": made.size_bytes, "counts": made.counts, "left_out": made.left_out}
+            shown = {name: getattr(made, name) for name in ("checksum", "size_bytes", "counts", "left_out", "level")}
+            result = {"file_name": names[0], **shown}
             with self._db.write() as connection:
                 lease.complete(connection, result)
 
@@ -84,7 +86,7 @@ class PackWork:
             with Pack(Path(lease.job.payload["path"]), line_bytes=longest_line(self._settings)) as pack:
                 made = Importer(self._db, self._files, pack, lease.progress).run(self._embedder())
             self._feeder().rebuild(made.kb_id, lambda done, total, lease=lease: lease.progress("index", done, total, "documents"))  # type: ignore[misc]
-            self._state_missing(made.kb_id, lambda done, total, lease=lease: lease.progress("facts", done, total, "documents"))  # type: ignore[misc]
+            self._bring_graph(made.kb_id, lease.progress)
             if made.space is not None:
                 self._vector_feeder().bring(made.space)
             self._show(lease, made)
@@ -101,7 +103,9 @@ class PackWork:
             with self._db.write(durable=True) as connection:
                 if not self._runner.still_held(connection, [lease]):
                     return
-                show(connection, made, name, in_place=bool(lease.job.payload["in_place"]))
+                replaced = show(connection, made, name, in_place=bool(lease.job.payload["in_place"]))
+                if replaced is None:
+                    grant_to_maker(connection, made.kb_id, str(lease.job.payload.get("owner") or ""))
                 self._follow(connection, made.kb_id)
                 lease.complete(connection, result)
         except IntegrityError as exc:

@@ -1,23 +1,28 @@
-"""Writes a pack from one moment of the database. Pages of rows go straight into the file: memory stays at a page."""
+"""Writes a pack from one moment of the database. Pages of rows go straight into the file: memory stays at a page, and the ids of a graph."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
-from sqlalchemy import Column, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Column, Connection, Row, Select, and_, func, select
 
 from qzbrain import __version__
 from qzbrain.domain import utc_now
 from qzbrain.errors import Conflict, NotFound, StorageFull
 from qzbrain.knowledge.packs.format import CHECKSUMS, FILES, MAJOR, MANIFEST, MINOR, ROWS, SECTIONS, VECTOR_ROWS, VECTORS, PackManifest, VectorsPart
+from qzbrain.knowledge.packs.graph_format import GRAPH_SECTIONS
+from qzbrain.knowledge.packs.graph_writing import GraphRows
+from qzbrain.knowledge.packs.levels import highest_level
+from qzbrain.knowledge.packs.paging import PAGE, paged
 from qzbrain.retrieval.shelves import FACTS
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -37,7 +42,6 @@ from qzbrain.text.tokenize import TOKENIZER_VERSION
 
 Progress = Callable[[str, int, int, str], None]
 """stage, done, total, unit"""
-_PAGE = 500
 _PIECE = 1 << 20
 _LEVEL = 3
 
@@ -52,13 +56,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written. `left_out`: documents that were not read to their end at that moment."""
+    """What was written. `left_out`: documents that were not read to their end at that moment; `level`: the highest of what is in it."""
 
     path: Path
     checksum: str
     size_bytes: int
     counts: dict[str, int]
     left_out: int
+    level: int = 0
 
 
 @dataclass(slots=True)
@@ -96,12 +101,15 @@ def write_pack(database: Database, files: FileStore, kb_id: str, target: Path | 
     Raises NotFound, StorageFull, Conflict (`cannot_write`).
     """
     with database.snapshot() as connection:
-        manifest, space_id, left_out = _manifest(connection, kb_id, choice)
+        graph = GraphRows(
+            connection, kb_id, _finished(kb_id), lambda: _chunk_ids(connection, kb_id), lambda done, total: progress("graph", done, total, "triples")
+        )
+        manifest, space_id, left_out = _manifest(connection, kb_id, choice, graph.counts)
         path = target(manifest.file_name) if callable(target) else target
         part = path.with_name(path.name + ".part")
         try:
             with part.open("w+b") as raw:
-                checksum = _write(connection, files, kb_id, raw, manifest, space_id, progress)
+                checksum = _write(connection, files, kb_id, raw, manifest, space_id, graph, progress)
             part.replace(path)
         except OSError as exc:
             part.unlink(missing_ok=True)
@@ -109,10 +117,12 @@ def write_pack(database: Database, files: FileStore, kb_id: str, target: Path | 
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    return Exported(path, checksum, path.stat().st_size, manifest.counts, left_out)
+    return Exported(path, checksum, path.stat().st_size, manifest.counts, left_out, manifest.knowledge_base["highest"])
 
 
-def _write(connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes], manifest: PackManifest, space_id: str, progress: Progress) -> str:
+def _write(
+    connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes], manifest: PackManifest, space_id: str, graph: GraphRows, progress: Progress
+) -> str:
     with zipfile.ZipFile(raw, "w", allowZip64=True, compresslevel=_LEVEL) as archive:
         out = _Out(archive)
         with out.member(MANIFEST, packed=True) as write:
@@ -120,7 +130,7 @@ def _write(connection: Connection, files: FileStore, kb_id: str, raw: IO[bytes],
         done, total = 0, sum(manifest.counts.values())
         for name in SECTIONS:
             with out.member(f"{name}.jsonl", packed=True) as write:
-                for page in _pages(connection, kb_id, name):
+                for page in graph.pages(name) if name in GRAPH_SECTIONS else _pages(connection, kb_id, name):
                     write(b"".join(orjson.dumps(one) + b"\n" for one in page))
                     done += len(page)
                     progress("rows", done, total, "rows")
@@ -136,12 +146,22 @@ def _finished(kb_id: str) -> Any:
     return (documents.c.kb_id == kb_id) & documents.c.status.in_(("ready", "failed")) & (documents.c.kind != FACTS)
 
 
-def _manifest(connection: Connection, kb_id: str, choice: Choice) -> tuple[PackManifest, str, int]:
+def _chunk_ids(connection: Connection, kb_id: str) -> Any:
+    """The ids of the chunks that go into the pack, in order."""
+    import numpy as np
+
+    found = array("q")
+    for page in paged(connection, _query(kb_id, "chunks").with_only_columns(chunks.c.id), (chunks.c.id,), size=20 * PAGE):
+        found.extend(row.id for row in page)
+    return np.array(found, np.int64)
+
+
+def _manifest(connection: Connection, kb_id: str, choice: Choice, of_graph: dict[str, int]) -> tuple[PackManifest, str, int]:
     """The manifest, the id of the vector space that it speaks of, and how many documents are left out."""
     row = connection.execute(select(knowledge_bases).where(knowledge_bases.c.id == kb_id)).first()
     if row is None:
         raise NotFound("knowledge_base_not_found", zh="该知识库已被删除。", en="The knowledge base is gone.")
-    counts = {name: int(connection.execute(_counting(kb_id, name)).scalar_one()) if name != "graph" else 0 for name in SECTIONS}
+    counts = {name: of_graph[name] if name in of_graph else int(connection.execute(_counting(kb_id, name)).scalar_one()) for name in SECTIONS}
     every = connection.execute(select(func.count()).select_from(documents).where(documents.c.kb_id == kb_id, documents.c.kind != FACTS)).scalar_one()
     space, part = None, None
     if choice.vectors:
@@ -154,6 +174,7 @@ def _manifest(connection: Connection, kb_id: str, choice: Choice) -> tuple[PackM
         rows = connection.execute(there.where(chunks.c.id <= space.embedded_upto)).scalar_one()
         part = VectorsPart(space.embedder, space.width, int(rows), int(upto), dict(space.manifest))
     kb = {name: getattr(row, name) for name in ("name", "title", "description", "chunk_chars", "overlap_chars", "without_evidence", "created_at")}
+    kb |= {"level": row.level, "highest": highest_level(connection, kb_id)}
     kb["manifest"] = {key: value for key, value in row.manifest.items() if key != "pack"}
     manifest = PackManifest((MAJOR, MINOR), __version__, utc_now(), TOKENIZER_VERSION, kb, counts, part, choice.originals)
     return manifest, space.id if space is not None else "", int(every) - counts["documents"]
@@ -194,28 +215,8 @@ def _counting(kb_id: str, name: str) -> Select[Any]:
     return _query(kb_id, name).with_only_columns(func.count())
 
 
-def _paged(connection: Connection, query: Select[Any], keys: Sequence[Column[Any]]) -> Iterator[Sequence[Row[Any]]]:
-    """All rows by pages, in the order of one or two key columns."""
-    last: Row[Any] | None = None
-    while True:
-        page = query.order_by(*keys).limit(_PAGE)
-        if last is not None:
-            values = [getattr(last, key.name) for key in keys]
-            after = keys[0] > values[0]
-            if len(keys) > 1:
-                after = or_(after, and_(keys[0] == values[0], keys[1] > values[1]))
-            page = page.where(after)
-        rows = connection.execute(page).all()
-        if not rows:
-            return
-        yield rows
-        last = rows[-1]
-
-
 def _pages(connection: Connection, kb_id: str, name: str) -> Iterator[list[dict[str, Any]]]:
-    if name == "graph":
-        return
-    for rows in _paged(connection, _query(kb_id, name), _KEYS[name]):
+    for rows in paged(connection, _query(kb_id, name), _KEYS[name]):
         yield [_plain(row, name) for row in rows]
 
 
@@ -233,7 +234,7 @@ def _write_vectors(connection: Connection, kb_id: str, space_id: str, part: Vect
     with out.member(VECTORS, packed=False) as write:
         query = _query(kb_id, "chunks").with_only_columns(chunks.c.id, vectors.c.vector)
         query = query.outerjoin(vectors, and_(vectors.c.chunk_id == chunks.c.id, vectors.c.space_id == space_id))
-        for page in _paged(connection, query, _KEYS["chunks"]):
+        for page in paged(connection, query, _KEYS["chunks"]):
             for row in page:
                 if row.vector is not None and at < part.upto:
                     write(row.vector)

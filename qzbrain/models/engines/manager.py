@@ -21,7 +21,7 @@ from qzbrain.models.engines.keeper import DRAIN_S, Keeper
 from qzbrain.models.engines.on_demand import OnDemandEngines
 from qzbrain.models.engines.reports import ReportWriter
 from qzbrain.models.engines.wishes import Swap, Wishes, WishStore, manager_lock
-from qzbrain.settings import ModelSettings, Settings, config_path, load_settings
+from qzbrain.settings import ModelSettings, Settings, config_path, load_settings, secrets_of
 
 log = logs.get(__name__)
 LOOK_S = 0.1
@@ -164,6 +164,7 @@ def main() -> None:
     os.umask(0o077)
     settings = load_settings()
     logs.configure(settings.log_level, "engines")
+    logs.hide(secrets_of(settings))
     path = manager_lock(settings)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("ab") as lock:

@@ -79,12 +79,14 @@ class ElasticIndex:
         """See `SearchIndex.watermark`. Raises IndexUnavailable."""
         return self._kept(kb_id).watermark(kb_id)
 
-    def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
+    def search(
+        self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[LexicalHit]:
         """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
         if top_k < 1:
             return []
         alias = self._generations(kb_id).alias
-        return through_a_swap(lambda: self._searching.search(alias, query, top_k, document_ids))
+        return through_a_swap(lambda: self._searching.search(alias, query, top_k, document_ids, max_level))
 
     def chunk_count(self, kb_id: str) -> int:
         """See `SearchIndex.chunk_count`. Raises IndexUnavailable."""
@@ -116,21 +118,21 @@ class ElasticIndex:
     def _write(self, bulk: Bulk, present: str | None, changes: Iterable[IndexChange]) -> None:
         """Send the changes in order. `present`: the index that holds what was applied before, None when there is nothing yet.
 
-        A chunk that is there is not sent again (chunk ids are never used twice): it would count twice until the deleted one is merged away.
+        A chunk that is there with its level is not sent again (chunk ids are never used twice): it would count twice until the deleted one is merged away.
         """
-        held: dict[str, set[int]] = {}
+        held: dict[str, dict[int, int]] = {}
         for some in _batches(changes, CHANGES_AT_ONCE):
             unknown = {change.document_id for change in some} - held.keys()
-            held |= chunks_of(self.server, present, sorted(unknown)) if present is not None else {one: set() for one in unknown}
+            held |= chunks_of(self.server, present, sorted(unknown)) if present is not None else {one: {} for one in unknown}
             for change in some:
-                chunks = change.chunks if isinstance(change, PutDocument) else ()
-                ids, before = {chunk.chunk_id for chunk in chunks}, held[change.document_id]
-                for chunk_id in sorted(before - ids):
+                chunks, level = (change.chunks, change.level) if isinstance(change, PutDocument) else ((), 0)
+                now, before = {chunk.chunk_id: level for chunk in chunks}, held[change.document_id]
+                for chunk_id in sorted(before.keys() - now.keys()):
                     bulk.delete(chunk_id)
                 for chunk in chunks:
-                    if chunk.chunk_id not in before:
-                        bulk.put(chunk.chunk_id, source(chunk))
-                held[change.document_id] = ids
+                    if before.get(chunk.chunk_id) != level:
+                        bulk.put(chunk.chunk_id, source(chunk, level))
+                held[change.document_id] = now
 
 
 def _batches(changes: Iterable[IndexChange], size: int) -> Iterator[list[IndexChange]]:

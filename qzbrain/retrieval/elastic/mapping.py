@@ -13,11 +13,11 @@ from typing import Any
 from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
-BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH = "body", "context", "chunk", "document", "length"
+BODY, CONTEXT, CHUNK, DOCUMENT, LENGTH, LEVEL = "body", "context", "chunk", "document", "length", "level"
 K1, B = 1.2, 0.75
 """As tantivy has them, which knows no others."""
 
-SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; server fields 1".encode()).hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; server fields 2".encode()).hexdigest()[:12]
 """Names what an index was built with; raise the number behind `server fields` whenever `index_body()` changes."""
 
 _TERMS = {"type": "text", "analyzer": "whitespace", "index_options": "freqs", "norms": True, "similarity": "terms"}
@@ -46,16 +46,23 @@ def index_body(watermark: int) -> dict[str, Any]:
                 CHUNK: {"type": "long"},
                 DOCUMENT: {"type": "keyword"},
                 LENGTH: {"type": "integer", "index": False},
+                LEVEL: {"type": "integer"},
             },
         },
     }
 
 
-def source(chunk: IndexedChunk) -> dict[str, Any]:
-    """What is sent of a chunk; `length` counts the body's terms."""
+def source(chunk: IndexedChunk, level: int) -> dict[str, Any]:
+    """What is sent of a chunk; `length` counts the body's terms, `level` is its document's."""
     tokens = chunk.tokens or index_tokens(chunk.text)
     context = chunk.context_tokens or " ".join(map(_heading_tokens, chunk.context.split("\n")))
-    return {BODY: tokens, CONTEXT: context, CHUNK: chunk.chunk_id, DOCUMENT: chunk.document_id, LENGTH: tokens.count(" ") + 1}
+    words = {BODY: tokens, CONTEXT: context, LENGTH: tokens.count(" ") + 1}
+    return {**words, CHUNK: chunk.chunk_id, DOCUMENT: chunk.document_id, LEVEL: level}
+
+
+def up_to(max_level: int) -> dict[str, Any]:
+    """A filter that leaves what is of at most this level."""
+    return {"range": {LEVEL: {"lte": max_level}}}
 
 
 @lru_cache(maxsize=4096)

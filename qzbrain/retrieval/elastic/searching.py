@@ -14,7 +14,7 @@ import orjson
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import Server
-from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH
+from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH, up_to
 from qzbrain.retrieval.question import asked_terms
 from qzbrain.retrieval.ranking import CONTEXT_BOOST, MOST_TERMS, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
 
@@ -34,7 +34,9 @@ class Searching:
     def __init__(self, server: Server, least_score: float) -> None:
         self._server, self._least_score = server, least_score
 
-    def search(self, alias: str, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
+    def search(
+        self, alias: str, question: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None
+    ) -> list[LexicalHit]:
         """See `SearchIndex.search`. Raises IndexUnavailable."""
         weights = asked_terms(question)
         if not weights:
@@ -45,7 +47,7 @@ class Searching:
             if not counted:
                 return []
             weights, counted = _most_telling(weights, counted)
-        ranking = _ranking(weights, document_ids, wanted_candidates(top_k))
+        ranking = _ranking(weights, filters(document_ids, max_level), wanted_candidates(top_k))
         replies = self._ask(alias, [ranking] if counted else [ranking, _counting(list(weights))])
         if not replies:
             return []
@@ -86,16 +88,26 @@ class Searching:
         return sorted(found, key=lambda one: (-one.score, one.chunk_id))[:top_k]
 
 
-def _ranking(weights: Mapping[str, float], document_ids: Sequence[str] | None, size: int) -> Json:
+def filters(document_ids: Sequence[str] | None, max_level: int | None) -> list[Json]:
+    """What a search may find at all: only these documents, only what is of at most this level; [] for everything."""
+    found: list[Json] = []
+    if document_ids is not None:
+        some = [{"terms": {DOCUMENT: list(document_ids[n : n + MOST_IDS])}} for n in range(0, max(1, len(document_ids)), MOST_IDS)]
+        found.append({"bool": {"should": some, "minimum_should_match": 1}})
+    if max_level is not None:
+        found.append(up_to(max_level))
+    return found
+
+
+def _ranking(weights: Mapping[str, float], only: Sequence[Json], size: int) -> Json:
     """The best by BM25, ties by chunk id. Names: the term's number, with a c before it where it stands in the context."""
     should = [{"term": {BODY: {"value": term, "boost": weight, "_name": str(n)}}} for n, (term, weight) in enumerate(weights.items())]
     should += [
         {"term": {CONTEXT: {"value": term, "boost": weight * CONTEXT_BOOST, "_name": f"c{n}"}}} for n, (term, weight) in enumerate(weights.items())
     ]
     query: Json = {"bool": {"should": should, "minimum_should_match": 1}}
-    if document_ids is not None:
-        some = [{"terms": {DOCUMENT: list(document_ids[n : n + MOST_IDS])}} for n in range(0, max(1, len(document_ids)), MOST_IDS)]
-        query["bool"]["filter"] = {"bool": {"should": some, "minimum_should_match": 1}}
+    if only:
+        query["bool"]["filter"] = list(only)
     return {
         "size": size,
         "query": query,

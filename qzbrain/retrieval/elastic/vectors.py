@@ -8,7 +8,7 @@ asks for is exact. No `_source`: vectors are read from SQL.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy as np
 
 from qzbrain import logs
 from qzbrain.errors import Unavailable
+from qzbrain.retrieval.base import DEFAULT_LEVEL
 from qzbrain.retrieval.elastic.bulk import Bulk
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.generations import Generations
 from qzbrain.retrieval.elastic.held import chunks_of
 from qzbrain.retrieval.elastic.keeping import Keeping
-from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT
-from qzbrain.retrieval.elastic.searching import MOST_IDS
+from qzbrain.retrieval.elastic.mapping import CHUNK, DOCUMENT, LEVEL, up_to
+from qzbrain.retrieval.elastic.searching import filters
 from qzbrain.retrieval.elastic.swapping import through_a_swap
 from qzbrain.retrieval.elastic.writing import States, Writing
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
@@ -31,7 +32,7 @@ from qzbrain.settings import Settings
 log = logs.get(__name__)
 
 VECTOR = "vector"
-SCHEMA_HASH = hashlib.sha256(b"vectors 1").hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(b"vectors 2").hexdigest()[:12]
 LINKS, EFFORT = 24, 200
 """Of the graph: edges of a node, candidates when one is added."""
 LEAST_CANDIDATES, MOST_CANDIDATES = 400, 10_000
@@ -77,11 +78,35 @@ class ElasticVectors:
             kept, documents = set(keep), iter(sorted(document_ids))
             while some := list(islice(documents, DOCUMENTS_AT_ONCE)):
                 for held in chunks_of(self.server, generations.alias, some).values():
-                    for chunk_id in sorted(held - kept):
+                    for chunk_id in sorted(held.keys() - kept):
                         bulk.delete(chunk_id)
             bulk.flush()
             self._keeping.refresh(generations.alias)
             writing.finish(name, present)
+
+    def set_levels(self, space_id: str, levels: Mapping[str, int], stored: Callable[[Sequence[str]], Iterable[StoredVectors]]) -> None:
+        """See `VectorIndex.set_levels`: the server keeps no vector that could be read, so they come from `stored`. Raises IndexUnavailable."""
+        generations = self._generations(space_id)
+        other = self._otherwise(generations, levels) if levels and generations.current() is not None else []
+        if not other:
+            return
+        with self._states.writing(space_id) as writing:
+            name, present = self._present(generations, writing)
+            bulk = Bulk(self.server, generations.alias, max(0, present), writing.still_mine)
+            for rows in stored(other):
+                _put(bulk, rows, after=-1, upto=present)
+            bulk.flush()
+            self._keeping.refresh(generations.alias)
+            writing.finish(name, present)
+
+    def _otherwise(self, generations: Generations, levels: Mapping[str, int]) -> list[str]:
+        """Those of these documents that are held with another level."""
+        found: list[str] = []
+        documents = iter(sorted(levels))
+        while some := list(islice(documents, DOCUMENTS_AT_ONCE)):
+            held = chunks_of(self.server, generations.alias, some)
+            found += [one for one in some if any(level != levels[one] for level in held[one].values())]
+        return found
 
     def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
         """See `VectorIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
@@ -105,20 +130,23 @@ class ElasticVectors:
         """See `VectorIndex.count`. Raises IndexUnavailable."""
         return self._keeping.count(space_id)
 
-    def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
+    def search(
+        self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[DenseHit]:
         """See `VectorIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
         if top_k < 1:
             return []
         candidates = min(MOST_CANDIDATES, max(LEAST_CANDIDATES, CANDIDATES_PER_HIT * top_k))
-        hits = self._nearest(space_id, vector, candidates, _documents(document_ids), size=min(candidates, top_k + LEAST_CANDIDATES))
+        hits = self._nearest(space_id, vector, candidates, filters(document_ids, max_level), size=min(candidates, top_k + LEAST_CANDIDATES))
         return sorted(hits, key=lambda one: (-one.cosine, one.chunk_id))[:top_k]
 
-    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """See `VectorIndex.cosines`: exact, since the filter leaves no more than are asked for. Raises IndexUnavailable."""
         found: dict[int, float] = {}
         for start in range(0, len(chunk_ids), MOST_CANDIDATES):
             some = [int(one) for one in chunk_ids[start : start + MOST_CANDIDATES]]
-            hits = self._nearest(space_id, vector, len(some), {"terms": {CHUNK: some}}, size=len(some))
+            only = [{"terms": {CHUNK: some}}, *([] if max_level is None else [up_to(max_level)])]
+            hits = self._nearest(space_id, vector, len(some), only, size=len(some))
             found.update((hit.chunk_id, hit.cosine) for hit in hits)
         return found
 
@@ -161,11 +189,11 @@ class ElasticVectors:
                 "_meta": {"schema": SCHEMA_HASH, "watermark": upto},
                 "_source": {"enabled": False},
                 "dynamic": False,
-                "properties": {CHUNK: {"type": "long"}, DOCUMENT: {"type": "keyword"}, VECTOR: field},
+                "properties": {CHUNK: {"type": "long"}, DOCUMENT: {"type": "keyword"}, LEVEL: {"type": "integer"}, VECTOR: field},
             },
         }
 
-    def _nearest(self, space_id: str, vector: Vector, candidates: int, only: Json | None, *, size: int) -> list[DenseHit]:
+    def _nearest(self, space_id: str, vector: Vector, candidates: int, only: Sequence[Json], *, size: int) -> list[DenseHit]:
         asked = np.asarray(vector, np.float32).tolist()
         body: Json = {
             "size": size,
@@ -174,7 +202,7 @@ class ElasticVectors:
             "track_total_hits": False,
             "timeout": f"{int(self.server.timeout_s * 900)}ms",
         }
-        chosen = {"filter": only} if only is not None else {}
+        chosen = {"filter": {"bool": {"filter": list(only)}}} if only else {}
         if self._opensearch():
             body["query"] = {"knn": {VECTOR: {"vector": asked, "k": candidates, **chosen}}}
         else:
@@ -191,15 +219,10 @@ def _hit(hit: Json) -> DenseHit:
     return DenseHit(int(fields[CHUNK][0]), fields[DOCUMENT][0], round(2 * float(hit["_score"]) - 1, COSINE_DIGITS))
 
 
-def _documents(document_ids: Sequence[str] | None) -> Json | None:
-    if document_ids is None:
-        return None
-    some = [{"terms": {DOCUMENT: list(document_ids[n : n + MOST_IDS])}} for n in range(0, max(1, len(document_ids)), MOST_IDS)]
-    return {"bool": {"should": some, "minimum_should_match": 1}}
-
-
-def _put(bulk: Bulk, rows: StoredVectors, *, after: int) -> None:
+def _put(bulk: Bulk, rows: StoredVectors, *, after: int, upto: int | None = None) -> None:
+    """Those of chunks with ids above `after`, and none above `upto`."""
     vectors = np.ascontiguousarray(rows.vectors, np.float32)
-    for chunk_id, document_id, vector in zip(rows.chunk_ids, rows.document_ids, vectors, strict=True):
-        if chunk_id > after:
-            bulk.put(int(chunk_id), {CHUNK: int(chunk_id), DOCUMENT: document_id, VECTOR: vector})
+    levels = rows.levels or [DEFAULT_LEVEL] * len(rows.chunk_ids)
+    for chunk_id, document_id, level, vector in zip(rows.chunk_ids, rows.document_ids, levels, vectors, strict=True):
+        if chunk_id > after and (upto is None or chunk_id <= upto):
+            bulk.put(int(chunk_id), {CHUNK: int(chunk_id), DOCUMENT: document_id, LEVEL: int(level), VECTOR: vector})

@@ -98,13 +98,15 @@ class TantivyIndex:
         reader = self._reader(kb_id)
         return 0.0 if reader is None else reader.deleted_share
 
-    def search(self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[LexicalHit]:
+    def search(
+        self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[LexicalHit]:
         """See `SearchIndex.search`. An index that breaks while it is read is given up: nothing is found until it is rebuilt."""
         reader = self._reader(kb_id)
         if reader is None or top_k < 1:
             return []
         try:
-            return reader.search(query, top_k, document_ids)
+            return reader.search(query, top_k, document_ids, max_level)
         except BaseException as exc:
             if not _broken(exc):
                 raise
@@ -193,22 +195,22 @@ def _write(generation: Path, changes: Iterable[IndexChange], *, watermark: int, 
 def _add(writer: Any, changes: Iterable[IndexChange], watermark: int, present: OpenIndex | None) -> int:
     """Write the changes in order; returns the number of chunks added, which carry the watermark.
 
-    A document that the index does not hold is not deleted first, and one that it holds with the same chunks is left alone
-    (chunk ids are never used twice): deleted chunks would count in the statistics until they are merged away.
+    A document that the index does not hold is not deleted first, and one that it holds with the same chunks and the same level is left
+    alone (chunk ids are never used twice): deleted chunks would count in the statistics until they are merged away.
     """
     added = 0
     touched: set[str] = set()
     for change in changes:
         fresh = change.document_id not in touched
-        held = present.chunks_of(change.document_id) if present is not None and fresh else frozenset[int]()
+        held = present.chunks_of(change.document_id) if present is not None and fresh else dict[int, int]()
         touched.add(change.document_id)
-        chunks = change.chunks if isinstance(change, PutDocument) else ()
-        if fresh and held and held == {chunk.chunk_id for chunk in chunks}:
+        chunks, level = (change.chunks, change.level) if isinstance(change, PutDocument) else ((), 0)
+        if fresh and held and held == {chunk.chunk_id: level for chunk in chunks}:
             continue
         if held or not fresh:
             writer.delete_documents_by_term(DOCUMENT, change.document_id)
             added = 0  # what carried the watermark may be gone with it
         for chunk in chunks:
-            writer.add_document(chunk_document(chunk, watermark))
+            writer.add_document(chunk_document(chunk, level, watermark))
         added += len(chunks)
     return added

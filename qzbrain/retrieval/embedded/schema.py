@@ -9,9 +9,9 @@ from typing import Any
 from qzbrain.retrieval.base import IndexedChunk
 from qzbrain.text.tokenize import TOKENIZER_VERSION, index_tokens
 
-BODY, CONTEXT, TERMS, CHUNK, DOCUMENT, LENGTH, SEQ = "body", "context", "terms", "chunk", "document", "length", "seq"
+BODY, CONTEXT, TERMS, CHUNK, DOCUMENT, LENGTH, LEVEL, SEQ = "body", "context", "terms", "chunk", "document", "length", "level", "seq"
 
-SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 4".encode()).hexdigest()[:12]
+SCHEMA_HASH = hashlib.sha256(f"tokens {TOKENIZER_VERSION}; fields 5".encode()).hexdigest()[:12]
 """Names what an index was built with; raise the number behind `fields` whenever `schema()` changes."""
 
 
@@ -20,7 +20,7 @@ def schema() -> Any:
     """Terms come blank-separated from text.tokenize, so tantivy only splits them; positions are not kept.
 
     `terms` holds each term of text and context once: one look-up tells whether a chunk covers a term.
-    `seq` is the watermark under which a chunk was committed, `length` counts the body's terms.
+    `seq` is the watermark under which a chunk was committed, `length` counts the body's terms, `level` is its document's.
     """
     from tantivy import SchemaBuilder
 
@@ -31,11 +31,12 @@ def schema() -> Any:
     fields.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic")
     fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
     fields.add_unsigned_field(LENGTH, fast=True)
+    fields.add_unsigned_field(LEVEL, fast=True, indexed=True)
     fields.add_unsigned_field(SEQ, fast=True)
     return fields.build()
 
 
-def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
+def chunk_document(chunk: IndexedChunk, level: int, watermark: int) -> Any:
     """The tantivy document of a chunk. Numbers go in by `add_unsigned`: a keyword argument would make a signed one, which kills the writer."""
     document = _document_type()()
     tokens = chunk.tokens or index_tokens(chunk.text)
@@ -46,6 +47,7 @@ def chunk_document(chunk: IndexedChunk, watermark: int) -> Any:
     document.add_text(TERMS, " ".join({*tokens.split(), *context.split()}))
     document.add_text(DOCUMENT, chunk.document_id)
     document.add_unsigned(CHUNK, chunk.chunk_id)
+    document.add_unsigned(LEVEL, level)
     document.add_unsigned(SEQ, watermark)
     return document
 

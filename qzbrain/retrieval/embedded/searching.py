@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
+from qzbrain.domain import LEVELS
 from qzbrain.retrieval.base import LexicalHit
-from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, SEQ, TERMS, schema
+from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, LEVEL, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
 from qzbrain.retrieval.ranking import CONTEXT_BOOST, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
 from qzbrain.storage.cooperation import offloader
@@ -52,10 +53,11 @@ class OpenIndex:
         """Share of deleted entries among those in the files."""
         return self._deleted / self._held if self._held else 0.0
 
-    def chunks_of(self, document_id: str) -> frozenset[int]:
-        """Ids of a document's chunks."""
+    def chunks_of(self, document_id: str) -> dict[int, int]:
+        """A document's chunks: their ids, and the level that each is held with."""
         found = self._searcher.search(self._term(DOCUMENT, document_id), max(1, self._searcher.num_docs), count=False).hits
-        return frozenset(self._numbers(CHUNK, [address for _, address in found]))
+        addresses = [address for _, address in found]
+        return dict(zip(self._numbers(CHUNK, addresses), self._numbers(LEVEL, addresses), strict=True))
 
     def _numbers(self, field: str, addresses: list[Any]) -> list[int]:
         numbers: list[int] = self._searcher.fast_field_values(field, addresses)  # type: ignore[assignment]
@@ -71,14 +73,14 @@ class OpenIndex:
             known = self._idf[term] = inverse_document_frequency(frequency, self._searcher.num_docs)
         return known
 
-    def search(self, question: str, top_k: int, document_ids: Sequence[str] | None) -> list[LexicalHit]:
+    def search(self, question: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None) -> list[LexicalHit]:
         """See `SearchIndex.search`. BM25 chooses candidates, coverage and length order them."""
         weights = asked_terms(question)
         idfs = {term: self.idf(term) for term in weights}
         asked = weigh(heaviest(weights, idfs, self._absent), idfs, self._absent)
         if not asked.present:
             return []
-        found = self._best(self._ranking_query(asked.present, document_ids), wanted_candidates(top_k))
+        found = self._best(self._ranking_query(asked.present, document_ids, max_level), wanted_candidates(top_k))
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
         covered = self._coverage(asked.telling, ids)
@@ -91,24 +93,29 @@ class OpenIndex:
         found: list[tuple[float, Any]] = self._offload(self._searcher.search, query, limit, False).hits
         return found
 
-    def _ranking_query(self, weights: dict[str, float], document_ids: Sequence[str] | None) -> Any:
+    def _ranking_query(self, weights: dict[str, float], document_ids: Sequence[str] | None, max_level: int | None) -> Any:
         should, boosted = self._occur.Should, self._query.boost_query
         parts = []
         for term, weight in weights.items():
             parts.append((should, boosted(self._term(BODY, term), weight)))
             parts.append((should, boosted(self._term(CONTEXT, term), weight * CONTEXT_BOOST)))
         query = self._query.boolean_query(parts)
-        if document_ids is None:
-            return query
-        only = self._query.const_score_query(self._query.term_set_query(self._schema, DOCUMENT, list(document_ids)), 0.0)
-        return self._query.boolean_query([(self._occur.Must, query), (self._occur.Must, only)])
+        filters = []
+        if document_ids is not None:
+            only = self._query.const_score_query(self._query.term_set_query(self._schema, DOCUMENT, list(document_ids)), 0.0)
+            filters.append((self._occur.Must, only))
+        if max_level is not None:
+            # leaving out by single terms: a tenth of a search; taking in, or a set or a range of levels: a quarter to a half (2026-11-28)
+            filters += [(self._occur.MustNot, self._term(LEVEL, above)) for above in range(max_level + 1, len(LEVELS))]
+        return self._query.boolean_query([(self._occur.Must, query), *filters]) if filters else query
 
     def _coverage(self, telling: dict[str, float], chunk_ids: Sequence[int]) -> dict[int, float]:
         """By chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
         should, constant, mass = self._occur.Should, self._query.const_score_query, sum(telling.values())
+        term, schema = self._query.term_query, self._schema
         # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
-        among = constant(self._query.boolean_query([(should, self._term(CHUNK, one)) for one in chunk_ids]), 0.0)
-        parts = [(self._occur.Must, among), *((should, constant(self._term(TERMS, term), weight / mass)) for term, weight in telling.items())]
+        among = constant(self._query.boolean_query([(should, term(schema, CHUNK, one, "basic")) for one in chunk_ids]), 0.0)
+        parts = [(self._occur.Must, among), *((should, constant(term(schema, TERMS, one, "basic"), weight / mass)) for one, weight in telling.items())]
         found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 

@@ -7,14 +7,17 @@ best by the vectors themselves, as SQL holds them: what a search says of a passa
 lie at the end of the file and are read, not mapped.
 
     ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[n, words] | rough int8[n, width] | documents S32[d]
-    | exact float16[n, width]
+    | levels uint8[d] | exact float16[n, width]
+
+The level of a document that was given another one later stands in a file beside, which takes the place of the whole part.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qzbrain.retrieval.base import DEFAULT_LEVEL
 from qzbrain.retrieval.embedded.hamming import Distances, Patterns
 from qzbrain.retrieval.vectors import StoredVectors
 
 _ALIGN = 64
 _EXACT_ROWS = 512
 _MERGED_ROWS = 1 << 14
-_SCORED = 64
 _WIDEN = 2
 _SIGMAS = 4
 _SAMPLED = 1 << 14
@@ -39,6 +42,7 @@ _OUTGROWN = 8
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Rows = NDArray[np.intp]
+Levels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Shape:
         """Where each part begins, and the end."""
         sizes = (8, 4, 4)
         parts = [size * self.rows for size in sizes] + [4 * width, 8 * words_of(width) * self.rows]
-        parts += [width * self.rows, 32 * self.documents, 2 * width * self.rows]
+        parts += [width * self.rows, 32 * self.documents, self.documents, 2 * width * self.rows]
         found = [0]
         for size in parts:
             found.append(-(-(found[-1] + size) // _ALIGN) * _ALIGN)
@@ -74,7 +78,8 @@ def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = 
     residuals = vectors - mean
     scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(127)).astype(np.float32)
     rough = np.clip(np.rint(residuals / scales[:, None]), -127, 127).astype(np.int8)
-    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, np.array(rows.document_ids, "S32"), mean, [_signs(residuals)], [rough], [exact])
+    owners, levels = np.array(rows.document_ids, "S32"), levels_of(rows)
+    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, owners, levels, mean, [_signs(residuals)], [rough], [exact])
     return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
@@ -89,6 +94,7 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
         ids=np.concatenate([part.ids[chosen] for part, chosen in zip(parts, rows, strict=True)]),
         scales=np.concatenate([part.scales[chosen] for part, chosen in zip(parts, rows, strict=True)]),
         owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
+        levels=np.concatenate([part.row_levels(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         mean=first.mean,
         signs=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.bits)),
         rough=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.rough)),
@@ -104,6 +110,7 @@ class _Columns:
     ids: NDArray[np.int64]
     scales: Floats
     owners: NDArray[np.bytes_]
+    levels: Levels
     mean: Floats
     signs: Iterable[Patterns]
     rough: Iterable[NDArray[np.int8]]
@@ -112,10 +119,12 @@ class _Columns:
 
 def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
     documents, owners = np.unique(columns.owners, return_inverse=True)
+    levels = np.zeros(len(documents), np.uint8)
+    np.maximum.at(levels, owners, columns.levels)
     shape = Shape(name, len(columns.ids), len(documents), mean_of)
     offsets = shape.offsets(len(columns.mean))
     small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean]
-    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.rough, [documents.astype("S32")], columns.exact]
+    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.rough, [documents.astype("S32")], [levels], columns.exact]
     with path.open("wb") as file:
         for offset, part in zip(offsets, parts, strict=False):
             file.seek(offset)
@@ -125,6 +134,11 @@ def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
         file.flush()
         os.fsync(file.fileno())
     return shape
+
+
+def levels_of(rows: StoredVectors) -> Levels:
+    """The level of each row's document."""
+    return np.array(rows.levels, np.uint8) if len(rows.levels) else np.full(len(rows.chunk_ids), DEFAULT_LEVEL, np.uint8)
 
 
 def _signs(residuals: Floats) -> Patterns:
@@ -138,15 +152,16 @@ def _signs(residuals: Floats) -> Patterns:
 class Segment:
     """One file, mapped. `dead`: rows that no longer count, ascending. Immutable, safe for threads."""
 
-    def __init__(self, path: Path, shape: Shape, width: int, dead: NDArray[np.int64]) -> None:
-        """Raises OSError or ValueError when the file is not what `shape` says."""
-        self.shape, self.dead, self._width = shape, dead, width
+    def __init__(self, path: Path, shape: Shape, width: int, dead: NDArray[np.int64], levels: Levels | None = None) -> None:
+        """`levels`: of the documents now, None: as in the file. Raises OSError or ValueError when the file, or these, are not what `shape` says."""
+        self.shape, self._width = shape, width
+        self._bury(dead)
         offsets = shape.offsets(width)
         self._file = path.open("rb", buffering=0)
         size = os.fstat(self._file.fileno()).st_size
         if size != offsets[-1]:
             raise ValueError(f"{path}: {size} bytes instead of {offsets[-1]}")
-        self._exact_at = offsets[7]
+        self._exact_at = offsets[8]
         whole = np.memmap(self._file, np.uint8, "r", shape=(self._exact_at,))
 
         def part(number: int, kind: Any, count: int) -> Any:
@@ -161,34 +176,66 @@ class Segment:
         self.bits: Patterns = part(4, np.uint64, words * rows).reshape(rows, words)
         self.rough: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
         self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
+        self.levels: Levels = part(7, np.uint8, shape.documents) if levels is None else levels
+        if len(self.levels) != shape.documents:
+            raise ValueError(f"{path}: {len(self.levels)} levels of {shape.documents} documents")
 
     @property
     def live(self) -> int:
         """Rows that count."""
         return self.shape.rows - len(self.dead)
 
-    def document(self, row: int) -> str:
-        """Whose chunk this row is."""
-        return bytes(self._documents[self._owners[row]]).decode()
+    def documents(self, rows: Rows) -> list[str]:
+        """Whose chunks these rows are."""
+        return [one.decode() for one in self._documents[self._owners[rows]].tolist()]
 
     def rows_of(self, document_ids: Collection[str]) -> Rows:
         """Live rows of these documents, ascending."""
-        wanted = np.unique(np.array(list(document_ids), "S32")) if document_ids else np.array([], "S32")
-        at = np.searchsorted(self._documents, wanted)
-        inside = at < len(self._documents)
-        ordinals = at[inside][self._documents[at[inside]] == wanted[inside]]
+        ordinals = self._held(np.unique(np.array(list(document_ids), "S32")) if document_ids else np.array([], "S32"))[0]
         chosen = np.zeros(len(self._documents), np.bool_)
         chosen[ordinals] = True
         return self._alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
 
+    def up_to(self, max_level: int) -> Segment:
+        """The same, with the rows of documents above this level as dead as those that are: so they take no place in any cut."""
+        if not len(self.levels) or int(self.levels.max()) <= max_level:
+            return self
+        seen = copy(self)
+        seen._bury(np.union1d(self.dead, np.flatnonzero((self.levels > max_level)[self._owners])).astype(np.int64))
+        return seen
+
+    def _bury(self, dead: NDArray[np.int64]) -> None:
+        """`_gone`: the same, row by row; there may be as many as live."""
+        self.dead = dead
+        self._gone = np.zeros(self.shape.rows if len(dead) else 0, np.bool_)
+        self._gone[dead] = True
+
+    def with_levels(self, levels: Mapping[str, int]) -> Levels | None:
+        """The levels of all documents when these have those; None when that is so already."""
+        names = np.array(sorted(levels), "S32")
+        ordinals, of = self._held(names)
+        given = np.array([levels[bytes(names[at]).decode()] for at in of], np.uint8)
+        if np.array_equal(self.levels[ordinals], given):
+            return None
+        found = self.levels.copy()
+        found[ordinals] = given
+        return found
+
+    def _held(self, names: NDArray[np.bytes_]) -> tuple[Rows, Rows]:
+        """Where those of these documents (ascending, no two alike) that are here stand, here and among the names."""
+        at = np.searchsorted(self._documents, names)
+        at[at == len(self._documents)] = 0
+        there = np.flatnonzero(self._documents[at] == names)
+        return at[there], there
+
     def rows_with(self, chunk_ids: NDArray[np.int64]) -> Rows:
-        """Live rows of these chunks (ascending, no two alike), where there are any."""
-        at = np.searchsorted(self.ids, chunk_ids)
-        at[at == len(self.ids)] = 0
-        return self._alive(at[self.ids[at] == chunk_ids])
+        """Live rows of these chunks (ascending, no two alike), where there are any. Most segments hold none: chunks of one time have like ids."""
+        within = chunk_ids[chunk_ids.searchsorted(self.ids[0]) : chunk_ids.searchsorted(self.ids[-1], "right")]
+        at = self.ids.searchsorted(within)
+        return self._alive(at[self.ids[at] == within])
 
     def _alive(self, rows: Rows) -> Rows:
-        return rows[~np.isin(rows, self.dead)] if len(self.dead) else rows
+        return rows[~self._gone[rows]] if len(self.dead) else rows
 
     def all_rows(self) -> Rows:
         """Every live row."""
@@ -196,13 +243,13 @@ class Segment:
 
     def nearest(self, vector: Floats, rows: Rows | None, candidates: int, distances_of: Distances) -> Rows:
         """At least `candidates` rows (all of few) that may be nearest, in no order. `rows`: among these only. `distances_of`: see `hamming`."""
-        among = self.shape.rows if rows is None else len(rows)
+        among = self.live if rows is None else len(rows)
         if among <= max(_EXACT_ROWS, candidates):
             return self.all_rows() if rows is None else rows
         asked = _signs((vector - self.mean)[None, :])[0]
         distances = distances_of(self.bits if rows is None else self.bits[rows], asked)
         if rows is None and len(self.dead):
-            distances[self.dead] = 64 * len(asked) + 1
+            distances[self._gone] = 64 * len(asked) + 1
         near = _within(distances, candidates)
         if len(near) > _WIDEN * candidates:
             near = near[np.argpartition(distances[near], candidates)[:candidates]]
@@ -210,11 +257,7 @@ class Segment:
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the 8-bit numbers, within `doubt`."""
-        found: Floats = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _SCORED):
-            chosen = slice(start, start + _SCORED)
-            found[chosen] = _products(self.rough[rows[chosen]].astype(np.float32), vector)
-        return found * self.scales[rows] + np.float32(self.mean @ vector)
+        return _products(self.rough[rows], vector) * self.scales[rows] + np.float32(self.mean @ vector)
 
     def doubt(self, rows: Rows) -> float:
         """How far estimates of these rows may be off: rounding errors are spread evenly over a step, and the question has unit length."""
@@ -233,6 +276,10 @@ class Segment:
         """Document ids of these rows."""
         return self._documents[self._owners[rows]]
 
+    def row_levels(self, rows: Rows) -> Levels:
+        """Levels of these rows' documents."""
+        return self.levels[self._owners[rows]]
+
     def mapped_exact(self) -> Halves:
         """The vectors of all rows, mapped for the moment."""
         return np.memmap(self._file, np.float16, "r", offset=self._exact_at, shape=(self.shape.rows, self._width))
@@ -244,7 +291,8 @@ class Segment:
 
     def stored(self, rows: Rows) -> StoredVectors:
         """These rows as they came in."""
-        return StoredVectors(self.ids[rows].tolist(), [one.decode() for one in self.owners(rows).tolist()], self.mapped_exact()[rows])
+        owners = [one.decode() for one in self.owners(rows).tolist()]
+        return StoredVectors(self.ids[rows].tolist(), owners, self.mapped_exact()[rows], self.row_levels(rows).tolist())
 
 
 def _within(distances: NDArray[Any], candidates: int) -> Rows:
@@ -266,9 +314,12 @@ def _reach(distances: NDArray[Any], count: int) -> int:
     return int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
 
 
-def _products(rows: Floats, vector: Floats) -> Floats:
-    """Of each row with the vector, on this thread. `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy
-    a search then took up to three times the CPU, and others lost 40% of theirs (2026-11-28)."""
+def _products(rows: Floats | NDArray[np.int8], vector: Floats) -> Floats:
+    """Of each row with the vector, on this thread. 8-bit numbers become floats some thousand at a time.
+
+    `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy a search then took up to three times the CPU, and
+    others lost 40% of theirs (2026-11-28).
+    """
     found: Floats = np.einsum("ij,j->i", rows, vector)
     return found
 
@@ -276,4 +327,4 @@ def _products(rows: Floats, vector: Floats) -> Floats:
 def _joined(parts: Sequence[StoredVectors]) -> StoredVectors:
     ids = [one for part in parts for one in part.chunk_ids]
     owners = [one for part in parts for one in part.document_ids]
-    return StoredVectors(ids, owners, np.concatenate([part.vectors for part in parts]))
+    return StoredVectors(ids, owners, np.concatenate([part.vectors for part in parts]), np.concatenate([levels_of(part) for part in parts]).tolist())

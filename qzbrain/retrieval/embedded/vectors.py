@@ -11,10 +11,11 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -26,14 +27,14 @@ from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.embedded import hamming, segments
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, stamp
 from qzbrain.retrieval.embedded.hamming import Distances
-from qzbrain.retrieval.embedded.segments import Floats, Rows, Segment, Shape
+from qzbrain.retrieval.embedded.segments import Floats, Levels, Rows, Segment, Shape, levels_of
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
 from qzbrain.settings import Settings
 from qzbrain.storage.cooperation import offloader
 
 log = logs.get(__name__)
 
-SCHEMA = "v3"
+SCHEMA = "v4"
 CANDIDATES = 1000
 PER_HIT = 10
 """Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; 8-bit numbers order them."""
@@ -51,18 +52,39 @@ def at_home(settings: Settings) -> FlatVectors:
     return FlatVectors(settings.index_path / "vectors")
 
 
+class _Beside(NamedTuple):
+    """Names of the files beside a segment, of its dead rows and of its documents' levels; '' for none."""
+
+    dead: str = ""
+    levels: str = ""
+
+
+_Part = tuple[Segment, _Beside]
+_ALONE = _Beside()
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """One commit of one space. `parts`: with the names of their files of dead rows, '' for none."""
+    """One commit of one space. `views`: its segments as they are up to a level, made when somebody asks."""
 
     generation: Path
     width: int
     upto: int
-    parts: tuple[tuple[Segment, str], ...]
+    parts: tuple[_Part, ...]
+    views: dict[int, list[Segment]] = field(default_factory=dict, compare=False)
 
     @property
     def segments(self) -> list[Segment]:
         return [part for part, _ in self.parts]
+
+    def up_to(self, max_level: int | None) -> list[Segment]:
+        """The segments with what is of at most this level; None: with all."""
+        if max_level is None:
+            return self.segments
+        found = self.views.get(max_level)
+        if found is None:
+            found = self.views[max_level] = [part.up_to(max_level) for part in self.segments]
+        return found
 
 
 class FlatVectors:
@@ -88,7 +110,7 @@ class FlatVectors:
                 return
             parts = list(present.parts)
             if len(new.chunk_ids):
-                parts = self._merged(present, [*parts, (self._written(present, new), "")])
+                parts = self._merged(present, [*parts, (self._written(present, new), _ALONE)])
             _commit(present.generation, present.width, upto, parts)
 
     def forget(self, space_id: str, document_ids: Collection[str], *, keep: Collection[int] = ()) -> None:
@@ -101,13 +123,25 @@ class FlatVectors:
             if present is None:
                 return
             kept = np.array(sorted(keep), np.int64)
-            parts: list[tuple[Segment, str]] = []
-            for part, name in present.parts:
+            parts: list[_Part] = []
+            for part, beside in present.parts:
                 gone = part.rows_of(document_ids)
                 gone = gone[~np.isin(part.ids[gone], kept)]
-                parts.append(_without(present, part, gone) if len(gone) else (part, name))
+                parts.append(_without(present, part, beside, gone) if len(gone) else (part, beside))
             if parts != list(present.parts):
                 _commit(present.generation, present.width, present.upto, self._compacted(present, parts))
+
+    def set_levels(self, space_id: str, levels: Mapping[str, int], stored: Callable[[Sequence[str]], Iterable[StoredVectors]]) -> None:
+        """See `VectorIndex.set_levels`. Raises StorageFull."""
+        seen = self._reader(space_id)
+        if not levels or seen is None or all(part.with_levels(levels) is None for part in seen.segments):
+            return
+        with self._folder(space_id).writing(), _translated():
+            present = self._reader(space_id)
+            if present is None:
+                return
+            parts = [_relevelled(present, part, beside, part.with_levels(levels)) for part, beside in present.parts]
+            _commit(present.generation, present.width, present.upto, parts)
 
     def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
         """See `VectorIndex.rebuild`. Raises StorageFull; the index in use stays then."""
@@ -118,7 +152,7 @@ class FlatVectors:
             present = _Open(generation, width, -1, ())
             for batch in rows:
                 if len(batch.chunk_ids):
-                    present = _Open(generation, width, -1, tuple(self._merged(present, [*present.parts, (self._written(present, batch), "")])))
+                    present = _Open(generation, width, -1, tuple(self._merged(present, [*present.parts, (self._written(present, batch), _ALONE)])))
             _commit(generation, width, upto, present.parts)
             folder.use(generation)
 
@@ -143,20 +177,22 @@ class FlatVectors:
         present = self._reader(space_id)
         return 0 if present is None else sum(part.live for part in present.segments)
 
-    def search(self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None) -> list[DenseHit]:
+    def search(
+        self, space_id: str, vector: Vector, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
+    ) -> list[DenseHit]:
         """See `VectorIndex.search`. The scan runs in the native pool of a process of greenlets. A store that breaks while it is read is given up."""
         present = self._reader(space_id)
         if present is None or top_k < 1 or len(vector) != present.width:
             return []
         try:
             asked, distances_of = np.asarray(vector, np.float32), self._distances_of or hamming.fastest()
-            found: list[DenseHit] = offloader()(_search, present.segments, asked, top_k, document_ids, distances_of)
+            found: list[DenseHit] = offloader()(_search, present.up_to(max_level), asked, top_k, document_ids, distances_of)
         except (OSError, ValueError, IndexError) as exc:
             self._give_up(space_id, exc)
             return []
         return found
 
-    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, space_id: str, vector: Vector, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """See `VectorIndex.cosines`."""
         present = self._reader(space_id)
         if present is None or not chunk_ids or len(vector) != present.width:
@@ -164,9 +200,10 @@ class FlatVectors:
         wanted, asked = np.array(sorted(chunk_ids), np.int64), np.asarray(vector, np.float32)
         found: dict[int, float] = {}
         try:
-            for part in present.segments:
+            for part in present.up_to(max_level):
                 rows = part.rows_with(wanted)
-                found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
+                if len(rows):
+                    found.update(zip(part.ids[rows].tolist(), part.cosines(asked, rows).tolist(), strict=True))
         except (OSError, ValueError, IndexError) as exc:
             self._give_up(space_id, exc)
             return {}
@@ -217,7 +254,7 @@ class FlatVectors:
         path = present.generation / name
         return Segment(path, segments.write(path, name, rows, like=like), present.width, _NONE_DEAD)
 
-    def _merged(self, present: _Open, parts: list[tuple[Segment, str]]) -> list[tuple[Segment, str]]:
+    def _merged(self, present: _Open, parts: list[_Part]) -> list[_Part]:
         """With the last segments merged as long as one is not at least twice as large as all behind it together."""
         first, behind = len(parts) - 1, parts[-1][0].shape.rows
         while first > 0 and parts[first - 1][0].shape.rows < 2 * behind:
@@ -227,19 +264,19 @@ class FlatVectors:
             return parts
         return [*parts[:first], *self._rewritten(present, [part for part, _ in parts[first:]])]
 
-    def _compacted(self, present: _Open, parts: list[tuple[Segment, str]]) -> list[tuple[Segment, str]]:
+    def _compacted(self, present: _Open, parts: list[_Part]) -> list[_Part]:
         """With segments of many dead rows written anew."""
-        found: list[tuple[Segment, str]] = []
-        for part, name in parts:
-            found += self._rewritten(present, [part]) if len(part.dead) > COMPACT_ABOVE * part.shape.rows else [(part, name)]
+        found: list[_Part] = []
+        for part, beside in parts:
+            found += self._rewritten(present, [part]) if len(part.dead) > COMPACT_ABOVE * part.shape.rows else [(part, beside)]
         return found
 
-    def _rewritten(self, present: _Open, parts: Sequence[Segment]) -> list[tuple[Segment, str]]:
+    def _rewritten(self, present: _Open, parts: Sequence[Segment]) -> list[_Part]:
         if not any(part.live for part in parts):
             return []
         name = new_id()
         path = present.generation / name
-        return [(Segment(path, segments.merge(path, name, parts), present.width, _NONE_DEAD), "")]
+        return [(Segment(path, segments.merge(path, name, parts), present.width, _NONE_DEAD), _ALONE)]
 
 
 _NONE_DEAD: NDArray[np.int64] = np.array([], np.int64)
@@ -247,19 +284,19 @@ _NONE_DEAD: NDArray[np.int64] = np.array([], np.int64)
 
 def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: Sequence[str] | None, distances_of: Distances) -> list[DenseHit]:
     """Runs outside the hub: neither logs nor locks."""
-    candidates, total = max(CANDIDATES, PER_HIT * top_k), sum(part.shape.rows for part in parts) or 1
+    candidates, total = max(CANDIDATES, PER_HIT * top_k), sum(part.live for part in parts) or 1
     near: list[tuple[Segment, Rows, Floats]] = []
     for part in parts:
         among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
-        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.shape.rows // total), distances_of)
+        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.live // total), distances_of)
         near.append((part, rows, part.estimates(vector, rows)))
     least = _least([estimated for _, _, estimated in near], top_k, 2 * max((part.doubt(rows) for part, rows, _ in near), default=0.0))
-    found: list[tuple[float, int, Segment, int]] = []
+    hits: list[tuple[float, int, str]] = []
     for part, rows, estimated in near:
         best = rows[estimated >= least]
-        found += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), [part] * len(best), best.tolist(), strict=True)
-    found.sort(key=lambda one: one[:2])
-    return [DenseHit(chunk_id, part.document(row), -score) for score, chunk_id, part, row in found[:top_k]]
+        hits += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), part.documents(best), strict=True)
+    hits.sort()
+    return [DenseHit(chunk_id, document_id, -score) for score, chunk_id, document_id in hits[:top_k]]
 
 
 def _least(estimates: Sequence[Floats], top_k: int, doubt: float) -> float:
@@ -275,34 +312,45 @@ def _least(estimates: Sequence[Floats], top_k: int, doubt: float) -> float:
 def _newer(rows: StoredVectors, upto: int) -> StoredVectors:
     """Without those that the store has already."""
     first = int(np.searchsorted(np.asarray(rows.chunk_ids, np.int64), upto, side="right"))
-    return StoredVectors(rows.chunk_ids[first:], rows.document_ids[first:], rows.vectors[first:])
+    return StoredVectors(rows.chunk_ids[first:], rows.document_ids[first:], rows.vectors[first:], levels_of(rows)[first:].tolist())
 
 
-def _without(present: _Open, part: Segment, gone: Rows) -> tuple[Segment, str]:
+def _without(present: _Open, part: Segment, beside: _Beside, gone: Rows) -> _Part:
     dead = np.union1d(part.dead, gone).astype(np.int64)
     name = f"{part.shape.name}.{new_id()}"
     _put(present.generation / name, dead.tobytes())
-    return Segment(present.generation / part.shape.name, part.shape, present.width, dead), name
+    return Segment(present.generation / part.shape.name, part.shape, present.width, dead, part.levels), beside._replace(dead=name)
+
+
+def _relevelled(present: _Open, part: Segment, beside: _Beside, levels: Levels | None) -> _Part:
+    """With these levels, None for those that it has."""
+    if levels is None:
+        return part, beside
+    name = f"{part.shape.name}.{new_id()}"
+    _put(present.generation / name, levels.tobytes())
+    return Segment(present.generation / part.shape.name, part.shape, present.width, part.dead, levels), beside._replace(levels=name)
 
 
 def _opened(generation: Path) -> _Open:
     """Raises OSError, ValueError, KeyError, TypeError when something is missing or damaged."""
     meta = orjson.loads((generation / META).read_bytes())
     parts = []
-    for name, rows, documents, mean_of, dead_name in meta["segments"]:
-        dead = np.frombuffer((generation / dead_name).read_bytes(), np.int64) if dead_name else _NONE_DEAD
-        parts.append((Segment(generation / name, Shape(name, rows, documents, mean_of), meta["width"], dead), dead_name))
+    for name, rows, documents, mean_of, *names in meta["segments"]:
+        beside = _Beside(*names)
+        dead = np.frombuffer((generation / beside.dead).read_bytes(), np.int64) if beside.dead else _NONE_DEAD
+        levels = np.frombuffer((generation / beside.levels).read_bytes(), np.uint8) if beside.levels else None
+        parts.append((Segment(generation / name, Shape(name, rows, documents, mean_of), meta["width"], dead, levels), beside))
     return _Open(generation, meta["width"], meta["upto"], tuple(parts))
 
 
-def _commit(generation: Path, width: int, upto: int, parts: Iterable[tuple[Segment, str]]) -> None:
+def _commit(generation: Path, width: int, upto: int, parts: Iterable[_Part]) -> None:
     """Replace the list, then remove the files that it no longer names."""
-    listed = [(part.shape.name, part.shape.rows, part.shape.documents, part.shape.mean_of, dead) for part, dead in parts]
+    listed = [(part.shape.name, part.shape.rows, part.shape.documents, part.shape.mean_of, *beside) for part, beside in parts]
     temporary = generation / f".{META}"
     _put(temporary, orjson.dumps({"width": width, "upto": upto, "segments": listed}))
     temporary.replace(generation / META)
     _sync(generation)
-    kept = {META, *(one[0] for one in listed), *(one[4] for one in listed)}
+    kept = {META, *(name for one in listed for name in (one[0], *one[4:]))}
     for path in generation.iterdir():
         if path.name not in kept:
             path.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from qzbrain.storage.tables.accounts import (
     users,
 )
 from qzbrain.storage.tables.base import metadata
-from qzbrain.storage.tables.chat import conversations, messages
+from qzbrain.storage.tables.chat import conversation_shares, conversations, messages
 from qzbrain.storage.tables.entries import entries, entry_versions, regression_questions
 from qzbrain.storage.tables.graph import (
     OF_A_GRAPH,
@@ -43,9 +43,9 @@ from qzbrain.storage.tables.knowledge import chunks, document_edits, document_te
 from qzbrain.storage.tables.vectors import vector_spaces, vectors
 
 __all__ = [
-    "OF_A_GRAPH", "access_state", "api_keys", "audit_log", "chunks", "conversations", "document_edits", "document_texts", "documents", "entries",
-    "entry_versions", "graph_aliases", "graph_changes", "graph_entities", "graph_extracted", "graph_extractions", "graph_linking", "graph_links",
-    "graph_mentions", "graph_merges", "graph_mirrors", "graph_names", "graph_relations", "graph_suggestions", "graph_told", "graph_triples",
-    "graph_versions", "group_members", "jobs", "kb_grants", "knowledge_bases", "links", "login_failures", "messages", "metadata", "outbox",
-    "regression_questions", "sessions", "user_groups", "users", "vector_spaces", "vectors", "watched_files", "watched_folders",
+    "OF_A_GRAPH", "access_state", "api_keys", "audit_log", "chunks", "conversation_shares", "conversations", "document_edits", "document_texts", "documents",
+    "entries", "entry_versions", "graph_aliases", "graph_changes", "graph_entities", "graph_extracted", "graph_extractions", "graph_linking", "graph_links",
+    "graph_mentions", "graph_merges", "graph_mirrors", "graph_names", "graph_relations", "graph_suggestions", "graph_told", "graph_triples", "graph_versions",
+    "group_members", "jobs", "kb_grants", "knowledge_bases", "links", "login_failures", "messages", "metadata", "outbox", "regression_questions", "sessions",
+    "user_groups", "users", "vector_spaces", "vectors", "watched_files", "watched_folders",
 ]  # fmt: skip

@@ -18,6 +18,17 @@ conversations = Table(
     Index("ix_conversations_owner_origin_updated_at", "owner", "origin", "updated_at"),
 )
 
+conversation_shares = Table(
+    "conversation_shares",
+    metadata,
+    Column("conversation_id", Id, primary_key=True),
+    Column("user_id", Id, primary_key=True, default=""),  # '' in a share with a group
+    Column("group_id", Id, primary_key=True, default=""),  # '' in a share with a user; auth.standing.EVERYONE: whoever is signed in
+    Column("created_at", Time, nullable=False),
+    Index("ix_conversation_shares_user_id", "user_id"),
+    Index("ix_conversation_shares_group_id", "group_id"),
+)
+
 messages = Table(
     "messages",
     metadata,

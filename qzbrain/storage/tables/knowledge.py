@@ -49,10 +49,12 @@ documents = Table(
     Column("kind", String(16), nullable=False, default="file", server_default="file"),  # file | entry, facts: what a search finds of an entry, of a graph
     Column("graph_rules", Integer, nullable=False, default=0, server_default="0"),  # the rules by which its facts were found; 0: they were not looked for
     Column("level", Integer, nullable=False, default=1, server_default="1"),  # index into domain.LEVELS
+    Column("owner", Id, nullable=False, default="", server_default=""),  # the user who added it, whose storage it takes; '' for nobody
     UniqueConstraint("kb_id", "identity"),
     Index("ix_documents_kb_id_level", "kb_id", "level"),  # the highest of a knowledge base, for every search
     Index("ix_documents_kb_id_kind_status_chunks", "kb_id", "kind", "status", "chunks"),  # counts and sums of a knowledge base without touching its rows
     Index("ix_documents_sha256", "sha256"),
+    Index("ix_documents_owner_size_bytes", "owner", "size_bytes"),
 )
 
 document_texts = Table(

@@ -4,6 +4,7 @@ import { useWords } from "./core/i18n.js";
 import { railOpen, startLists, theme } from "./core/lists.js";
 import { closeCorrection, closeSource, openCorrection, openSource } from "./core/pane.js";
 import { go, route } from "./core/router.js";
+import { loadSession, session } from "./core/session.js";
 import { useStore } from "./core/store.js";
 import { connect } from "./core/stream.js";
 import { html, render, useEffect, useState } from "./core/ui.js";
@@ -24,7 +25,12 @@ const narrow = window.matchMedia("(max-width: 860px)");
 const EntriesView = lazy(() => import("./views/entries.js").then((module) => module.EntriesView));
 const CorrectionPane = lazy(() => import("./parts/correction.js").then((module) => module.CorrectionPane));
 const GraphView = lazy(() => import("./views/graph.js").then((module) => module.GraphView));
-const VIEWS = { chat: ChatView, documents: DocumentView, entries: EntriesView, graph: GraphView, knowledge: KnowledgeView, models: ModelsView };
+const AccountView = lazy(() => import("./views/account.js").then((module) => module.AccountView));
+const UsersView = lazy(() => import("./views/users.js").then((module) => module.UsersView));
+const Gate = lazy(() => import("./views/gate.js").then((module) => module.Gate));
+const VIEWS = { account: AccountView, chat: ChatView, documents: DocumentView, entries: EntriesView, graph: GraphView, knowledge: KnowledgeView, models: ModelsView, users: UsersView };
+/** Pages for who is not signed in. */
+const OUTSIDE = ["setup", "password"];
 
 function useNarrow() {
   const [isNarrow, setNarrow] = useState(narrow.matches);
@@ -40,7 +46,7 @@ function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
   const openDocument = useStore(documentTitle);
-  const names = { chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), graph: words("rail.graph"), knowledge: words("rail.knowledge"), models: words("rail.models") };
+  const names = { account: words("account.title"), users: words("users.title"), chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), graph: words("rail.graph"), knowledge: words("rail.knowledge"), models: words("rail.models") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;
@@ -89,6 +95,12 @@ function Missing() {
     <button type="button" class="button primary" onClick=${() => go("/")}>${words("rail.new")}</button></div></main>`;
 }
 
+function Console() {
+  const { view } = useStore(route);
+  const { signed_in: isSignedIn, must_change: mustChange } = useStore(session);
+  return isSignedIn && !mustChange && !OUTSIDE.includes(view) ? html`<${Frame} />` : html`<${Gate} view=${view} />`;
+}
+
 function applyTheme(value) {
   if (value === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = value;
@@ -96,6 +108,9 @@ function applyTheme(value) {
 
 theme.subscribe(applyTheme);
 applyTheme(theme.get());
-render(html`<${Frame} />`, document.getElementById("app"));
-startLists();
-requestAnimationFrame(() => setTimeout(connect));
+loadSession().then(({ signed_in: isSignedIn, must_change: mustChange }) => {
+  render(html`<${Console} />`, document.getElementById("app"));
+  if (!isSignedIn || mustChange || OUTSIDE.includes(route.get().view)) return;
+  startLists();
+  requestAnimationFrame(() => setTimeout(connect));
+});

@@ -308,7 +308,7 @@ def test_a_writer_that_was_overtaken_brings_nothing_back(
 def test_an_older_version_of_a_chunk_is_refused_by_the_server_itself(index: ElasticIndex) -> None:
     index.apply("kb", [DeleteDocument("b")], watermark=9)
     late = bulk.Bulk(index.server, index._generations("kb").alias, 4, lambda: None)
-    late.put(2, source(put("b", "过时的内容", first=2).chunks[0]))
+    late.put(2, source(put("b", "过时的内容", first=2).chunks[0], 1))
     assert fault(late.flush).code == "index_busy"
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,7 @@ while True:
     store.append("space", batch(upto + 1, 30), upto=upto + 30)
     upto += 30
     store.forget("space", [f"d{upto // 7 - 2}"])
+    store.set_levels("space", {f"d{n}": 4 for n in (upto // 7 - 1, upto // 7 - 2)}, None)
 """
 
 
@@ -139,6 +141,20 @@ def test_a_killed_writer_leaves_the_last_commit(store: FlatVectors) -> None:
         assert len(kept) == store.count("space") and len(set(kept)) == len(kept) and kept[-1] == upto
         for chunk in (kept[0], kept[len(kept) // 2], kept[-1]):
             assert store.search("space", clustered(chunk, 1)[0], top_k=1)[0].chunk_id == chunk
+        hidden = set(kept) - {hit.chunk_id for hit in store.search("space", clustered(1, 1)[0], top_k=100_000, max_level=3)}
+        assert all(count == len([one for one in kept if one // 7 == document]) for document, count in Counter(one // 7 for one in hidden).items())
+
+
+def levels_file(folder: Path) -> Path:
+    return next(path for path in folder.iterdir() if "." in path.name and path.name != META)
+
+
+def spoil_levels(folder: Path) -> None:
+    levels_file(folder).write_bytes(levels_file(folder).read_bytes()[:-1])
+
+
+def remove_levels(folder: Path) -> None:
+    levels_file(folder).unlink()
 
 
 def spoil_meta(folder: Path) -> None:
@@ -146,17 +162,19 @@ def spoil_meta(folder: Path) -> None:
 
 
 def spoil_segment(folder: Path) -> None:
-    segment = next(path for path in folder.iterdir() if path.name != META)
+    segment = next(path for path in folder.iterdir() if "." not in path.name)
     segment.write_bytes(segment.read_bytes()[:-5])
 
 
 def remove_segment(folder: Path) -> None:
-    next(path for path in folder.iterdir() if path.name != META).unlink()
+    next(path for path in folder.iterdir() if "." not in path.name).unlink()
 
 
-@pytest.mark.parametrize("spoil", [spoil_meta, spoil_segment, remove_segment])
+@pytest.mark.parametrize("spoil", [spoil_meta, spoil_segment, remove_segment, spoil_levels, remove_levels])
 def test_a_damaged_store_is_none_and_can_be_built_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
-    FlatVectors(tmp_path).rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    before = FlatVectors(tmp_path)
+    before.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
+    before.set_levels("space", {"d3": 4}, lambda _: [])
     store = FlatVectors(tmp_path)
     spoil(generation(store))
     assert (store.upto("space"), store.count("space"), store.search("space", clustered(1, 1)[0], top_k=3)) == (-1, 0, [])
@@ -170,11 +188,22 @@ def test_a_store_that_breaks_while_it_is_open_is_given_up(store: FlatVectors) ->
     segment = next(path for path in generation(store).iterdir() if path.name != META)
     shape = segments.Shape(segment.name, 50, 8, 50)
     with segment.open("r+b") as file:
-        file.truncate(shape.offsets(WIDTH)[7])  # the lower bytes are gone; what is mapped is there
+        file.truncate(shape.offsets(WIDTH)[8])  # the lower bytes are gone; what is mapped is there
     assert store.search("space", clustered(9, 1)[0], top_k=1) == []
     assert store.upto("space") == -1
     store.rebuild("space", WIDTH, [batch(1, 50)], upto=50)
     assert store.search("space", clustered(9, 1)[0], top_k=1)[0].chunk_id == 9
+
+
+def test_files_of_levels_are_as_few_as_segments(store: FlatVectors) -> None:
+    store.rebuild("space", WIDTH, [batch(1, 700)], upto=700)
+    for n in range(30):
+        store.set_levels("space", {f"d{n}": n % 5, f"d{n + 50}": 4}, lambda _: [])
+    assert len(list(generation(store).iterdir())) == 3
+    store.forget("space", [f"d{n}" for n in range(60, 100)])
+    assert len(list(generation(store).iterdir())) == 2, "what is written anew carries its levels"
+    seen = {hit.document_id for hit in store.search("space", clustered(1, 1)[0], top_k=1000, max_level=0)}
+    assert seen == {f"d{n}" for n in range(0, 30, 5)}
 
 
 def test_a_full_disk_is_told_and_leaves_what_was(store: FlatVectors, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """Accounts: users, groups, sessions, keys, rights, levels, the audit log."""
 
+from contextlib import suppress
+
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
+from sqlalchemy.exc import DBAPIError
 
 from qzbrain.storage.migrations.versions.v0001_initial import DOUBLE, JSON, LONG_TEXT, TABLE
 
@@ -114,6 +117,17 @@ def upgrade() -> None:
     op.create_index("ix_kb_grants_group_id", "kb_grants", ["group_id"], unique=False)
     op.create_index("ix_kb_grants_user_id", "kb_grants", ["user_id"], unique=False)
     op.create_table(
+        "conversation_shares",
+        sa.Column("conversation_id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("group_id", ID, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("conversation_id", "user_id", "group_id", name=op.f("pk_conversation_shares")),
+        **TABLE,
+    )
+    op.create_index("ix_conversation_shares_group_id", "conversation_shares", ["group_id"], unique=False)
+    op.create_index("ix_conversation_shares_user_id", "conversation_shares", ["user_id"], unique=False)
+    op.create_table(
         "login_failures",
         sa.Column("subject", HASH, nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
@@ -155,10 +169,31 @@ def upgrade() -> None:
     for table in ("knowledge_bases", "documents"):
         op.add_column(table, sa.Column("level", sa.Integer(), server_default="1", nullable=False))
     op.create_index("ix_documents_kb_id_level", "documents", ["kb_id", "level"], unique=False)
+    op.add_column("documents", sa.Column("owner", ID, server_default="", nullable=False))
+    op.create_index("ix_documents_owner_size_bytes", "documents", ["owner", "size_bytes"], unique=False)
+    _only_ever_add_to_the_audit_log()
+
+
+def _only_ever_add_to_the_audit_log() -> None:
+    """Have the database refuse to change or delete its rows. A MySQL server may not let this user make triggers: the chain shows it all the same."""
+    if op.get_context().dialect.name == "sqlite":
+        for change in ("UPDATE", "DELETE"):
+            op.execute(
+                f"CREATE TRIGGER audit_log_no_{change.lower()} BEFORE {change} ON audit_log BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END"
+            )
+    elif not context.is_offline_mode():
+        with suppress(DBAPIError):
+            for change in ("UPDATE", "DELETE"):
+                op.execute(
+                    f"CREATE TRIGGER audit_log_no_{change.lower()} BEFORE {change} ON audit_log FOR EACH ROW "
+                    "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the audit log is only added to'"
+                )
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_index("ix_documents_owner_size_bytes", "documents")
+    op.drop_column("documents", "owner")
     op.drop_index("ix_documents_kb_id_level", "documents")
     for table in ("documents", "knowledge_bases"):
         op.drop_column(table, "level")
@@ -166,6 +201,7 @@ def downgrade() -> None:
         "audit_log",
         "access_state",
         "login_failures",
+        "conversation_shares",
         "kb_grants",
         "links",
         "api_keys",

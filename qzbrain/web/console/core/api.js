@@ -8,10 +8,18 @@ export class ApiError extends Error {
   }
 }
 
+let signedOut = () => {};
+
+/** Have `call` run when the server says that nobody is signed in (any more). */
+export function whenSignedOut(call) {
+  signedOut = call;
+}
+
 const acceptLanguage = () => (lang.get() === "en" ? "en" : "zh-CN");
 
 function failure(status, body, requestId) {
   const error = body?.error;
+  if (status === 401 && error?.code === "authentication_required") signedOut();
   return new ApiError(error?.message || t("error.http", { status }), { status, code: error?.code || "http", requestId: requestId || "" });
 }
 
@@ -41,8 +49,9 @@ function parse(text) {
 
 export const get = (path) => request("GET", path);
 export const post = (path, body = {}) => request("POST", path, body);
+export const put = (path, body) => request("PUT", path, body);
 export const patch = (path, body) => request("PATCH", path, body);
-export const remove = (path) => request("DELETE", path);
+export const remove = (path, body) => request("DELETE", path, body);
 
 /** All rows of a list, page after page, at most `most`. */
 export async function all(path, most = 2000) {

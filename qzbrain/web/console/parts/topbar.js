@@ -1,6 +1,8 @@
 // Top right: knowledge bases in use, model in use with its state, language, theme.
 import { connection } from "../core/stream.js";
 import { lang, useWords } from "../core/i18n.js";
+import { go } from "../core/router.js";
+import { isAtLeast, session, signOut } from "../core/session.js";
 import { baseTitle, chosenBases, chosenModel, knowledgeBases, models, theme } from "../core/lists.js";
 import { useStore } from "../core/store.js";
 import { html } from "../core/ui.js";
@@ -16,6 +18,7 @@ export function Topbar({ title, onRail, isRailShown, onKeys }) {
     <div class="topbar-tools">
       <${BasesMenu} /><${ModelMenu} /><${LanguageMenu} /><${ThemeMenu} />
       <${IconButton} icon="keyboard" label=${words("keys.title")} onClick=${onKeys} className="keys-button" />
+      <${AccountMenu} />
     </div>
   </header>`;
 }
@@ -79,4 +82,20 @@ function ThemeMenu() {
   const chosen = useStore(theme);
   const items = ["system", "light", "dark"].map((key) => ({ key, label: words(`theme.${key}`), checked: chosen === key }));
   return html`<${Menu} label=${words("theme")} items=${items} onPick=${theme.set}><${Icon} name="contrast" /><//>`;
+}
+
+function AccountMenu() {
+  const words = useWords();
+  const { accounts, user } = useStore(session);
+  if (!accounts || !user) return null;
+  const name = user.display_name || user.username;
+  const items = [
+    { heading: `${words(`role.${user.role}`)} · ${words(`level.${user.clearance}`)}` },
+    { key: "/account", label: words("account.title") },
+    ...(isAtLeast("administrator") ? [{ key: "/users", label: words("users.title") }] : []),
+    { key: "out", label: words("account.signOut") },
+  ];
+  return html`<${Menu} label=${words("account.menu", { name })} items=${items} onPick=${(key) => (key === "out" ? signOut() : go(key))}>
+    <${Icon} name="person" /><span class="menu-caption">${name}</span>
+  <//>`;
 }

@@ -3,6 +3,7 @@ import { post, remove } from "../core/api.js";
 import { number, useWords } from "../core/i18n.js";
 import { baseTitle, knowledgeBases, loadKnowledgeBases } from "../core/lists.js";
 import { address, go, link, route } from "../core/router.js";
+import { session } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { html, useEffect, useState } from "../core/ui.js";
 import { Confirm, Dialog, ErrorBox, Menu, Skeleton } from "../parts/controls.js";
@@ -13,6 +14,7 @@ import { notify, notifyError } from "../parts/toasts.js";
 import { TryQuestion } from "../parts/try_question.js";
 import { chooseFiles } from "../parts/upload.js";
 
+const Rights = lazy(() => import("../parts/rights.js").then((module) => module.Rights));
 const work = (name) => lazy(() => import("../parts/long_work.js").then((module) => module[name]));
 const [ExportPack, ImportPack, Rechunk] = ["ExportPack", "ImportPack", "Rechunk"].map(work);
 
@@ -76,7 +78,8 @@ function Meaning({ manifest }) {
 
 function BasePage({ base }) {
   const words = useWords();
-  const [asked, setAsked] = useState(""); // delete, export, rechunk
+  const [asked, setAsked] = useState(""); // delete, export, rechunk, rights
+  const isShared = useStore(session)?.accounts;
   const close = () => setAsked("");
   const entries = address.entries(base.name);
   const graph = address.graph(base.name);
@@ -99,10 +102,11 @@ function BasePage({ base }) {
         <a class="button" href=${graph} onClick=${link(graph)}><${Icon} name="graph" />${words("rail.graph")}</a>
         <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
         <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
-        <${Menu} label=${words("base.more")} items=${["export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>
+        <${Menu} label=${words("base.more")} items=${[...(isShared ? ["rights"] : []), "export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>
       </div>
     </header>
     <div class="with-side"><div class="side-main"><${DocumentTable} base=${base} /></div><${TryQuestion} base=${base} /></div>
+    ${asked === "rights" && html`<${Rights} base=${base} onClose=${() => { close(); loadKnowledgeBases(); }} />`}
     ${asked === "export" && html`<${ExportPack} base=${base} onClose=${close} />`}
     ${asked === "rechunk" && html`<${Rechunk} base=${base} onClose=${close} />`}
     ${asked === "delete" && html`<${Confirm} title=${words("base.delete")} text=${words("base.deleteText", { name: baseTitle(base), n: number(base.documents?.total ?? 0) })}
