@@ -79,6 +79,10 @@ class Brain:
         self.settings = settings
         if settings.neo4j_url:
             require_driver()
+        if settings.ldap_url or settings.oidc_issuer:
+            from qzbrain.auth.accounts import require_libraries
+
+            require_libraries(settings)
         self.db = database_of(settings)
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())

@@ -171,6 +171,32 @@ class Settings(BaseSettings):
         description="Addresses or networks (`10.0.0.5, 10.1.0.0/16`) of proxies whose X-Forwarded-For, -Proto and -Host are believed; empty: nobody's.",
     )
 
+    # -- signing in with an account that somebody else keeps: docs/sso.md
+    sso_role: Literal["reader", "editor", "manager", "administrator"] = Field(
+        "reader", description="Role of who signs in for the first time by LDAP or OpenID Connect."
+    )
+    sso_clearance: Literal["public", "internal", "confidential", "secret", "top_secret"] = Field(
+        "internal", description="Clearance of who signs in for the first time by LDAP or OpenID Connect."
+    )
+    ldap_url: str = Field("", description="Directory for signing in: `ldaps://HOST` or `ldap://HOST`; empty: none (docs/sso.md).")
+    ldap_start_tls: bool = Field(True, description="Encrypt an `ldap://` connection by StartTLS before anything is sent.")
+    ldap_ca: str = Field("", description="PEM file of the CA that signed the directory's certificate; empty: the system's.")
+    ldap_bind_dn: str = Field("", description="Who searches the directory; empty: nobody in particular.")
+    ldap_bind_password: str = Field("", description="Password of LDAP_BIND_DN.", repr=False)
+    ldap_user_base: str = Field("", description="Below which entry people are looked for, such as `ou=people,dc=example,dc=org`.")
+    ldap_user_filter: str = Field("(uid={name})", description="How somebody is found by the name that was typed; Active Directory: `(sAMAccountName={name})`.")
+    ldap_name_attribute: str = Field("uid", description="Attribute that holds the user name; Active Directory: `sAMAccountName`.")
+    ldap_display_attribute: str = Field("cn", description="Attribute that holds what somebody is called.")
+    ldap_id_attribute: str = Field("entryUUID objectGUID", description="Attributes, the first that is there, that tell a person for ever; else the entry's DN.")
+    ldap_group_attribute: str = Field("", description="Attribute that lists somebody's groups, such as `memberOf`; groups of the same name here are joined and left.")
+    oidc_issuer: str = Field("", description="Identity provider for signing in by OpenID Connect: its issuer's address; empty: none (docs/sso.md).")
+    oidc_client_id: str = Field("", description="Name of this brain at the provider.")
+    oidc_client_secret: str = Field("", description="Secret of this brain at the provider; empty for a public client (PKCE is always used).", repr=False)
+    oidc_scopes: str = Field("openid profile email", description="What the provider is asked to tell.")
+    oidc_name_claim: str = Field("preferred_username", description="Claim that holds the user name.")
+    oidc_groups_claim: str = Field("", description="Claim that lists somebody's groups; groups of the same name here are joined and left.")
+    oidc_ca: str = Field("", description="PEM file of the CA that signed the provider's certificate; empty: the system's.")
+
     # -- limits
     max_upload_mb: int = Field(200, ge=1, le=10_000, description="Largest upload request, MiB.")
     max_text_chars: int = Field(20_000_000, ge=1000, le=500_000_000, description="Longest text that one document may give, in characters.")
@@ -320,6 +346,31 @@ class Settings(BaseSettings):
                 raise ValueError("not HOST:PORT or http(s)://HOST:PORT, nor several of them separated by commas")
             if parts.username is not None:
                 raise ValueError("user and password do not belong into the address; they are the settings ES_USER and ES_PASSWORD")
+        return value
+
+    @field_validator("ldap_url")
+    @classmethod
+    def _directory_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("ldap", "ldaps") or not parts.hostname or not _has_port(parts) or parts.path.strip("/") or parts.username is not None):
+            raise ValueError("not ldap://HOST[:PORT] or ldaps://HOST[:PORT]")
+        return value
+
+    @field_validator("ldap_user_filter")
+    @classmethod
+    def _directory_filter(cls, value: str) -> str:
+        if "{name}" not in value or not (value.startswith("(") and value.endswith(")")):
+            raise ValueError("no filter in parentheses that holds {name}")
+        return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _provider_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username is not None):
+            raise ValueError("not https://HOST[/PATH]")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("http without encryption; an identity provider is reached by https")
         return value
 
     @field_validator("graph_url")
@@ -565,6 +616,7 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**{**_file_values(config_path()), **overrides})
     except ValidationError as exc:
         raise _unusable(exc) from exc
+    _refuse_half_a_sign_in(settings)
     _refuse_workers_without_shared_state(settings)
     _refuse_graph_circle(settings)
     _refuse_half_of_tls(settings)
@@ -583,6 +635,19 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
         en=f"The value{given} of the setting {name} cannot be used: {reason}. Correct it in the environment or in config.toml; see docs/settings.md.",
         param=name,
     )
+
+
+def _refuse_half_a_sign_in(settings: Settings) -> None:
+    for given, name, wanted, needed in (
+        (settings.ldap_url, "LDAP_URL", settings.ldap_user_base, "LDAP_USER_BASE"),
+        (settings.oidc_issuer, "OIDC_ISSUER", settings.oidc_client_id, "OIDC_CLIENT_ID"),
+    ):
+        if given and not wanted:
+            raise SettingsInvalid(
+                zh=f"设置了 {name}，但没有设置 {needed}。请补上，说明见 docs/sso.md。",
+                en=f"{name} is set and {needed} is not. Set it too; see docs/sso.md.",
+                param=needed.lower(),
+            )
 
 
 def _refuse_workers_without_shared_state(settings: Settings) -> None:

@@ -21,7 +21,7 @@ from qzbrain.auth.sessions import Sessions
 from qzbrain.auth.throttle import Attempt, Throttle
 from qzbrain.auth.user_rows import TOTP_ON, end_sessions
 from qzbrain.domain import utc_now
-from qzbrain.errors import AuthenticationRequired, BrainError, PermissionRefused
+from qzbrain.errors import AuthenticationRequired, BrainError, Conflict, PermissionRefused
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import users
 
@@ -41,7 +41,7 @@ class SignIn:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._db, self._access, self._passwords, self._sessions = database, access, passwords, sessions
-        self._codes, self._throttle, self._now = codes, throttle, now
+        self._codes, self._throttle, self._elsewhere, self._now = codes, throttle, elsewhere, now
 
     def sign_in(self, name: str, password: str, *, code: str = "", address: str = "", agent: str = "") -> tuple[str, str]:
         """A new session: the cookie's value, and the user's id. `code`: from the device, or a recovery code.
@@ -56,11 +56,15 @@ class SignIn:
             self._require_code(attempt, row, code)
         self._throttle.succeeded(attempt)
         values: dict[str, Any] = {"signed_in_at": utc_now()}
-        if self._passwords.outdated(row.password):
+        if not row.external and self._passwords.outdated(row.password):
             values["password"] = self._passwords.hash(password)
         with self._db.write() as connection:
             connection.execute(update(users).where(users.c.id == row.id, users.c.password == row.password).values(values))
         return self._sessions.open(row.id, address=address, agent=agent), row.id
+
+    def welcome(self, row: Row[Any], *, address: str = "", agent: str = "") -> str:
+        """A new session of somebody whom an identity provider has recognised; the cookie's value."""
+        return self._sessions.open(row.id, address=address, agent=agent)
 
     def require_password(self, user_id: str, password: str, address: str) -> Row[Any]:
         """The user's row, when this is his password: asked again before what a found-open browser must not do. Raises as `sign_in`."""
@@ -72,6 +76,12 @@ class SignIn:
     def change_password(self, user_id: str, session_id: str, old: str, new: str, address: str) -> None:
         """The user's own; ends his other sessions. Raises AuthenticationRequired, InvalidRequest, RateLimited."""
         row = self.require_password(user_id, old, address)
+        if row.external:
+            raise Conflict(
+                "password_elsewhere",
+                zh="您的密码由单位目录保管，请在那里修改。",
+                en="Your password is kept by your organisation's directory; change it there.",
+            )
         kept = self._passwords.hash(checked_password(new, name=row.name))
         self._set(user_id, kept, but=session_id)
 
@@ -99,7 +109,11 @@ class SignIn:
         attempt = self._throttle.begin(plain, address)
         found = self._db.rows(select(users).where(users.c.name == plain)) if plain.isprintable() else []
         row = next((one for one in found if one.name == plain), None)
-        same = self._passwords.verify(row.password if row is not None else "", password)
+        if self._elsewhere is not None and (row is None or row.external.startswith("ldap:")):
+            row = self._elsewhere(plain, password)
+            same = row is not None
+        else:
+            same = self._passwords.verify(row.password if row is not None else "", password)
         if row is None or not same:
             raise AuthenticationRequired(
                 "credentials_wrong",

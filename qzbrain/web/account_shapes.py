@@ -34,6 +34,14 @@ class LinkBody(Strict):
     password: str = Field(max_length=1000, description=_CHOSEN)
 
 
+class ProviderQuery(BaseModel):
+    """What an identity provider sends a browser back with."""
+
+    state: str = Field("", max_length=500)
+    code: str = Field("", max_length=4000)
+    error: str = Field("", max_length=500)
+
+
 class PasswordBody(Strict):
     """A change of one's own password."""
 
@@ -184,6 +192,7 @@ class SessionReply(BaseModel):
     user: SessionUser | None
     must_change: bool
     setup_needed: bool
+    oidc: bool = Field(description="Whether one may sign in by an identity provider: open /api/session/oidc in the browser.")
     languages: list[str]
 
 

@@ -42,6 +42,8 @@ NEEDS: Mapping[str, Need] = {
     "GET /docs/style.css": "signed_in",
     "GET /openapi.json": "signed_in",
     # who is signed in, and his own account
+    "GET /api/session/oidc": "nobody",
+    "GET /api/session/oidc/callback": "nobody",
     "GET /api/session": "nobody",
     "POST /api/session": "nobody",
     "DELETE /api/session": "nobody",

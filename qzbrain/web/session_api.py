@@ -9,16 +9,20 @@ from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from qzbrain import logs
 from qzbrain.auth.access import ANONYMOUS, LOCAL_USER
+from qzbrain.auth.sso.provider import KEPT_FOR_S, Provider
 from qzbrain.brain import Brain
 from qzbrain.domain import LEVELS, Caller
-from qzbrain.errors import BrainError, Conflict, InvalidRequest, PermissionRefused
+from qzbrain.errors import BrainError, Conflict, InvalidRequest, NotFound, PermissionRefused
 from qzbrain.web import account_shapes as shapes
 from qzbrain.web import replies
 from qzbrain.web.callers import Callers
 from qzbrain.web.guards import caller
 from qzbrain.web.responses import no_content, reply
 from qzbrain.web.validation import validated
+
+log = logs.get(__name__)
 
 LANGUAGES = ("zh", "en")
 
@@ -27,6 +31,7 @@ def routes(brain: Brain, callers: Callers) -> APIBlueprint:
     """The routes of this module over a brain."""
     api = APIBlueprint("session", __name__, url_prefix="/api", abp_tags=[Tag(name="accounts")])
     _session(api, brain, callers)
+    _provider(api, brain, callers)
     _own_account(api, brain, callers)
     return api
 
@@ -74,6 +79,55 @@ def _session(api: APIBlueprint, brain: Brain, callers: Callers) -> None:
     def choose_password(body: shapes.LinkBody) -> Response:
         """Choose a password with the token of a one-time link; ends all the user's sessions. Then sign in."""
         return reply({"username": brain.accounts.sign_in.choose_password(body.token, body.password)})
+
+
+def _provider(api: APIBlueprint, brain: Brain, callers: Callers) -> None:
+    kept, path = f"qzbrain_oidc_{brain.settings.qzbrain_port}", "/api/session/oidc"
+
+    def callback() -> str:
+        return f"{request.url_root.rstrip('/')}{path}/callback"
+
+    @api.get("/session/oidc", responses={"302": None, "404": replies.ErrorReply})
+    def to_provider() -> Response:
+        """Send the browser to the identity provider."""
+        begun = _known(brain).begin(callback())
+        sent = _redirect(begun.address)
+        sent.set_cookie(kept, begun.kept, max_age=KEPT_FOR_S, httponly=True, samesite="Lax", secure=request.scheme == "https", path=path)
+        return sent
+
+    @api.get("/session/oidc/callback", responses={"302": None, "404": replies.ErrorReply})
+    @validated
+    def from_provider(query: shapes.ProviderQuery) -> Response:
+        """Where the provider sends the browser back: signed in, or to the sign-in page, which says why not (`?failed=CODE`)."""
+        provider = _known(brain)
+        try:
+            profile = provider.finish(request.cookies.get(kept, ""), state=query.state, code=query.code, callback=callback())
+            row = brain.accounts.recognised(profile)
+        except BrainError as exc:
+            log.warning("not_signed_in", code=exc.code, reason=exc.en)
+            back = _redirect(f"/?failed={exc.code}")
+        else:
+            back = _redirect("/")
+            agent = request.headers.get("User-Agent", "")
+            callers.keep(back, brain.accounts.sign_in.welcome(row, address=caller(brain.access).address, agent=agent))
+        back.delete_cookie(kept, httponly=True, samesite="Lax", secure=request.scheme == "https", path=path)
+        return back
+
+
+def _redirect(address: str) -> Response:
+    return Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+def _known(brain: Brain) -> Provider:
+    """The identity provider. Raises NotFound (`no_provider`)."""
+    found = brain.accounts.provider if brain.settings.accounts else None
+    if found is None:
+        raise NotFound(
+            "no_provider",
+            zh="没有设置统一身份认证（OIDC_ISSUER）。请用用户名和密码登录。",
+            en="No identity provider is set (OIDC_ISSUER). Sign in by name and password.",
+        )
+    return found
 
 
 def _own_account(api: APIBlueprint, brain: Brain, callers: Callers) -> None:
@@ -155,6 +209,7 @@ def _shown(brain: Brain, user_id: str) -> dict[str, Any]:
         "user": user,
         "must_change": must_change,
         "setup_needed": accounts and user is None and brain.accounts.setup.needed(),
+        "oidc": accounts and bool(brain.settings.oidc_issuer),
         "languages": list(LANGUAGES),
     }
 

@@ -28,7 +28,7 @@ class Directory:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ldap3 = _library()
+        self._ldap3 = library()
 
     def recognise(self, name: str, password: str) -> Profile | None:
         """Who this is; None when there is nobody of this name, or the password is wrong. Raises Unavailable (`directory_away`)."""
@@ -76,7 +76,8 @@ class Directory:
         return _Found(dn, Profile(f"ldap:{identity}", known_as, _first(values, settings.ldap_display_attribute), member_of))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The library, imported. Raises MissingExtra."""
     try:
         import ldap3
         import ldap3.utils.conv

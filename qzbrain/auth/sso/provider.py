@@ -44,7 +44,7 @@ class Provider:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._jwt = _library()
+        self._jwt = library()
         self._http = urllib3.PoolManager(timeout=TIMEOUT_S, retries=False, ca_certs=settings.oidc_ca or None)
         self._lock = threading.Lock()
         self._told: tuple[float, dict[str, Any], dict[str, Any]] | None = None
@@ -150,7 +150,8 @@ class Provider:
         return found
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The library, imported. Raises MissingExtra."""
     try:
         import jwt
     except ImportError as exc:
