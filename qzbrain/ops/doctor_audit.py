@@ -26,7 +26,7 @@ def chain(settings: Settings, connection: Connection) -> Finding:
     found = verify(connection, head)
     if not found.rows and head is None:
         off = ("没有记录", "nothing is in it") if settings.audited else ("未启用", "not kept")
-        return Finding.skip("audit", 7, title, off, ("启用账号，或设置 QZBRAIN_AUDIT=on；见 docs/security.md", "accounts, or QZBRAIN_AUDIT=on; see docs/security.md"))
+        return Finding.skip("audit", 7, title, off, ("启用账号，或 QZBRAIN_AUDIT=on；见 docs/security.md", "accounts, or QZBRAIN_AUDIT=on: docs/security.md"))
     if not found.faults:
         return Finding.ok("audit", 7, title, (f"{found.rows:,} 条，校验链完整", f"{found.rows:,} rows; the chain is whole"))
     shown = ("；".join(x.zh for x in found.faults[:_SHOWN]), "; ".join(x.en for x in found.faults[:_SHOWN]))
