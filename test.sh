@@ -40,8 +40,8 @@ ensure_browser() {
         "NOTICE: there is no Chromium, browser tests will be skipped (to install: apt-get install chromium fonts-noto-cjk)"
 }
 
-SERVER_PROGRAMS="mariadbd redis-server nginx java mvn"
-SERVER_PACKAGES="mariadb-server redis-server nginx-light openjdk-17-jdk-headless maven"
+SERVER_PROGRAMS="mariadbd redis-server nginx slapd java mvn"
+SERVER_PACKAGES="mariadb-server redis-server nginx-light slapd openjdk-17-jdk-headless maven"
 
 missing_servers() {
     local program

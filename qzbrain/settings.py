@@ -188,7 +188,9 @@ class Settings(BaseSettings):
     ldap_name_attribute: str = Field("uid", description="Attribute that holds the user name; Active Directory: `sAMAccountName`.")
     ldap_display_attribute: str = Field("cn", description="Attribute that holds what somebody is called.")
     ldap_id_attribute: str = Field("entryUUID objectGUID", description="Attributes, the first that is there, that tell a person for ever; else the entry's DN.")
-    ldap_group_attribute: str = Field("", description="Attribute that lists somebody's groups, such as `memberOf`; groups of the same name here are joined and left.")
+    ldap_group_attribute: str = Field(
+        "", description="Attribute that lists somebody's groups, such as `memberOf`; groups of the same name here are joined and left."
+    )
     oidc_issuer: str = Field("", description="Identity provider for signing in by OpenID Connect: its issuer's address; empty: none (docs/sso.md).")
     oidc_client_id: str = Field("", description="Name of this brain at the provider.")
     oidc_client_secret: str = Field("", description="Secret of this brain at the provider; empty for a public client (PKCE is always used).", repr=False)
@@ -352,7 +354,8 @@ class Settings(BaseSettings):
     @classmethod
     def _directory_address(cls, value: str) -> str:
         parts = urlsplit(value)
-        if value and (parts.scheme not in ("ldap", "ldaps") or not parts.hostname or not _has_port(parts) or parts.path.strip("/") or parts.username is not None):
+        strange = parts.path.strip("/") or parts.username is not None
+        if value and (parts.scheme not in ("ldap", "ldaps") or not parts.hostname or not _has_port(parts) or strange):
             raise ValueError("not ldap://HOST[:PORT] or ldaps://HOST[:PORT]")
         return value
 
@@ -627,7 +630,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "key", "token", "models", "es_url", "graph_url", "neo4j_url"))
+    secret = any(word in name for word in ("password", "secret", "key", "token", "models", "es_url", "graph_url", "neo4j_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     return SettingsInvalid(

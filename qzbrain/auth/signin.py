@@ -37,9 +37,11 @@ class SignIn:
         sessions: Sessions,
         codes: Codes,
         throttle: Throttle,
+        elsewhere: Callable[[str, str], Row[Any] | None] | None = None,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`elsewhere`: the row of whoever a directory recognises by name and password, None when it does not; no argument: there is no directory."""
         self._db, self._access, self._passwords, self._sessions = database, access, passwords, sessions
         self._codes, self._throttle, self._elsewhere, self._now = codes, throttle, elsewhere, now
 

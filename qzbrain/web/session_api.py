@@ -105,11 +105,15 @@ def _provider(api: APIBlueprint, brain: Brain, callers: Callers) -> None:
             row = brain.accounts.recognised(profile)
         except BrainError as exc:
             log.warning("not_signed_in", code=exc.code, reason=exc.en)
+            brain.audit.record(None, caller(brain.access), "session.sign_in", "", outcome="refused", details={"by": "oidc", "code": exc.code})
             back = _redirect(f"/?failed={exc.code}")
         else:
             back = _redirect("/")
             agent = request.headers.get("User-Agent", "")
-            callers.keep(back, brain.accounts.sign_in.welcome(row, address=caller(brain.access).address, agent=agent))
+            before = caller(brain.access)
+            callers.keep(back, brain.accounts.sign_in.welcome(row, address=before.address, agent=agent))
+            who = Caller(row.id, row.name, before.lang, address=before.address)
+            brain.audit.record(None, who, "session.sign_in", row.id, outcome="done", details={"by": "oidc"})
         back.delete_cookie(kept, httponly=True, samesite="Lax", secure=request.scheme == "https", path=path)
         return back
 

@@ -130,6 +130,8 @@ SAMPLES: dict[str, Sample] = {
     "GET /docs/style.css": _nothing("/docs/style.css"),
     "GET /openapi.json": _nothing("/openapi.json"),
     "GET /api/session": _nothing("/api/session"),
+    "GET /api/session/oidc": _nothing("/api/session/oidc", None, "no_provider"),
+    "GET /api/session/oidc/callback": _nothing("/api/session/oidc/callback", None, "no_provider"),
     "POST /api/session": _nothing("/api/session", {}),
     "DELETE /api/session": _nothing("/api/session"),
     "POST /api/session/link": _nothing("/api/session/link", {}),

@@ -1,1 +1,1 @@
-"""Signing in with an account that somebody else keeps: a directory (LDAP), or an identity provider (OpenID Connect). Both are settings, and off without them."""
+"""Signing in with an account that somebody else keeps: a directory (LDAP), or an identity provider (OpenID Connect). Off without their settings."""

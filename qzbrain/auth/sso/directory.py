@@ -1,7 +1,7 @@
 """A directory (LDAP, Active Directory): finds who has a name and tries his password there. The password is never kept.
 
-The search is made as LDAP_BIND_DN, then the password is tried by a bind as what was found, on a connection of its own. Names are escaped in the filter; an empty
-password, with which servers let anybody in as nobody, is refused before.
+The search is made as LDAP_BIND_DN, then the password is tried by a bind as what was found, on a connection of its own. Names are escaped in the
+filter; an empty password, with which servers let anybody in as nobody, is refused before.
 """
 
 from __future__ import annotations
@@ -50,10 +50,9 @@ class Directory:
     def _connection(self, dn: str, password: str) -> Any:
         ldap3, settings = self._ldap3, self._settings
         tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=settings.ldap_ca or None)
-        server = ldap3.Server(settings.ldap_url, tls=tls, connect_timeout=TIMEOUT_S)
-        begin = ldap3.AUTO_BIND_NONE
+        server = ldap3.Server(settings.ldap_url, tls=tls, connect_timeout=TIMEOUT_S, get_info=ldap3.NONE)
         connection = ldap3.Connection(
-            server, user=dn or None, password=password or None, auto_bind=begin, receive_timeout=TIMEOUT_S, read_only=True, raise_exceptions=False
+            server, user=dn or None, password=password or None, auto_bind=ldap3.AUTO_BIND_NONE, receive_timeout=TIMEOUT_S, read_only=True, check_names=False
         )
         connection.open()
         if settings.ldap_start_tls:

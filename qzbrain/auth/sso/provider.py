@@ -1,7 +1,7 @@
 """An identity provider by OpenID Connect: the authorisation code flow with PKCE (RFC 7636), the ID token checked against the provider's keys.
 
-What one sign-in must remember until the browser comes back (state, nonce, verifier) lies in a cookie of that browser, so that nobody can be made to end a sign-in
-that he did not begin, and any web process can end it. Nothing goes out but to OIDC_ISSUER and the addresses that it publishes.
+What one sign-in must remember until the browser comes back (state, nonce, verifier) lies in a cookie of that browser, so that nobody can be made to
+end a sign-in that he did not begin, and any web process can end it. Nothing goes out but to OIDC_ISSUER and the addresses that it publishes.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Provider:
             )
         _, nonce, verifier = parts
         told, _ = self._published()
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": callback, "code_verifier": verifier, "client_id": self._settings.oidc_client_id}
-        headers = {}
+        client = self._settings.oidc_client_id
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": callback, "code_verifier": verifier, "client_id": client}
         if self._settings.oidc_client_secret:
             form["client_secret"] = self._settings.oidc_client_secret
-        reply = self._call("POST", told["token_endpoint"], fields=form, headers=headers)
+        reply = self._call("POST", told["token_endpoint"], form)
         token = reply.get("id_token")
         if not isinstance(token, str):
             raise _refused("no id_token")
@@ -130,12 +130,13 @@ class Provider:
             self._told = time.monotonic(), told, keys
             return told, keys
 
-    def _call(self, method: str, address: str, **more: Any) -> dict[str, Any]:
+    def _call(self, method: str, address: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+        body = None if form is None else urlencode(form)
+        headers = {"Accept": "application/json"} | ({} if form is None else {"Content-Type": "application/x-www-form-urlencoded"})
         if urlsplit(address).scheme != "https" and urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1"):
             raise _away("https")
         try:
-            encoded = {"encode_multipart": False} if method == "POST" else {}
-            reply = self._http.request(method, address, redirect=False, preload_content=False, **encoded, **more)
+            reply = self._http.request(method, address, redirect=False, preload_content=False, body=body, headers=headers)
             data = reply.read(_MOST_BYTES, decode_content=True)
             reply.release_conn()
             if reply.status in (400, 401, 403) and method == "POST":

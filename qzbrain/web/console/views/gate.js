@@ -67,9 +67,13 @@ const Name = ({ words }) => html`<label class="field">${words("gate.name")}<inpu
 const Password = ({ label, name = "password", fresh = false }) =>
   html`<label class="field">${label}<input type="password" name=${name} autocomplete=${fresh ? "new-password" : "current-password"} maxlength="1000" required /></label>`;
 
+/** Why an identity provider's sign-in did not succeed, as the address says. */
+const FAILURES = ["account_disabled", "name_is_local", "provider_away", "sign_in_not_begun"];
+
 function SignIn({ setupNeeded }) {
   const words = useWords();
-  const { expired } = useStore(session);
+  const { expired, oidc } = useStore(session);
+  const { query } = useStore(route);
   const [needsCode, setNeedsCode] = useState(false);
   const send = async ({ username, password, totp = "" }) => {
     try {
@@ -81,8 +85,11 @@ function SignIn({ setupNeeded }) {
     location.reload(); // the page begins anew, as the user who is signed in now
     return undefined;
   };
+  const failed = query.get("failed");
   const notice = setupNeeded ? words("gate.setupNeeded") : expired ? words("gate.expired") : "";
   return html`<${Sending} title=${words("gate.signIn")} action=${words("gate.signIn")} send=${send} notice=${notice}>
+    ${failed && html`<${ErrorBox} error=${{ message: words(FAILURES.includes(failed) ? `gate.failed.${failed}` : "gate.failed") }} />`}
+    ${oidc && html`<p class="gate-elsewhere"><a class="button" href="/api/session/oidc">${words("gate.oidc")}</a></p>`}
     <${Name} words=${words} /><${Password} label=${words("gate.password")} />
     ${needsCode && html`<${Code} words=${words} />`}
   <//>`;
