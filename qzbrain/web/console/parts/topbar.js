@@ -95,7 +95,7 @@ function AccountMenu() {
     ...(isAtLeast("administrator") ? [{ key: "/users", label: words("users.title") }] : []),
     { key: "out", label: words("account.signOut") },
   ];
-  return html`<${Menu} label=${words("account.menu", { name })} items=${items} onPick=${(key) => (key === "out" ? signOut() : go(key))}>
+  return html`<${Menu} label=${words("account.menu", { name })} items=${items} className="account-menu" onPick=${(key) => (key === "out" ? signOut() : go(key))}>
     <${Icon} name="person" /><span class="menu-caption">${name}</span>
   <//>`;
 }

@@ -88,7 +88,7 @@ function SessionPanel() {
   };
   return html`<section class="panel"><h3>${words("sessions.title")}</h3>
     <${Rows} list=${list} reload=${reload} heads=${["sessions.where", "sessions.device", "sessions.seen"]} row=${(one) => html`<tr key=${one.id}>
-      <td class="cell-name">${one.address || "—"}${one.current && html`<small>${words("sessions.this")}</small>`}</td><td>${one.agent.slice(0, 80)}</td><td>${dateTime(one.seen_at)}</td></tr>`} />
+      <td class="cell-name">${one.address || "—"}${one.current && html`<small>${words("sessions.this")}</small>`}</td><td>${device(one.agent)}</td><td>${dateTime(one.seen_at)}</td></tr>`} />
     <button type="button" class="button" onClick=${() => setAsked(true)}>${words("sessions.endAll")}</button>
     ${isAsked && html`<${Confirm} title=${words("sessions.endAll")} text=${words("sessions.endAllText")} action=${words("sessions.endAll")} onClose=${() => setAsked(false)} onConfirm=${out} />`}
   </section>`;
@@ -131,6 +131,13 @@ function KeyPanel() {
   </section>`;
 }
 
+/** "Chrome · Windows" of a browser's long name for itself. */
+function device(agent) {
+  const browser = /Edg|OPR|Firefox|Chrome|Safari/.exec(agent)?.[0] || agent.slice(0, 30);
+  const system = /Windows|Android|iPhone|iPad|Mac OS X|Linux/.exec(agent)?.[0];
+  return [browser, system].filter(Boolean).join(" · ") || "—";
+}
+
 /** A list of the API, and how to load it anew. */
 export function useList(path) {
   const [list, setList] = useState({ state: "loading", rows: [], error: null });
@@ -145,7 +152,7 @@ export function Rows({ list, reload, heads, row, empty }) {
   if (list.state === "loading") return html`<${Skeleton} lines=${3} />`;
   if (list.state === "error") return html`<${ErrorBox} error=${list.error} onRetry=${reload} />`;
   if (!list.rows.length) return html`<p class="field-hint">${empty || "—"}</p>`;
-  return html`<div class="table-scroll"><table class="documents"><thead><tr>${heads.map((key) => html`<th key=${key} scope="col">${key ? words(key) : html`<span class="hidden">${words("models.actions")}</span>`}</th>`)}</tr></thead>
+  return html`<div class="table-scroll"><table class="documents plain-table"><thead><tr>${heads.map((key) => html`<th key=${key} scope="col">${key ? words(key) : html`<span class="hidden">${words("models.actions")}</span>`}</th>`)}</tr></thead>
     <tbody>${list.rows.map(row)}</tbody></table></div>`;
 }
 

@@ -3,7 +3,7 @@ import { post, remove } from "../core/api.js";
 import { number, useWords } from "../core/i18n.js";
 import { baseTitle, knowledgeBases, loadKnowledgeBases } from "../core/lists.js";
 import { address, go, link, route } from "../core/router.js";
-import { session } from "../core/session.js";
+import { isAtLeast, session } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { html, useEffect, useState } from "../core/ui.js";
 import { Confirm, Dialog, ErrorBox, Menu, Skeleton } from "../parts/controls.js";
@@ -44,7 +44,7 @@ function BaseList({ rows, onMake, onTake }) {
   const words = useWords();
   const make = html`<button type="button" class="button primary" onClick=${onMake}><${Icon} name="add" />${words("base.make")}</button>`;
   const take = html`<button type="button" class="button" onClick=${onTake}><${Icon} name="upload" />${words("pack.import")}</button>`;
-  return html`<header class="page-head with-tools"><h2>${words("base.list")}</h2><div class="page-tools">${take}${make}</div></header>
+  return html`<header class="page-head with-tools"><h2>${words("base.list")}</h2><div class="page-tools">${isAtLeast("manager") && html`${take}${make}`}</div></header>
     ${!rows.length && html`<p class="empty">${words("base.none")}</p>`}
     <ul class="base-list">${rows.map((base) => {
       const target = address.knowledge(base.name);
@@ -100,9 +100,9 @@ function BasePage({ base }) {
       <div class="page-tools">
         <a class="button" href=${entries} onClick=${link(entries)}><${Icon} name="entry" />${words("entry.page")}</a>
         <a class="button" href=${graph} onClick=${link(graph)}><${Icon} name="graph" />${words("rail.graph")}</a>
-        <button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
-        <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>
-        <${Menu} label=${words("base.more")} items=${[...(isShared ? ["rights"] : []), "export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>
+        ${isAtLeast("editor") && html`<button type="button" class="button primary" onClick=${() => chooseFiles(base.name)}><${Icon} name="upload" />${words("upload.files")}</button>
+        <button type="button" class="button" onClick=${() => chooseFiles(base.name, { folder: true })}><${Icon} name="folder" />${words("upload.folder")}</button>`}
+        ${isAtLeast("manager") && html`<${Menu} label=${words("base.more")} items=${[...(isShared ? ["rights"] : []), "export", "rechunk", "delete"].map((key) => ({ key, label: words(`base.${key}`) }))} onPick=${setAsked}><span aria-hidden="true">⋯</span><//>`}
       </div>
     </header>
     <div class="with-side"><div class="side-main"><${DocumentTable} base=${base} /></div><${TryQuestion} base=${base} /></div>
