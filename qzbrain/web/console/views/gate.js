@@ -88,7 +88,7 @@ function SignIn({ setupNeeded }) {
   const failed = query.get("failed");
   const notice = setupNeeded ? words("gate.setupNeeded") : expired ? words("gate.expired") : "";
   return html`<${Sending} title=${words("gate.signIn")} action=${words("gate.signIn")} send=${send} notice=${notice}>
-    ${failed && html`<${ErrorBox} error=${{ message: words(FAILURES.includes(failed) ? `gate.failed.${failed}` : "gate.failed") }} />`}
+    ${failed && html`<${ErrorBox} error=${{ message: FAILURES.includes(failed) ? words(`failed.${failed}`) : words("gate.failed") }} />`}
     ${oidc && html`<p class="gate-elsewhere"><a class="button" href="/api/session/oidc">${words("gate.oidc")}</a></p>`}
     <${Name} words=${words} /><${Password} label=${words("gate.password")} />
     ${needsCode && html`<${Code} words=${words} />`}
