@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect
 from qzbrain.errors import SettingsInvalid
 from qzbrain.storage.base import Kind
 from qzbrain.storage.database import Database
-from qzbrain.storage.tables import metadata
+from qzbrain.storage.tables import access_state, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -82,10 +82,11 @@ def _config() -> Config:
 
 
 def _clear_away_what_was_interrupted(connection: Connection, place: str) -> None:
-    """MySQL commits each table by itself: a first migration that was killed left some of them, all empty. Others' tables are not touched."""
+    """MySQL commits each table by itself: a first migration that was killed left some of them, all empty but for the row that `access_state`
+    begins with. Others' tables are not touched."""
     there = set(inspect(connection).get_table_names())
     ours = [table for table in reversed(metadata.sorted_tables) if table.name in there]
-    filled = [x.name for x in ours if connection.exec_driver_sql(f"SELECT 1 FROM {x.name} LIMIT 1").first()]  # noqa: S608  our own names
+    filled = [x.name for x in ours if not _as_made(connection, str(x.name))]
     if filled:
         raise SettingsInvalid(
             zh=f"数据库 {place} 中已有其他程序的表：{', '.join(filled)}。请换一个空数据库（MYSQL_DB）。",
@@ -94,3 +95,9 @@ def _clear_away_what_was_interrupted(connection: Connection, place: str) -> None
         )
     for table in ours:
         connection.exec_driver_sql(f"DROP TABLE {table.name}")
+
+
+def _as_made(connection: Connection, table: str) -> bool:
+    """Whether a table is as a migration makes it."""
+    rows = connection.exec_driver_sql(f"SELECT * FROM {table} LIMIT 2").all()  # noqa: S608  our own names
+    return not rows or (table == access_state.name and [tuple(row) for row in rows] == [(1, 1)])

@@ -27,7 +27,8 @@ class House:
         self.url, self._data = self.server.url, folder / "data"
 
     def command(self, *words: str) -> str:
-        environment = {**os.environ, "QZBRAIN_DATA": str(self._data), "QZBRAIN_PORT": str(self.server.port), "QZBRAIN_EMBEDDER": "none", "PYTHONPATH": str(ROOT)}
+        own = {"QZBRAIN_DATA": str(self._data), "QZBRAIN_PORT": str(self.server.port), "QZBRAIN_EMBEDDER": "none", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **own}
         done = subprocess.run([sys.executable, "-m", "qzbrain.cli", *words], env=environment, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
 

@@ -43,7 +43,7 @@ def test_deleted_laws_do_not_come_back(make_settings: Callable[..., Settings]) -
 def test_an_interrupted_first_start_is_completed(make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make_settings()
     with monkeypatch.context() as patched:
-        patched.setattr("qzbrain.knowledge.documents.Documents.add_files", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("qzbrain.knowledge.documents.Documents.add_files", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             sample.add(settings)
     assert laws(settings).documents.total == 0

@@ -164,7 +164,7 @@ class Leading:
 
     chunk_ids: list[int]
 
-    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int) -> list[NearPassage]:
+    def near(self, kb_id: str, question: str, chunk_ids: Sequence[int], *, top_k: int, ceiling: int | None = None) -> list[NearPassage]:
         return [_Near(one, 1.0 - n / 100) for n, one in enumerate(self.chunk_ids[:top_k])]
 
 
