@@ -328,13 +328,9 @@ class Brain:
         return Upkeep(self.db, self.graph, self.jobs, states=self.settings.graph_at_ingest == "on")
 
     @property
-    def stating(self) -> Callable[[Connection, str], object] | None:
-        """Submits that what new documents of a knowledge base state about themselves is taken into its graph; None when that is switched off."""
-        if self.settings.graph_at_ingest != "on":
-            return None
-        from qzbrain.graph.upkeep import submit_upkeep
-
-        return lambda connection, kb_id: submit_upkeep(connection, self.jobs, kb_id)
+    def graph_at_ingest(self) -> SqlGraph | None:
+        """Takes what documents state about themselves as they come; None when that is switched off."""
+        return self.graph if self.settings.graph_at_ingest == "on" else None
 
     @cached_property
     def graph_service(self) -> GraphAnswers:

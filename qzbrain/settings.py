@@ -295,9 +295,8 @@ class Settings(BaseSettings):
     )
     graph_at_ingest: Literal["on", "off"] = Field(
         "on",
-        description="`on`: what documents state about themselves (chapters and articles, references between articles and laws, definitions) comes into "
-        "the knowledge graph once they are ready and no upload waits. `off`: documents that come are not looked through; what is in the graph stays "
-        "(docs/graph_building.md).",
+        description="`on`: what documents state about themselves (chapters and articles, references between articles and laws, definitions) is in the "
+        "knowledge graph when they are ready. `off`: documents that come are not looked through; what is in the graph stays (docs/graph_building.md).",
     )
     graph_extract_model: str = Field(
         "",

@@ -88,7 +88,7 @@ class Workplace:
         self._entries_swept = -validity.EVERY_S
         self._graphs_tended = 0.0
         self._reader = Reader(brain.settings, child)
-        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.stating)
+        pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.graph_at_ingest)
         purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
         packs = PackWork(
             brain.db,
@@ -199,7 +199,7 @@ class Workplace:
     def _long_lane(self, reader: Reader) -> Lane:
         """Where long documents are read: by a child and under leases of its own, stored and indexed in turn with the others."""
         runner = LeaseRunner(self._brain.db)
-        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.stating)
+        pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.graph_at_ingest)
         return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
 
     def _feeder(self) -> Feeder:

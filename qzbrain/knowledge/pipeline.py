@@ -3,7 +3,8 @@
 Reading, taking in what was read, and indexing what is stored go on beside each other: in the child, in this thread, and in a second one.
 
 Safe to be run twice at every point: storing replaces what was stored, the outbox is applied as SQL stands at that moment, and `ready`
-comes after the index commit that holds the document. What documents state about themselves is taken into the graph afterwards (`graph.upkeep`).
+comes after the index commit that holds the document. What documents state about themselves is in the graph when they are stored: a search right after
+`ready` finds what a later one finds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from qzbrain.errors import ParseFailed
+from qzbrain.graph.embedded import SqlGraph
+from qzbrain.graph.stated import state
 from qzbrain.graph.statements import RULES, may_state
 from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
@@ -72,10 +75,10 @@ class Pipeline:
     """Reads, stores and indexes. For one thread."""
 
     def __init__(
-        self, database: Database, feeder: Callable[[], Feeder], reader: Reader, follow: Follow = _nothing_follows, stating: Follow | None = None
+        self, database: Database, feeder: Callable[[], Feeder], reader: Reader, follow: Follow = _nothing_follows, graph: SqlGraph | None = None
     ) -> None:
-        """`stating`: called as `follow` where one of the documents may state something about itself; None: they are not looked through."""
-        self._db, self._feeder, self._reader, self._follow, self._stating = database, feeder, reader, follow, stating
+        """`graph`: takes what documents state about themselves, in the transaction that stores them; None: they are not looked through."""
+        self._db, self._feeder, self._reader, self._follow, self._graph = database, feeder, reader, follow, graph
 
     def ready(self) -> None:
         """Raises IndexUnavailable when what is read now could not be indexed: then nothing is read either."""
@@ -87,10 +90,9 @@ class Pipeline:
         Reading and storing them again would leave what is indexed already as deleted chunks, which count in the statistics of words.
         """
         left = which, documents.c.stage == STORED, documents.c.status.in_(("pending", "running"))
-        rows = self._db.rows(select(documents.c.id, documents.c.kb_id, documents.c.graph_rules).where(*left).order_by(documents.c.kb_id, documents.c.id))
+        rows = self._db.rows(select(documents.c.id, documents.c.kb_id).where(*left).order_by(documents.c.kb_id, documents.c.id))
         for kb_id, group in groupby(rows, key=lambda row: row.kb_id):
-            of_kb = list(group)
-            self._index(_Stored(kb_id, [row.id for row in of_kb], {}, {row.id for row in of_kb if not row.graph_rules}), owner)
+            self._index(_Stored(kb_id, [row.id for row in group], {}), owner)
         return {row.id for row in rows}
 
     def run(
@@ -140,10 +142,10 @@ class Pipeline:
             with self._db.write() as connection:
                 wanted = owner.wanted(connection, [request.document_id for request, _ in of_kb])
                 kept = [x for x in of_kb if x[0].document_id in wanted]
-                edited, telling = _write(connection, kb_id, kept, stating=self._stating is not None)
+                edited = _write(connection, kb_id, kept, self._graph)
             if kept:
                 tokens = {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept if request.document_id not in edited}
-                yield _Stored(kb_id, [request.document_id for request, _ in kept], tokens, telling)
+                yield _Stored(kb_id, [request.document_id for request, _ in kept], tokens)
 
     def _index(self, stored: _Stored, owner: Owner) -> None:
         self._feeder().catch_up(stored.kb_id, stored.tokens)
@@ -152,18 +154,15 @@ class Pipeline:
             mark_ready(connection, still)
             owner.ready(connection, sorted(still))
             self._follow(connection, stored.kb_id)
-            if self._stating is not None and not stored.telling.isdisjoint(still):
-                self._stating(connection, stored.kb_id)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Documents of a knowledge base that are stored and not indexed. `telling`: those that may state something about themselves."""
+    """Documents of a knowledge base that are stored and not indexed."""
 
     kb_id: str
     document_ids: Sequence[str]
     tokens: Tokens
-    telling: set[str]
 
 
 class _Beside:
@@ -225,10 +224,10 @@ class _Batch:
         return taken
 
 
-def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]], *, stating: bool) -> tuple[set[str], set[str]]:
-    """Returns the documents that are stored with people's edits in them (the tokens of what was read are not theirs), and those that may state something."""
+def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest, ReadDocument]], graph: SqlGraph | None) -> set[str]:
+    """Returns the documents that are stored with people's edits in them: the tokens of what was read are not theirs."""
     if not read:
-        return set(), set()
+        return set()
     forget_content(connection, [request.document_id for request, _ in read], texts=False)
     edits = edits_of(connection, [request.document_id for request, _ in read])
     read = [(request, _edited(connection, request.document_id, one, edits.get(request.document_id, ()))) for request, one in read]
@@ -240,13 +239,14 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
     if rows:
         connection.execute(insert(chunks), rows)
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
-    values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total", "graph_rules")
-    begun = {"stage": STORED, "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0}
+    values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
+    begun = {"stage": STORED, "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0, "graph_rules": 0 if graph is None else RULES}
     change = _stored.values({name: bindparam(f"new_{name}") for name in values} | begun)
-    telling = {request.document_id for request, one in read if may_state(len(one.text), {x.reference for x in one.chunks})}
-    rules = {request.document_id: RULES if stating and request.document_id not in telling else 0 for request, _ in read}
-    connection.execute(change, [_shown(request, one) | {"new_graph_rules": rules[request.document_id]} for request, one in read])
-    return set(edits), telling
+    connection.execute(change, [_shown(request, one) for request, one in read])
+    if graph is not None:
+        telling = [request.document_id for request, one in read if may_state(len(one.text), {x.reference for x in one.chunks})]
+        state(connection, graph, kb_id, telling)
+    return set(edits)
 
 
 def _edited(connection: Connection, document_id: str, read: ReadDocument, edits: Sequence[Edit]) -> ReadDocument:
