@@ -39,7 +39,7 @@ def main() -> None:
         brain = RunningBrain(Path(name) / "data", config='qzbrain_accounts = "on"\n').start()
         try:
             _command(brain, "user", "add", "fuzz", "--role", "administrator", "--clearance", "top_secret", "--json")
-            key = json.loads(_command(brain, "key", "create", "fuzz", "--user", "fuzz", "--json"))["key"]
+            key = json.loads(_command(brain, "key", "create", "fuzz", "fuzz", "--json"))["key"]
             told = {"signed_in": _run(given, brain, key, Path(name)), "nobody": _run(given, brain, None, Path(name))}
         finally:
             brain.stop()
