@@ -79,6 +79,7 @@ class Access:
         """Whether the caller has this right."""
         if caller.id == LOCAL_USER:
             return True
+        level = self.standings.level(kb_id) if kb_id else 0  # asked first: one that is new brings the grants made with it
         standing = self.standings.of(caller.id)
         if not standing.active or RIGHTS.index(right) > RIGHTS.index(caller.at_most):
             return False
@@ -86,7 +87,7 @@ class Access:
             return ROLES.index(standing.role) >= ROLES.index(_WHOLE[right]) and (caller.only_in is None or right == "read")
         if caller.only_in is not None and kb_id not in caller.only_in:
             return False
-        if right not in _BY_ROLE[standing.role] or self.standings.level(kb_id) > standing.clearance:
+        if right not in _BY_ROLE[standing.role] or level > standing.clearance:
             return False
         granted = standing.granted.get(kb_id)
         return standing.role == "administrator" or (granted is not None and RIGHTS.index(right) <= RIGHTS.index(granted))

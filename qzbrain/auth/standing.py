@@ -64,9 +64,14 @@ class Standings:
         return found
 
     def level(self, kb_id: str) -> int:
-        """The level of a knowledge base; above all clearances for one that is not there."""
+        """The level of a knowledge base; above all clearances for one that is not there.
+
+        One not heard of before is new, and brought its grants: what is known of users is looked at again too.
+        """
         self._look()
         if self._levels is None or kb_id not in self._levels:
+            self.forget()
+            self._look()
             self._levels = dict(cast(list[tuple[str, int]], self._levels_now()))
         return self._levels.get(kb_id, 99)
 

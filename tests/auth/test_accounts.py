@@ -190,6 +190,15 @@ def test_a_right_that_is_taken_is_gone_within_a_second_in_another_process(accoun
     elsewhere.close()
 
 
+def test_a_knowledge_base_made_in_another_process_is_its_makers_at_once(accounts_brain: Brain, new, root: Caller) -> None:
+    who, elsewhere = new("ann", "manager"), build(accounts_brain.settings)
+    accounts_brain.knowledge.create(root, name="other")
+    assert elsewhere.access.resolve(who) == []  # known there from now on, as it was
+    made = accounts_brain.knowledge.create(who, name="k")
+    assert [ref.id for ref in elsewhere.access.resolve(who, ["k"])] == [made.id]
+    elsewhere.close()
+
+
 def test_keys_are_their_users_or_the_administrators(accounts_brain: Brain, new, root: Caller) -> None:
     keyring, ann, bob = accounts_brain.accounts.keyring, new("ann"), new("bob")
     made, secret = keyring.create(ann, name="k")

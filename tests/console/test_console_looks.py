@@ -143,6 +143,7 @@ def test_what_is_typed_right_after_the_shortcut_goes_into_the_search(server: Ser
 
 def test_what_is_typed_right_after_a_dialog_was_closed_is_no_longer_for_it(server: Server, open_page) -> None:
     page = open_page(server.url + "/knowledge", model="extractive")
+    expect(page.get_by_role("button", name="新建知识库")).to_be_visible()
     page.keyboard.press("/")
     expect(page.get_by_role("combobox")).to_be_focused()
     still_there = page.evaluate("""async () => {

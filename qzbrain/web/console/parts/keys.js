@@ -2,7 +2,7 @@
 import { useWords } from "../core/i18n.js";
 import { stop } from "../core/conversation.js";
 import { closeSource, stepSource } from "../core/pane.js";
-import { html, useEffect } from "../core/ui.js";
+import { html, useLayoutEffect } from "../core/ui.js";
 import { Dialog } from "./controls.js";
 
 const KEYS = [
@@ -15,7 +15,7 @@ const isWriting = (element) => element.closest?.("input, textarea, select, [cont
 
 /** Listen to the console's keys; `onSearch` and `onKeys` open their dialogs. */
 export function useKeys({ onSearch, onKeys }) {
-  useEffect(() => {
+  useLayoutEffect(() => { // heard from when the frame is drawn
     const listener = (event) => {
       if (event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
