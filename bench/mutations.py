@@ -2,7 +2,7 @@
 
     python bench/mutations.py --data DIR [--count 2000] [--seed 1]      DIR holds D_parsing/files
 
-Every file gets its share of the mutants, which the reading child of the product reads under the product's bounds. Prints one JSON object.
+Every file gets its share of the mutants, which the reading child of the product reads under the product's bounds. Prints one JSON object; how far it is goes to standard error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from tests.mutants import mutants
 
 _TIME_S = 60
+_TELL = 50
 
 
 def main() -> None:
@@ -55,6 +56,8 @@ def _measured(files: list[Path], count: int, seed: int, folder: Path) -> dict[st
                 outcomes[Path(request.name).suffix][code] += 1
                 slowest.append((round(time.monotonic() - last, 2), request.name, code))
                 last = time.monotonic()
+                if len(slowest) % _TELL == 0:
+                    sys.stderr.write(f"{len(slowest)} / {count}, {last - began:.0f} s\n")
     finally:
         reader.close()
     told = sum(sum(some.values()) for some in outcomes.values())
