@@ -63,7 +63,7 @@ def _run(given: argparse.Namespace, brain: RunningBrain, key: str | None, folder
             schema.write_bytes(reply.read())
     words = [given.schemathesis, "run", str(schema), "--url", url, "--checks", "not_a_server_error", "--max-time", str(given.seconds), "-w", "2"]
     signed_in = ["-H", f"Authorization: Bearer {key}", "--exclude-path-regex", _OWN_GROUND] if key else []
-    done = subprocess.run([*words, *signed_in], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([*words, *signed_in], capture_output=True, text=True, env=os.environ, cwd=folder)  # it keeps a cache where it is
     with log.open("rb") as stream:
         stream.seek(before)
         lines = [json.loads(line) for line in stream if line.startswith(b"{") and b'"event":"request"' in line]
