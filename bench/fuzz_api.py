@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="for each half")
     parser.add_argument("--schemathesis", default="schemathesis")
     given = parser.parse_args()
+    given.schemathesis = shutil.which(given.schemathesis) or parser.error(f"there is no {given.schemathesis}")
     with tempfile.TemporaryDirectory() as name:
         brain = RunningBrain(Path(name) / "data", config='qzbrain_accounts = "on"\n').start()
         try:
@@ -61,9 +62,9 @@ def _run(given: argparse.Namespace, brain: RunningBrain, key: str | None, folder
         asked = urllib.request.Request(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"})
         with urllib.request.urlopen(asked) as reply:
             schema.write_bytes(reply.read())
-    words = [given.schemathesis, "run", str(schema), "--url", url, "--checks", "not_a_server_error", "--max-time", str(given.seconds), "-w", "2"]
+    words = [Path(given.schemathesis).absolute(), "run", str(schema), "--url", url, "--checks", "not_a_server_error", "--max-time", str(given.seconds), "-w", "2"]
     signed_in = ["-H", f"Authorization: Bearer {key}", "--exclude-path-regex", _OWN_GROUND] if key else []
-    done = subprocess.run([*words, *signed_in], capture_output=True, text=True, env=os.environ, cwd=folder)  # it keeps a cache where it is
+    done = subprocess.run([*words, *signed_in], capture_output=True, text=True, cwd=folder)  # where it is, it keeps a cache
     with log.open("rb") as stream:
         stream.seek(before)
         lines = [json.loads(line) for line in stream if line.startswith(b"{") and b'"event":"request"' in line]
