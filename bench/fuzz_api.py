@@ -62,7 +62,8 @@ def _run(given: argparse.Namespace, brain: RunningBrain, key: str | None, folder
         asked = urllib.request.Request(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"})
         with urllib.request.urlopen(asked) as reply:
             schema.write_bytes(reply.read())
-    words = [Path(given.schemathesis).absolute(), "run", str(schema), "--url", url, "--checks", "not_a_server_error", "--max-time", str(given.seconds), "-w", "2"]
+    program = Path(given.schemathesis).absolute()
+    words = [program, "run", str(schema), "--url", url, "--checks", "not_a_server_error", "--max-time", str(given.seconds), "-w", "2"]
     signed_in = ["-H", f"Authorization: Bearer {key}", "--exclude-path-regex", _OWN_GROUND] if key else []
     done = subprocess.run([*words, *signed_in], capture_output=True, text=True, cwd=folder)  # where it is, it keeps a cache
     with log.open("rb") as stream:

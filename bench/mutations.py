@@ -2,7 +2,8 @@
 
     python bench/mutations.py --data DIR [--count 2000] [--seed 1]      DIR holds D_parsing/files
 
-Every file gets its share of the mutants, which the reading child of the product reads under the product's bounds. Prints one JSON object; how far it is goes to standard error.
+Every file gets its share of the mutants, which the reading child of the product reads under the product's bounds. Prints one JSON object; how far
+it is goes to standard error.
 """
 
 from __future__ import annotations
