@@ -603,8 +603,8 @@ def _file_values(path: Path | None) -> dict[str, Any]:
     if unknown := sorted(set(values) - set(Settings.model_fields)):
         meant = nearest_setting(unknown[0])
         raise SettingsInvalid(
-            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}{f'（{unknown[0]} 应为 {meant}？）' if meant else ''}。请对照 docs/settings.md 改正或删除。",
-            en=f"{path} has unknown settings: {', '.join(unknown)}{f' ({unknown[0]}: is {meant} meant?)' if meant else ''}. "
+            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}{f'（应为 {meant}？）' if meant else ''}。请对照 docs/settings.md 改正或删除。",
+            en=f"{path} has unknown settings: {', '.join(unknown)}{f' (is {meant} meant?)' if meant else ''}. "
             "Correct or remove them; docs/settings.md lists all.",
             param=unknown[0],
         )

@@ -10,6 +10,7 @@ import typer
 from qzbrain.cli.terminal import note, t
 from qzbrain.settings import ROOT, load_settings
 
+
 def serve() -> None:
     """Start all processes in the foreground, as ./run.sh does."""
     from qzbrain.ops.start import start

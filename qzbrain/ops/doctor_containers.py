@@ -57,7 +57,8 @@ def _toolkit() -> Finding:
         told = {}
     if "nvidia" in (told.get("Runtimes") or {}) or any("nvidia" in str(one) for one in told.get("DiscoveredDevices") or []):
         return Finding.ok("container_gpu", _STEP, _TOOLKIT, ("Docker 已能使用 GPU", "Docker can give containers GPUs"))
-    command = f"sudo apt-get install -y nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker ({_ABOUT})"
+    configure = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+    command = f"sudo apt-get install -y nvidia-container-toolkit && {configure} ({_ABOUT})"
     seen = ("Docker 不知道 nvidia 运行时：容器得不到显卡", "Docker does not know the runtime nvidia: containers get no GPU")
     return Finding.warn("container_gpu", _STEP, _TOOLKIT, seen, (command, command))
 

@@ -140,7 +140,8 @@ def _behind(settings: Settings, connection: Connection) -> Finding:
     if not changes:
         return Finding.ok("index_progress", 7, title, ("没有待写入索引的变更", "no change waits for the index"))
     shown = (f"{bases} 个知识库有 {changes} 项变更待写入索引", f"{changes} changes of {bases} knowledge bases wait for the index")
-    advice = ("稍后再看：qzbrain doctor --step 7；没有减少则 qzbrain doctor --step 8", "look again: qzbrain doctor --step 7; if it stays: qzbrain doctor --step 8")
+    again, else_ = "qzbrain doctor --step 7", "qzbrain doctor --step 8"
+    advice = (f"稍后再看：{again}；没有减少则 {else_}", f"look again: {again}; if it stays: {else_}")
     return Finding.warn("index_progress", 7, title, shown, advice)
 
 

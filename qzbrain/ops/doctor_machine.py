@@ -161,7 +161,7 @@ def memory(settings: Settings) -> list[Finding]:
     if available < _LEAST_MEMORY:
         zh, en = "关闭其他程序；处理大文件时需要更多内存", "close other programs; large documents need more"
         if bound:
-            zh, en = "提高容器或控制组的内存上限（docker --memory、systemd MemoryMax）", "raise the limit of the container or group (docker --memory, MemoryMax)"
+            zh, en = "提高容器或控制组的内存上限（docker --memory）", "raise the limit of the container or control group (docker --memory)"
         return [Finding.warn("memory", 5, title, seen, (f"ps aux --sort=-rss | head；{zh}", f"ps aux --sort=-rss | head; {en}"))]
     return [Finding.ok("memory", 5, title, seen)]
 
@@ -223,7 +223,7 @@ def utf8(settings: Settings) -> list[Finding]:
 
 
 def proxies(settings: Settings) -> list[Finding]:
-    """Variables that would send traffic for our own servers out through a proxy. The brain itself heeds them only for `model pull`; engines and other tools do."""
+    """Variables that would send what is for our own servers out by a proxy. The brain heeds them only for `model pull`; engines and other tools do."""
     title: Text = ("代理变量", "proxy variables")
     named = {name: value for name in _PROXIES for name, value in ((name, os.environ.get(name)), (name.upper(), os.environ.get(name.upper()))) if value}
     if not named:
@@ -236,9 +236,8 @@ def proxies(settings: Settings) -> list[Finding]:
     hosts = ", ".join(exposed)
     before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     command = (f"export NO_PROXY={','.join(dict.fromkeys([*filter(None, before.split(',')), *exposed]))}",) * 2
-    return [
-        Finding.warn("proxies", _STEP, title, (f"{seen}：发往 {hosts} 的请求会经过代理外出", f"{seen}: what is sent to {hosts} would go out by the proxy"), command)
-    ]
+    told = (f"{seen}：发往 {hosts} 的请求会经过代理外出", f"{seen}: what is sent to {hosts} would go out by the proxy")
+    return [Finding.warn("proxies", _STEP, title, told, command)]
 
 
 def _own_hosts(settings: Settings) -> set[str]:

@@ -27,8 +27,10 @@ def data_folder(settings: Settings) -> list[Finding]:
     if not folder.exists():
         if not _may_write(above := _nearest(folder)):
             command = (f"sudo install -d -o {_user()} -m 700 {_quoted(folder)}",) * 2
-            return [Finding.fail("data_folder", 5, _FOLDER, (f"{folder} 无法创建：{above} 不可写", f"{folder} cannot be made: {above} cannot be written"), command)]
-        return [Finding.skip("data_folder", 5, _FOLDER, (f"{folder} 尚未创建", f"{folder} does not exist yet"), ("首次启动时会创建", "the first start makes it"))]
+            seen = (f"{folder} 无法创建：{above} 不可写", f"{folder} cannot be made: {above} cannot be written")
+            return [Finding.fail("data_folder", 5, _FOLDER, seen, command)]
+        none_yet = (f"{folder} 尚未创建", f"{folder} does not exist yet")
+        return [Finding.skip("data_folder", 5, _FOLDER, none_yet, ("首次启动时会创建", "the first start makes it"))]
     if not folder.is_dir():
         return [Finding.fail("data_folder", 5, _FOLDER, (f"{folder} 不是目录", f"{folder} is no folder"), ("改正 QZBRAIN_DATA", "correct QZBRAIN_DATA"))]
     strangers = [path for path in (folder, *foreign(settings)) if not _is_ours(path)]
@@ -143,7 +145,8 @@ def _port(id: str, title: Text, host: str, number: int, name: str, *, ours: bool
     where = f"{host}:{number}"
     if port_is_free(host, number):
         if ours:
-            return Finding.skip(id, 8, title, (f"{where} 空闲，尽管 qzbrain 在运行", f"{where} is free, although the brain runs"), ("qzbrain doctor --step 8",) * 2)
+            free = (f"{where} 空闲，尽管 qzbrain 在运行", f"{where} is free, although the brain runs")
+            return Finding.skip(id, 8, title, free, ("qzbrain doctor --step 8",) * 2)
         return Finding.ok(id, 8, title, (f"{where} 空闲", f"{where} is free"))
     if ours:
         return Finding.ok(id, 8, title, (f"{where} 由本 qzbrain 使用", f"{where} is used by this brain"))
@@ -169,7 +172,7 @@ def _holder(number: int) -> str:
         if not folder.name.isdigit():
             continue
         try:
-            if any(os.readlink(one) in sockets for one in (folder / "fd").iterdir()):
+            if any(str(one.readlink()) in sockets for one in (folder / "fd").iterdir()):
                 return f"{(folder / 'comm').read_text().strip()}, PID {folder.name}"
         except OSError:
             continue

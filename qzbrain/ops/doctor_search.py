@@ -81,8 +81,9 @@ def _analysis(title: Text, server: Server, prefix: str) -> Finding:
     got = [str(one.get("token")) for one in reply.get("tokens", [])]
     if got != wanted:
         advice = ("移除改动分析器 whitespace 的插件或模板", "remove the plug-in or template that changes the analyzer `whitespace`")
-        return Finding.fail("search_analysis", _STEP, title, (f"whitespace 得到 {got}，应为 {wanted}", f"whitespace gives {got} in place of {wanted}"), advice)
-    return Finding.ok("search_analysis", _STEP, title, ("whitespace 按空格切分（分词在本程序中完成）", "whitespace splits at blanks (words are found by the brain)"))
+        seen = (f"whitespace 得到 {got}，应为 {wanted}", f"whitespace gives {got} in place of {wanted}")
+        return Finding.fail("search_analysis", _STEP, title, seen, advice)
+    return Finding.ok("search_analysis", _STEP, title, ("whitespace 按空格切分（分词在本程序中完成）", "whitespace splits at blanks (the brain finds words)"))
 
 
 def _cluster(title: Text, server: Server, prefix: str) -> Finding:

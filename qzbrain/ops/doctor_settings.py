@@ -117,7 +117,7 @@ def _contradictions(settings: Settings) -> list[tuple[str, str, Text]]:
         found.append(("测试索引与正式索引同名（QIZHIBRAIN_INDEX_TEST）", "the test index has the name of the real one (QIZHIBRAIN_INDEX_TEST)",
                       ("改正 QIZHIBRAIN_INDEX_TEST", "correct QIZHIBRAIN_INDEX_TEST")))  # fmt: skip
     if settings.mysql_host and settings.qzbrain_env == "production" and settings.mysql_db == "test_database":
-        found.append(("MYSQL_DB=test_database 是测试数据库，而 QZBRAIN_ENV=production", "MYSQL_DB=test_database is the test database, and QZBRAIN_ENV=production",
+        found.append(("MYSQL_DB=test_database 是测试数据库，而 QZBRAIN_ENV=production", "MYSQL_DB=test_database is for QZBRAIN_ENV=test, not for production",
                       ("把 MYSQL_DB 改为正式数据库，或设 QZBRAIN_ENV=test", "name the real database in MYSQL_DB, or set QZBRAIN_ENV=test")))  # fmt: skip
     if settings.qzbrain_graph_service == "on" and settings.qzbrain_graph_port == settings.qzbrain_port:
         found.append((f"图谱服务与网页使用同一端口 {settings.qzbrain_port}", f"the graph service and web are both to have port {settings.qzbrain_port}",
@@ -137,7 +137,7 @@ def _without_effect(settings: Settings) -> list[tuple[str, str, Text]]:
         found.append(("ES_USER 与 ES_PASSWORD 不起作用：使用的是 ES_API_KEY", "ES_USER and ES_PASSWORD without effect: ES_API_KEY is used",
                       ("只保留其中一种", "keep one of the two")))  # fmt: skip
     if settings.qzbrain_graph_service == "on" and settings.graph_url and settings.graph_address != settings.graph_service_url:
-        found.append((f"自己的图谱服务没有人使用：GRAPH_URL 指向 {settings.graph_address}", f"nobody asks our own graph service: GRAPH_URL is {settings.graph_address}",
+        found.append((f"自己的图谱服务没有人使用：GRAPH_URL={settings.graph_address}", f"nobody asks our graph service: GRAPH_URL={settings.graph_address}",
                       ("取消 GRAPH_URL，或设 QZBRAIN_GRAPH_SERVICE=off", "unset GRAPH_URL, or set QZBRAIN_GRAPH_SERVICE=off")))  # fmt: skip
     if settings.model_path and not any(one.engine in LOCAL_ENGINES and one.kind == "chat" and one.alive for one in settings.models.values()):
         found.append(("MODEL_PATH 不起作用：没有启用的本机语言模型", "MODEL_PATH without effect: no local language model is alive",

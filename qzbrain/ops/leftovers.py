@@ -1,4 +1,4 @@
-"""What runs that were killed left behind in a data folder, and its removal. Nothing that could not be made again: sockets, process ids, unfinished files, engines."""
+"""What killed runs left behind in a data folder, and its removal: sockets, process ids, unfinished files, engines. Nothing that could not be made again."""
 
 from __future__ import annotations
 

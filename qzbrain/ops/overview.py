@@ -1,4 +1,4 @@
-"""This installation at a glance: versions, since when it runs, its processes, the disk that its data takes, the queue. For the page beside the doctor's checks."""
+"""This installation at a glance: versions, since when it runs, its processes, the disk that its data takes, the queue. Stands beside the doctor's checks."""
 
 from __future__ import annotations
 

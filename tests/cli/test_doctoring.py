@@ -1,4 +1,4 @@
-"""`qzbrain doctor` for people and for programs, and `--fix`: told before it is done, asked for, done, looked at again; what cannot be made again is left alone."""
+"""`qzbrain doctor` for people and for programs, and `--fix`: told, asked for, done, looked at again; what could not be made again is left alone."""
 
 from __future__ import annotations
 

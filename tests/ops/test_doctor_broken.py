@@ -32,8 +32,8 @@ from qzbrain.ops.finding import Finding
 from qzbrain.ops.start import take_lock
 from qzbrain.storage import migrate
 from tests.models.files.model_files import write_gguf
-from tests.ops.certificates import certificate
 from tests.ops.broken_setups import GPU, World, by_id, crying, make_healthy
+from tests.ops.certificates import certificate
 from tests.running import ROOT, free_port
 from tests.servers.mariadb import MariaDb
 from tests.servers.redis_server import RedisServer
@@ -96,7 +96,7 @@ def test_the_healthy_one_is_well_throughout(world: World) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """`breaks` the world so that `check` has this status, with `says` in its evidence and `advises` in what to do; `heals`: whether doing that puts it right."""
+    """`breaks` the world so that `check` has this status, with `says` in its evidence and `advises` in what to do. `heals`: doing that puts it right."""
 
     name: str
     breaks: Callable[[World], object]
@@ -267,7 +267,8 @@ def _website(world: World) -> int:
             self.end_headers()
             self.wfile.write(b"<html>It works!</html>")
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -336,7 +337,8 @@ CASES = [
     Case("a setting without effect", lambda w: w.environment(REDIS_PASSWORD="pw-123456"), "settings_agree", "warn", "REDIS_HOST is not set", "REDIS_HOST"),
     Case("two services on one port", lambda w: w.set(qzbrain_graph_service="on", qzbrain_graph_port=w.overrides["qzbrain_port"]),
          "settings_agree", "fail", "both to have port", "QZBRAIN_GRAPH_PORT"),
-    Case("proxies", lambda w: w.environment(HTTP_PROXY="http://u:pw@proxy.test:3128", NO_PROXY=""), "proxies", "warn", "http://***@proxy.test:3128", "NO_PROXY=127.0.0.1"),
+    Case("proxies", lambda w: w.environment(HTTP_PROXY="http://u:pw@proxy.test:3128", NO_PROXY=""),
+         "proxies", "warn", "http://***@proxy.test:3128", "NO_PROXY=127.0.0.1"),
     Case("a clock before the program's time", _before_its_time, "clock", "fail", "before the program was written", "timedatectl"),
     Case("a clock that was set back", _set_back, "clock", "fail", "data was written at", "timedatectl"),
     Case("a model that is not there", lambda w: w.model(path="nowhere.gguf"), "model:m", "fail", "nowhere.gguf", "nowhere.gguf"),
@@ -350,7 +352,8 @@ CASES = [
     Case("a certificate that is over", _expired, "tls", "fail", "good from", "openssl x509"),
     Case("a certificate with another's key", _other_key, "tls", "fail", "KEY_VALUES_MISMATCH", "openssl pkey"),
     Case("a network without https", lambda w: w.set(qzbrain_host="0.0.0.0"), "tls", "warn", "plain text", "TLS_CERT"),
-    Case("a graph service that is away", lambda w: w.set(graph_url=f"http://127.0.0.1:{free_port()}"), "graph_service", "fail", "127.0.0.1", "qzbrain graph-service"),
+    Case("a graph service that is away", lambda w: w.set(graph_url=f"http://127.0.0.1:{free_port()}"),
+         "graph_service", "fail", "127.0.0.1", "qzbrain graph-service"),
     Case("another service on its port", lambda w: w.set(graph_url=f"http://127.0.0.1:{_website(w)}"), "graph_service", "fail", "127.0.0.1", "healthz"),
     Case("a MySQL that is away", lambda w: w.set(mysql_host="127.0.0.1", mysql_port=free_port()), "mysql", "fail", "refused", "MYSQL_PORT"),
     Case("a Redis that is away", lambda w: w.set(redis_host="127.0.0.1", redis_port=free_port()), "redis", "fail", "refused", "REDIS_PORT"),
@@ -507,7 +510,10 @@ def test_a_config_that_cannot_be_used_is_the_cause_and_the_machine_is_looked_at_
 
 @pytest.mark.parametrize(
     ("environment", "limit", "check", "status"),
-    [({}, 300, "open_files", "fail"), ({}, 4096, "open_files", "warn"), ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, 65536, "locale", "fail")],
+    [
+        ({}, 300, "open_files", "fail"), ({}, 4096, "open_files", "warn"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, 65536, "locale", "fail"),
+    ],
 )
 def test_limits_and_locale_of_a_process(world: World, environment: dict[str, str], limit: int, check: str, status: str) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -517,7 +523,7 @@ def test_limits_and_locale_of_a_process(world: World, environment: dict[str, str
     done = subprocess.run(
         [sys.executable, "-m", "qzbrain.cli", "doctor", "--step", "6", "--json"], capture_output=True, check=False, cwd=ROOT, timeout=60,
         env={**clean, "QZBRAIN_DATA": str(world.data), "QZBRAIN_LANG": "en", "LC_ALL": "C.UTF-8", **environment},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, 256), limit)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, 256), limit)),
     )  # fmt: skip
     found = by_id([Check(**one) for one in orjson.loads(done.stdout)["checks"]])
     assert (found[check].status, done.returncode) == (status, 1 if status == "fail" else 0), done.stderr
