@@ -55,7 +55,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "celery": ("redis", "redis_writes", "web", "worker"),
     "graph_service": ("graph_port",), "graph_data": ("graph_service",), "neo4j": (),
     "configuration": (), "setting_names": (), "settings_agree": (),
-    "search": (), "search_rights": ("search", "search_disk"), "search_analysis": ("search",), "search_cluster": ("search",), "search_disk": ("search",),
+    "search": (), "search_rights": ("search", "search_disk"), "search_analysis": ("search", "search_rights", "search_disk"), "search_cluster": ("search",), "search_disk": ("search",),
     "search_index": ("search", "search_disk"),
     "data_folder": (), "disk": (), "inodes": (), "memory": (), "gpu": (), "engine:*": (), "model:*": ("gpu",), "models": (), "reranker": (),
     "embedding_index": ("worker",),

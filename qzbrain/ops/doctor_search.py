@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _STEP = 4
 _TITLE = ("检索服务", "search server")
 _LIFT = '{"index.blocks.read_only_allow_delete": null}'
+_RIGHTS_ADVICE: Text = ("核对该用户的权限与服务器状态，见 docs/search_server.md", "check that user's rights and the server's state; see docs/search_server.md")
 _LOW_PERCENT = 85.0
 """The servers' own default of the low watermark."""
 
@@ -36,7 +37,9 @@ def search(settings: Settings) -> list[Finding]:
     try:
         product = server.product()
     except IndexUnavailable as exc:
-        return [Finding.fail("search", _STEP, _TITLE, (exc.code, exc.code), (exc.zh, exc.en))]
+        look = f"curl -sS {server.addresses[0]}/"
+        advice = (f"{look}；然后核对 ES_URL_ADD 与登录设置（见 docs/search_server.md）", f"{look}; then check ES_URL_ADD and the login (docs/search_server.md)")
+        return [Finding.fail("search", _STEP, _TITLE, (exc.zh, exc.en), advice)]
     shown = f"{product.name} {product.version}, {server.where}, {(time.monotonic() - started) * 1000:.0f} ms"
     return [Finding.ok("search", _STEP, _TITLE, (shown, shown)), *(_made(id, server, settings.es_index) for id in _CHECKS)]
 
@@ -46,7 +49,7 @@ def _made(id: str, server: Server, prefix: str) -> Finding:
     try:
         return check(title, server, prefix)
     except IndexUnavailable as exc:
-        return Finding.fail(id, _STEP, title, (exc.code, exc.code), (exc.zh, exc.en))
+        return Finding.fail(id, _STEP, title, (exc.zh, exc.en), _RIGHTS_ADVICE)
 
 
 def _ours(prefix: str) -> str:
@@ -77,7 +80,8 @@ def _empty(server: Server, prefix: str) -> Iterator[str]:
 def _analysis(title: Text, server: Server, prefix: str) -> Finding:
     """The server splits terms at blanks and leaves them as they are: segmentation is ours, on both backends the same."""
     wanted = ["行政处罚", "Ab-1", "第十二条"]
-    reply = server.request("POST", "/_analyze", {"analyzer": "whitespace", "text": " ".join(wanted)}).body or {}
+    with _empty(server, prefix) as probe:
+        reply = server.request("POST", f"{probe}/_analyze", {"analyzer": "whitespace", "text": " ".join(wanted)}).body or {}
     got = [str(one.get("token")) for one in reply.get("tokens", [])]
     if got != wanted:
         advice = ("移除改动分析器 whitespace 的插件或模板", "remove the plug-in or template that changes the analyzer `whitespace`")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from qzbrain.models.engines import processes
@@ -65,7 +66,7 @@ def _engines(settings: Settings) -> Iterator[Leftover]:
             listed = ", ".join(map(str, left))
             yield Leftover(
                 f"引擎 {state.stem} 的进程 {listed} 无人看管", f"processes {listed} of the engine {state.stem}, which nobody minds",
-                lambda state=state: processes.kill(state), engine=True,
+                partial(processes.kill, state), engine=True,
             )  # fmt: skip
 
 

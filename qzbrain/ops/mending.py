@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,7 +51,7 @@ def _rights(settings: Settings) -> Iterator[Action]:
     paths = doctor_place.open_to_others(settings)
     config = doctor_place.config_open_to_others() if secrets_of(settings) else None
     for path in dict.fromkeys([*paths, *([config] if config else [])]):
-        yield Action(f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", lambda path=path: _close(path))
+        yield Action(f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", partial(_close, path))
 
 
 def _close(path: Path) -> None:
@@ -89,7 +90,7 @@ def _indexes(settings: Settings, work: Work) -> Iterator[Action]:
                 return
             _, wrong = doctor_data.differing(settings, connection)
         for name in wrong:
-            yield Action(f"重建知识库 {name} 的索引", f"build the index of the knowledge base {name} anew", lambda name=name: _reindex(settings, name, work))
+            yield Action(f"重建知识库 {name} 的索引", f"build the index of the knowledge base {name} anew", partial(_reindex, settings, name, work))
 
 
 def _reindex(settings: Settings, name: str, work: Work) -> None:

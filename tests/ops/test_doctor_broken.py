@@ -174,8 +174,8 @@ def _config(text: str, mode: int = 0o600) -> Callable[[World], None]:
 
 
 def _readable_secret(world: World) -> None:
-    _config('neo4j_password = "secret-word"\nneo4j_user = "n"\n', 0o644)(world)
-    world.set(neo4j_password="secret-word")
+    _config('hf_token = "secret-word"\n', 0o644)(world)
+    world.set(hf_token="secret-word")
 
 
 def _stuck(world: World) -> None:
@@ -357,7 +357,7 @@ CASES = [
     Case("another service on its port", lambda w: w.set(graph_url=f"http://127.0.0.1:{_website(w)}"), "graph_service", "fail", "127.0.0.1", "healthz"),
     Case("a MySQL that is away", lambda w: w.set(mysql_host="127.0.0.1", mysql_port=free_port()), "mysql", "fail", "refused", "MYSQL_PORT"),
     Case("a Redis that is away", lambda w: w.set(redis_host="127.0.0.1", redis_port=free_port()), "redis", "fail", "refused", "REDIS_PORT"),
-    Case("a search server that is away", lambda w: w.set(es_url_add=f"127.0.0.1:{free_port()}"), "search", "fail", "index_unavailable", "ES_URL_ADD"),
+    Case("a search server that is away", lambda w: w.set(es_url_add=f"127.0.0.1:{free_port()}"), "search", "fail", "refused", "ES_URL_ADD"),
     Case("what a kill left", _killed, "leftovers", "warn", "supervisor.sock", "qzbrain doctor --fix"),
     Case("an engine that lingers", _lingering, "leftovers", "warn", "engine big", "qzbrain doctor --fix"),
 ]  # fmt: skip
@@ -512,7 +512,7 @@ def test_a_config_that_cannot_be_used_is_the_cause_and_the_machine_is_looked_at_
     ("environment", "limit", "check", "status"),
     [
         ({}, 300, "open_files", "fail"), ({}, 4096, "open_files", "warn"),
-        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, 65536, "locale", "fail"),
+        ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, 9000, "locale", "fail"),
     ],
 )
 def test_limits_and_locale_of_a_process(world: World, environment: dict[str, str], limit: int, check: str, status: str) -> None:
