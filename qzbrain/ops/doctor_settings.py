@@ -6,14 +6,14 @@ import os
 import re
 import shlex
 import stat
+import tomllib
 from pathlib import Path
 
 from qzbrain.errors import SettingsInvalid
 from qzbrain.models.catalog import LOCAL_ENGINES
 from qzbrain.ops.finding import Finding, Text
 from qzbrain.ops.start import running_brain
-from qzbrain.ops.supervision import run_folder
-from qzbrain.settings import Settings, config_path, load_settings, nearest_setting, origin_of, secrets_of
+from qzbrain.settings import Settings, config_path, load_settings, nearest_setting, origin_of
 
 _STEP = 4
 _TITLE: Text = ("配置", "configuration")
@@ -53,21 +53,28 @@ def _file() -> Path | None:
 def configuration(settings: Settings) -> list[Finding]:
     """Which file is in force, whether the next start can use it, and whether others may read the secrets in it."""
     try:
-        path = config_path()
-        load_settings()
+        path, now = config_path(), load_settings()
     except SettingsInvalid as error:
         return [unusable(error)]
     if path is None:
         none = ("没有 config.toml，使用默认值和环境变量；qzbrain config show 显示来源", "no config.toml; defaults and environment (qzbrain config show tells)")
         return [Finding.ok("configuration", _STEP, _TITLE, none)]
-    if secrets_of(settings) and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if holds_secret(path) and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         seen = (f"{path} 含有机密，但其他用户可读", f"{path} holds secrets, and other users may read it")
         return [Finding.warn("configuration", _STEP, _TITLE, seen, (f"chmod 600 {shlex.quote(str(path))}",) * 2)]
-    started = run_folder(settings) / "brain.lock"
-    if running_brain(settings) and path.stat().st_mtime > started.stat().st_mtime:
-        seen = (f"{path} 在启动之后改过，尚未生效", f"{path} was changed after the start; what was changed is not in force")
+    changed = [name for name in Settings.model_fields if getattr(now, name) != getattr(settings, name)]
+    if changed and running_brain(settings):  # only where it is the running brain that asks
+        listed = ", ".join(changed)
+        seen = (f"{path} 在启动之后改过，尚未生效：{listed}", f"{path} was changed after the start and is not in force yet: {listed}")
         return [Finding.warn("configuration", _STEP, _TITLE, seen, ("重启 qzbrain（Ctrl-C，然后 ./run.sh）", "start it again (Ctrl-C, then ./run.sh)"))]
     return [Finding.ok("configuration", _STEP, _TITLE, (f"{path}；qzbrain config show 显示全部", f"{path}; qzbrain config show prints all"))]
+
+
+def holds_secret(path: Path) -> bool:
+    """Whether a configuration file that can be read holds a password, a key or a token."""
+    values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    own = any(values.get(name) for name, field in Settings.model_fields.items() if not field.repr and name != "models")
+    return own or any(table.get("api_key") for table in values.get("models", {}).values())
 
 
 def names(settings: Settings) -> list[Finding]:

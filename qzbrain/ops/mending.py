@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError
 from qzbrain.jobs.lock import worker_is_alive
-from qzbrain.ops import doctor_data, doctor_place, leftovers
+from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
 from qzbrain.ops.start import prepare_folders, running_brain
 from qzbrain.ops.supervision import log_folder, run_folder
-from qzbrain.settings import Settings, secrets_of
+from qzbrain.settings import Settings
 from qzbrain.storage.migrate import HEAD
 
 
@@ -49,8 +49,10 @@ def _folders(settings: Settings) -> Iterator[Action]:
 
 def _rights(settings: Settings) -> Iterator[Action]:
     paths = doctor_place.open_to_others(settings)
-    config = doctor_place.config_open_to_others() if secrets_of(settings) else None
-    for path in dict.fromkeys([*paths, *([config] if config else [])]):
+    config = doctor_place.config_open_to_others()
+    if config is not None and doctor_settings.holds_secret(config):
+        paths = [*paths, config]
+    for path in dict.fromkeys(paths):
         yield Action(f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", partial(_close, path))
 
 

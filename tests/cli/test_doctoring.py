@@ -89,7 +89,7 @@ def test_fix_puts_right_what_is_safe_and_leaves_the_rest(run: Run, data: Path) -
         told = run("doctor", "--fix", "--yes", "--json")
         assert told.code == 0, told
         fixed, checks = told.json["fixed"], {one["id"]: one["status"] for one in told.json["checks"]}
-        assert all(one["done"] for one in fixed) and len(fixed) == 7, fixed
+        assert all(one["done"] for one in fixed) and len(fixed) >= 7, fixed  # and files beside the database, where there are any
         assert {checks[id] for id in ("data_folder", "leftovers", "index", "database", "audit")} == {"ok"}
         wait_for(lambda: has_ended(pid), "the engine's end", 5)
     finally:
