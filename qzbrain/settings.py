@@ -601,12 +601,22 @@ def _file_values(path: Path | None) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
         raise SettingsInvalid(zh=f"配置文件 {path} 无法读取或不是有效的 TOML：{exc}", en=f"{path} cannot be read or is not valid TOML: {exc}") from exc
     if unknown := sorted(set(values) - set(Settings.model_fields)):
+        meant = nearest_setting(unknown[0])
         raise SettingsInvalid(
-            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}。请对照 docs/settings.md 改正或删除。",
-            en=f"{path} has unknown settings: {', '.join(unknown)}. Correct or remove them; docs/settings.md lists all.",
+            zh=f"配置文件 {path} 中有不认识的设置：{', '.join(unknown)}{f'（应为 {meant}？）' if meant else ''}。请对照 docs/settings.md 改正或删除。",
+            en=f"{path} has unknown settings: {', '.join(unknown)}{f' (is {meant} meant?)' if meant else ''}. "
+            "Correct or remove them; docs/settings.md lists all.",
             param=unknown[0],
         )
     return values
+
+
+def nearest_setting(name: str, *, of_models: bool = False, least: float = 0.75) -> str | None:
+    """The setting (or the key of a model's table) whose name is most like this misspelt one; None when none is, by difflib's ratio."""
+    from difflib import get_close_matches
+
+    known = ModelSettings.model_fields if of_models else Settings.model_fields
+    return next(iter(get_close_matches(name.lower(), known, 1, least)), None)
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -632,6 +642,8 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     secret = any(word in name for word in ("password", "secret", "key", "token", "models", "es_url", "graph_url", "neo4j_url"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and (meant := nearest_setting(str(first["loc"][-1]), of_models=True)):
+        reason = f"{reason}; is {meant} meant?"
     return SettingsInvalid(
         zh=f"设置 {name} 的值{given} 不可用：{reason}。请在环境变量或 config.toml 中改正，说明见 docs/settings.md。",
         en=f"The value{given} of the setting {name} cannot be used: {reason}. Correct it in the environment or in config.toml; see docs/settings.md.",

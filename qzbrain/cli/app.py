@@ -12,6 +12,7 @@ from qzbrain.cli import (
     auditing,
     configuration,
     database,
+    doctoring,
     evaluating,
     graph,
     graph_building,
@@ -64,7 +65,7 @@ app.command(
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command(help=t("插入人工整理的知识条目", "Put curated knowledge into a knowledge base"))(inserting.insert)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
-app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(system.doctor)
+app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(doctoring.doctor)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`qzbrain serve`, `web`, `worker`, `doctor`: running the brain and looking after it."""
+"""`qzbrain serve`, `web`, `worker`, `engines`, `graph-service`: running the brain."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qzbrain.cli.terminal import LANG, Json, note, result, result_json, t
+from qzbrain.cli.terminal import note, t
 from qzbrain.settings import ROOT, load_settings
-
-_MARKS = {"ok": "✓", "warn": "!", "fail": "✗", "skip": "-"}
 
 
 def serve() -> None:
@@ -69,22 +67,3 @@ def _become(program: str, *more: str) -> None:
     command = [*programs()[program], *more]
     os.chdir(ROOT)
     os.execv(command[0], command)
-
-
-def doctor(
-    step: Annotated[int | None, typer.Option("--step", help=t("只检查部署手册的这一步", "Only this step of the deployment manual"))] = None,
-    json: Json = False,
-) -> None:
-    """Check the deployment, item by item, and say what to do."""
-    from qzbrain.ops import doctor as checks
-
-    found = checks.examine(load_settings(), LANG, step=step)
-    if json:
-        result_json({"checks": found})
-    else:
-        for check in found:
-            result(f"{_MARKS[check.status]} {check.title}: {check.evidence}")
-            if check.next:
-                result(f"    → {check.next}")
-    if any(check.status == "fail" for check in found):
-        raise typer.Exit(1)

@@ -1,36 +1,81 @@
 """`qzbrain doctor`: looks at the deployment step by step and says what to do. A check that cannot be made says so. Only reads, but for an
-empty index on a search server, made and removed to see that it may be.
+empty index on a search server and one key on a Redis, made and removed to see that they may be.
 
 `step` is the deployment manual's: 1 database, 2 queue, 3 graph, 4 addresses, 5 code, data, models, 6 dependencies, 7 tables,
-8 start, 9 containers.
+8 start, 9 containers. docs/doctor.md tells each check with the manual's row that it answers for.
 """
 
 from __future__ import annotations
 
-import platform
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from threading import Thread
+from traceback import extract_tb
 from typing import Literal
 
-from qzbrain.errors import Lang
-from qzbrain.ops import doctor_data, doctor_graph, doctor_models, doctor_neo4j, doctor_redis, doctor_search, doctor_services, doctor_tls
-from qzbrain.ops.finding import Finding
-from qzbrain.ops.start import port_is_free, running_brain
-from qzbrain.settings import Settings, config_path
+from qzbrain import logs
+from qzbrain.errors import Lang, SettingsInvalid
+from qzbrain.ops import (
+    doctor_containers,
+    doctor_data,
+    doctor_graph,
+    doctor_machine,
+    doctor_models,
+    doctor_neo4j,
+    doctor_place,
+    doctor_redis,
+    doctor_search,
+    doctor_services,
+    doctor_settings,
+    doctor_tls,
+)
+from qzbrain.ops.finding import Finding, Text
+from qzbrain.settings import Settings, load_settings, secrets_of
 
-_LEAST_GLIBC = (2, 28)
-_LOW_DISK_MB, _LEAST_DISK_MB = 2_000, 200
-_LEAST_MEMORY_MB = 512
-_EARLIEST_CLOCK = 1_767_225_600  # 2026-01-01: a clock before the program was written is wrong
+STEPS: Mapping[int, Text] = {
+    1: ("数据库", "database"),
+    2: ("队列", "queue"),
+    3: ("图谱服务", "graph service"),
+    4: ("地址与设置", "addresses and settings"),
+    5: ("数据、模型、设备", "data, models, devices"),
+    6: ("系统与依赖", "system and packages"),
+    7: ("数据表与索引", "tables and indexes"),
+    8: ("运行", "what runs"),
+    9: ("容器", "containers"),
+}
+_FIRST_S, _SECOND_S = 6.0, 7.0
+_AT_ONCE = 4
+"""Looks at the database: each has a connection of its own."""
+
+CAUSES: Mapping[str, tuple[str, ...]] = {
+    "database": ("disk", "data_folder"), "mysql": (), "mysql_rights": (), "mysql_charset": (), "mysql_packet": (), "mysql_durability": (),
+    "mysql_connections": (), "mysql_clock": ("clock",),
+    "redis": (), "redis_password": (), "redis_memory": (), "redis_databases": (), "redis_writes": ("redis_memory",),
+    "celery": ("redis", "redis_writes", "web", "worker"),
+    "graph_service": ("graph_port",), "graph_data": ("graph_service",), "neo4j": (),
+    "configuration": (), "setting_names": (), "settings_agree": (),
+    "search": (), "search_rights": ("search", "search_disk"), "search_analysis": ("search", "search_rights", "search_disk"),
+    "search_cluster": ("search",), "search_disk": ("search",),
+    "search_index": ("search", "search_disk"),
+    "data_folder": (), "disk": (), "inodes": (), "memory": (), "gpu": (), "engine:*": (), "model:*": ("gpu",), "models": (), "reranker": (),
+    "embedding_index": ("worker",),
+    "system": (), "python": (), "packages": (), "glibc": (), "compilers": (), "cuda_libraries": ("engine:*",), "clock": (), "open_files": (), "locale": (),
+    "proxies": (),
+    "revision": ("database", "mysql"), "index": ("revision", "database", "search", "search_disk", "worker", "disk", "data_folder"),
+    "index_progress": ("revision", "database", "search", "search_disk", "worker", "disk"), "semantic": ("revision", "database", "model:*", "worker"),
+    "queue": ("revision", "database", "worker", "disk", "redis"), "audit": ("revision", "database"),
+    "port": (), "graph_port": (), "tls": ("clock",), "web": ("database", "mysql", "revision", "search", "redis", "disk", "port"),
+    "worker": ("disk", "database", "mysql", "redis"), "processes": ("port", "web", "worker", "disk", "database"), "leftovers": (),
+    "running:*": ("model:*", "gpu"),
+    "docker": (), "container_gpu": ("docker",),
+}  # fmt: skip
+"""Every check by its id, with those whose failure it can follow from: it then says so, and the reader begins with the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report in the reader's language, as GET /api/system/doctor gives it."""
+    """One line of the report in the reader's language, as GET /api/system/doctor gives it. `follows`: the check whose failure this one follows from."""
 
     id: str
     step: int
@@ -38,166 +83,158 @@ class Check:
     status: Literal["ok", "warn", "fail", "skip"]
     evidence: str
     next: str
+    follows: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One look, which may give several findings of one step. `after`: looks without whose success this one could tell nothing.
+
+    `id` and `title` are those of a look that raises, or does not come to an end.
+    """
+
+    id: str
+    step: int
+    title: Text
+    look: Callable[[Settings], Iterable[Finding]]
+    after: tuple[str, ...] = ()
+    of_machine: bool = False
+
+
+_DB = ("mysql",)
+PROBES: tuple[Probe, ...] = (
+    Probe("mysql", 1, ("MySQL", "MySQL"), doctor_data.mysql),
+    Probe("database", 1, ("数据库完整性", "database integrity"), doctor_data.integrity),
+    Probe("redis", 2, ("Redis", "Redis"), doctor_redis.redis),
+    Probe("celery", 2, ("Celery", "Celery"), doctor_redis.celery, after=("redis",)),
+    Probe("graph_service", 3, ("知识图谱服务", "graph service"), doctor_graph.service),
+    Probe("graph_data", 3, ("图谱服务的数据", "data of the graph service"), doctor_data.graph, after=(*_DB, "graph_service")),
+    Probe("neo4j", 3, ("Neo4j", "Neo4j"), doctor_neo4j.neo4j),
+    Probe("configuration", 4, ("配置", "configuration"), doctor_settings.configuration),
+    Probe("setting_names", 4, ("环境变量名", "names of variables"), doctor_settings.names, of_machine=True),
+    Probe("settings_agree", 4, ("设置之间", "settings together"), doctor_settings.agreement),
+    Probe("search", 4, ("检索服务", "search server"), doctor_search.search),
+    Probe("data_folder", 5, ("数据目录", "data folder"), doctor_place.data_folder),
+    Probe("disk", 5, ("磁盘空间", "disk space"), doctor_place.disk),
+    Probe("memory", 5, ("内存", "memory"), doctor_machine.memory, of_machine=True),
+    Probe("models", 5, ("模型与显卡", "models and GPUs"), doctor_models.models),
+    Probe("embedding_index", 5, ("语义索引库 EMBEDDING_INDEX", "EMBEDDING_INDEX"), doctor_data.given_index, after=_DB),
+    Probe("system", 6, ("操作系统", "system"), doctor_machine.system, of_machine=True),
+    Probe("python", 6, ("Python", "Python"), doctor_machine.python, of_machine=True),
+    Probe("packages", 6, ("Python 依赖", "Python packages"), doctor_machine.packages, of_machine=True),
+    Probe("glibc", 6, ("系统库", "system library"), doctor_machine.glibc, of_machine=True),
+    Probe("compilers", 6, ("编译器", "compilers"), doctor_machine.compilers),
+    Probe("cuda_libraries", 6, ("cuDNN 与 NCCL", "cuDNN and NCCL"), doctor_machine.cuda_libraries),
+    Probe("clock", 6, ("系统时钟", "clock"), doctor_machine.clock),
+    Probe("open_files", 6, ("打开文件数上限", "open-file limit"), doctor_machine.open_files, of_machine=True),
+    Probe("locale", 6, ("字符编码", "locale"), doctor_machine.utf8, of_machine=True),
+    Probe("proxies", 6, ("代理变量", "proxy variables"), doctor_machine.proxies),
+    Probe("revision", 7, ("表结构版本", "schema revision"), doctor_data.revision, after=_DB),
+    Probe("index", 7, ("检索索引", "search index"), doctor_data.index, after=(*_DB, "search")),
+    Probe("index_progress", 7, ("索引进度", "index progress"), doctor_data.behind, after=_DB),
+    Probe("semantic", 7, ("语义检索", "search by meaning"), doctor_data.meaning, after=_DB),
+    Probe("queue", 7, ("任务队列", "queue"), doctor_data.queue, after=_DB),
+    Probe("audit", 7, ("审计日志", "audit log"), doctor_data.audit, after=_DB),
+    Probe("port", 8, ("端口", "port"), doctor_place.port),
+    Probe("tls", 8, ("HTTPS 证书", "https certificate"), doctor_tls.tls),
+    Probe("web", 8, ("网页服务", "web"), doctor_services.web),
+    Probe("worker", 8, ("后台处理", "worker"), doctor_services.worker),
+    Probe("processes", 8, ("进程", "processes"), doctor_services.supervised),
+    Probe("running:*", 8, ("引擎", "engines"), doctor_models.running_engines),
+    Probe("leftovers", 8, ("遗留", "leftovers"), doctor_place.left_behind),
+    Probe("docker", 9, ("Docker", "Docker"), doctor_containers.docker, of_machine=True),
+)
+
+
+def examine_machine(lang: Lang, *, step: int | None = None) -> tuple[Settings | None, list[Check]]:
+    """As `examine`, with the settings of environment and config.toml. Where those cannot be used the check `configuration` says why,
+    and what needs none is looked at all the same; the settings are None then."""
+    try:
+        settings = load_settings()
+    except SettingsInvalid as error:
+        found = [doctor_settings.unusable(error)]
+        for one in _made([probe for probe in PROBES if probe.of_machine], Settings.model_construct(), at_once=_AT_ONCE, for_s=_FIRST_S).values():
+            found += one
+        return None, _told(found, lang, step)
+    logs.hide(secrets_of(settings))
+    return settings, examine(settings, lang, step=step)
 
 
 def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[Check]:
-    """All checks, or those of one step, in the manual's order. Never raises for what it finds."""
-    checks: Iterable[Callable[[Settings], Iterable[Finding]]] = (
-        doctor_data.integrity,
-        mysql,
-        doctor_graph.service,
-        doctor_data.graph,
-        doctor_services.not_in_this_version,
-        doctor_neo4j.neo4j,
-        doctor_redis.redis,
-        doctor_search.search,
-        configuration,
-        data_folder,
-        disk,
-        memory,
-        doctor_models.models,
-        python,
-        glibc,
-        clock,
-        doctor_data.revision,
-        doctor_data.index,
-        doctor_data.behind,
-        doctor_data.given_index,
-        doctor_data.meaning,
-        doctor_data.queue,
-        doctor_data.audit,
-        port,
-        doctor_tls.tls,
-        doctor_services.web,
-        doctor_services.worker,
-        doctor_models.running_engines,
-    )
-    findings = [finding for check in checks for finding in check(settings)]
-    wanted = [x for x in findings if step is None or x.step == step]
-    return [Check(x.id, x.step, x.title[lang == "en"], x.status, x.evidence[lang == "en"], x.next[lang == "en"]) for x in sorted(wanted, key=lambda x: x.step)]
+    """All checks, or those of one step, in the manual's order, within 15 s. Never raises for what it finds."""
+    wanted = [probe for probe in PROBES if step in (None, probe.step)]
+    needed = {name for probe in wanted for name in probe.after}
+    first = [probe for probe in PROBES if not probe.after and (probe in wanted or probe.id in needed)]
+    found = _made(first, settings, at_once=len(first), for_s=_FIRST_S)
+    failed = {one.id for findings in found.values() for one in findings if one.status == "fail"}
+    second = [probe for probe in wanted if probe.after]
+    blocked = {probe.id: [_blocked(probe, found, failed)] for probe in second if failed & set(probe.after)}
+    found |= blocked | _made([probe for probe in second if probe.id not in blocked], settings, at_once=_AT_ONCE, for_s=_SECOND_S)
+    return _told([one for probe in PROBES for one in found.get(probe.id, ())], lang, step)
 
 
-def configuration(settings: Settings) -> list[Finding]:
-    """Which file is in force, and whether others may read the secrets in it."""
-    title = ("配置", "configuration")
-    path = config_path()
-    if path is None:
-        return [Finding.ok("configuration", 4, title, ("没有 config.toml，使用默认值和环境变量", "no config.toml; defaults and environment"))]
-    own = (settings.mysql_password, settings.redis_password, settings.es_password, settings.es_api_key, settings.neo4j_password)
-    secrets = any(own) or any(model.api_key for model in settings.models.values())
-    if secrets and path.stat().st_mode & 0o077:
-        return [
-            Finding.warn(
-                "configuration",
-                4,
-                title,
-                (f"{path} 含有机密，但其他用户可读", f"{path} holds secrets, and other users may read it"),
-                (f"chmod 600 {path}", f"chmod 600 {path}"),
-            )
-        ]
-    return [Finding.ok("configuration", 4, title, (str(path), str(path)))]
+def _made(probes: Sequence[Probe], settings: Settings, *, at_once: int, for_s: float) -> dict[str, list[Finding]]:
+    """What each has found by its id. One that does not come to an end in time is told so, and left behind: its own time-outs end it some day."""
+    waiting, done, until = list(probes), dict[str, list[Finding]](), time.monotonic() + for_s
+
+    def work() -> None:
+        while waiting and time.monotonic() < until:
+            try:
+                probe = waiting.pop(0)
+            except IndexError:  # another thread was faster
+                return
+            done[probe.id] = _looked(probe, settings)
+
+    threads = [Thread(target=work, name=f"doctor-{n}", daemon=True) for n in range(min(at_once, len(probes)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return {probe.id: done.get(probe.id) or ([] if probe.id in done else [_late(probe, for_s)]) for probe in probes}
 
 
-def mysql(settings: Settings) -> list[Finding]:
-    """The server that holds the database, when it is one. The driver is imported only then."""
-    if not settings.mysql_host:
-        built_in = ("内置实现，无需安装", "built in; nothing to install")
-        return [Finding.skip("mysql", 1, ("MySQL", "MySQL"), ("使用内置的 SQLite", "SQLite is used"), built_in)]
-    from qzbrain.ops import doctor_mysql
-
-    return doctor_mysql.server(settings)
-
-
-def data_folder(settings: Settings) -> list[Finding]:
-    """The data folder exists, is ours and nobody else's."""
-    title, folder = ("数据目录", "data folder"), settings.data
-    if not folder.exists():
-        return [Finding.skip("data_folder", 5, title, (f"{folder} 尚未创建", f"{folder} does not exist yet"), ("首次启动时会创建", "the first start makes it"))]
-    if not _writable(folder):
-        return [
-            Finding.fail("data_folder", 5, title, (f"{folder} 不可写", f"{folder} cannot be written"), ("改正其所有者与权限", "correct its owner and rights"))
-        ]
-    if not settings.mysql_host and settings.database_path.exists() and settings.database_path.stat().st_mode & 0o077:
-        command = f"chmod -R go-rwx {folder}"
-        return [Finding.warn("data_folder", 5, title, ("其他用户可读取数据库", "other users may read the database"), (command, command))]
-    return [Finding.ok("data_folder", 5, title, (str(folder), str(folder)))]
-
-
-def _writable(folder: Path) -> bool:
-    import os
-
-    return os.access(folder, os.W_OK | os.X_OK)
-
-
-def disk(settings: Settings) -> list[Finding]:
-    """Room on the data folder's disk."""
-    title = ("磁盘空间", "disk space")
-    there = next(x for x in (settings.data, *settings.data.parents) if x.exists())
-    free_mb = shutil.disk_usage(there).free >> 20
-    shown = (f"可用 {free_mb:,} MiB", f"{free_mb:,} MiB free")
-    advice = ("清理磁盘，或用 QZBRAIN_DATA 换到更大的磁盘", "free some space, or move the data with QZBRAIN_DATA")
-    if free_mb < _LEAST_DISK_MB:
-        return [Finding.fail("disk", 5, title, shown, advice)]
-    if free_mb < _LOW_DISK_MB:
-        return [Finding.warn("disk", 5, title, shown, advice)]
-    return [Finding.ok("disk", 5, title, shown)]
-
-
-def memory(settings: Settings) -> list[Finding]:
-    """Memory that can be had now; skipped where the system does not tell."""
-    title = ("内存", "memory")
+def _looked(probe: Probe, settings: Settings) -> list[Finding]:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free_mb = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:")) >> 10
-    except (OSError, StopIteration):
-        return [Finding.skip("memory", 5, title, ("系统没有提供", "the system does not tell"), ("", ""))]
-    shown = (f"可用 {free_mb:,} MiB", f"{free_mb:,} MiB available")
-    if free_mb < _LEAST_MEMORY_MB:
-        return [Finding.warn("memory", 5, title, shown, ("关闭其他程序；处理大文件时需要更多内存", "close other programs; large documents need more"))]
-    return [Finding.ok("memory", 5, title, shown)]
+        return list(probe.look(settings))
+    except Exception as exc:  # noqa: BLE001  what a check did not foresee is its finding
+        where = extract_tb(exc.__traceback__)[-1]
+        said = logs.redacted(f"{type(exc).__name__}: {exc} ({where.filename.rpartition('/')[2]}:{where.lineno})".encode()).decode("utf-8", "replace")
+        return [Finding.fail(probe.id, probe.step, probe.title, (f"检查没有完成：{said}", f"the check itself failed: {said}"), _again(probe))]
 
 
-def python(settings: Settings) -> list[Finding]:
-    """The version that runs this."""
-    version = platform.python_version()
-    if sys.version_info[:2] > (3, 13):
-        advice = ("推荐 3.11–3.13；运行 ./run.sh 会自动准备", "3.11 to 3.13 are tested; ./run.sh gets one")
-        return [Finding.warn("python", 6, ("Python", "Python"), (version, version), advice)]
-    return [Finding.ok("python", 6, ("Python", "Python"), (version, version))]
+def _late(probe: Probe, for_s: float) -> Finding:
+    seen = (
+        f"{for_s:g} 秒内没有结果：所检查的服务接受连接但不应答，或机器过于繁忙",
+        f"no result within {for_s:g} s: what it asks takes connections and does not answer, or the machine is too busy",
+    )
+    return Finding.fail(probe.id, probe.step, probe.title, seen, _again(probe))
 
 
-def glibc(settings: Settings) -> list[Finding]:
-    """The C library: the packages' wheels need 2.28."""
-    name, version = platform.libc_ver()
-    shown = (f"{name or '?'} {version}", f"{name or '?'} {version}")
-    title = ("系统库", "system library")
-    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < _LEAST_GLIBC:
-        return [Finding.warn("glibc", 6, title, shown, ("推荐 glibc ≥ 2.28 的系统", "a system with glibc ≥ 2.28 is recommended"))]
-    return [Finding.ok("glibc", 6, title, shown)]
+def _again(probe: Probe) -> Text:
+    return (f"qzbrain doctor --step {probe.step}",) * 2
 
 
-def clock(settings: Settings) -> list[Finding]:
-    """The clock is not before the program's own time: leases and logs go by it."""
-    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    title = ("系统时钟", "clock")
-    if time.time() < _EARLIEST_CLOCK:
-        return [Finding.fail("clock", 6, title, (now, now), ("校准系统时间", "set the system's time"))]
-    return [Finding.ok("clock", 6, title, (now, now))]
+def _blocked(probe: Probe, found: Mapping[str, Sequence[Finding]], failed: set[str]) -> Finding:
+    cause = next(one for name in probe.after for one in found.get(name, ()) if one.id in failed and one.id == name)
+    seen = (f"未检查：先解决「{cause.title[0]}」", f'not looked at: first see to "{cause.title[1]}"')
+    return Finding.skip(probe.id, probe.step, probe.title, seen, (f"qzbrain doctor --step {cause.step}",) * 2)
 
 
-def port(settings: Settings) -> list[Finding]:
-    """The port is free, or it is this brain that has it."""
-    title, where = ("端口", "port"), f"{settings.qzbrain_host}:{settings.qzbrain_port}"
-    if running_brain(settings).get("url") == settings.url:
-        return [Finding.ok("port", 8, title, (f"{where} 由本 qzbrain 使用", f"{where} is used by this brain"))]
-    if port_is_free(settings.qzbrain_host, settings.qzbrain_port):
-        return [Finding.ok("port", 8, title, (f"{where} 空闲", f"{where} is free"))]
-    return [
-        Finding.fail(
-            "port",
-            8,
-            title,
-            (f"{where} 被其他程序占用", f"{where} is taken by another program"),
-            ("关闭那个程序，或设置 QZBRAIN_PORT", "close that program, or set QZBRAIN_PORT"),
-        )
-    ]
+def kind(id: str) -> str:
+    """The check's id in `CAUSES` and in docs/doctor.md: `model:*` for `model:qwen`."""
+    return f"{id.partition(':')[0]}:*" if ":" in id else id
+
+
+def _told(found: Sequence[Finding], lang: Lang, step: int | None) -> list[Check]:
+    failed = {kind(one.id): one for one in reversed(found) if one.status == "fail"}
+    checks = []
+    for one in sorted(found, key=lambda x: x.step):
+        if step not in (None, one.step):
+            continue
+        cause = next((failed[name] for name in CAUSES[kind(one.id)] if name in failed), None) if one.status in ("warn", "fail") else None
+        evidence = one.evidence[lang == "en"]
+        if cause is not None:
+            why = f"{cause.title[0]}，第 {cause.step} 步" if lang == "zh" else f"{cause.title[1]}, step {cause.step}"
+            evidence += f"（由此引起：{why}）" if lang == "zh" else f" (follows from: {why})"
+        checks.append(Check(one.id, one.step, one.title[lang == "en"], one.status, evidence, one.next[lang == "en"], cause.id if cause else ""))
+    return checks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,9 +15,11 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from qzbrain.errors import BrainError, IndexUnavailable
+from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.ops import doctor_audit, doctor_graph
-from qzbrain.ops.finding import Finding
+from qzbrain.ops.finding import Finding, Text
+from qzbrain.ops.supervision import log_folder
 from qzbrain.retrieval.backends import chosen, search_index
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
@@ -24,6 +28,8 @@ from qzbrain.storage.migrate import HEAD
 _NO_TABLE = "1146"
 """MySQL's code for a table that is not there."""
 _OLD_JOB = timedelta(minutes=10)
+_TOLD = 200
+_OLD_TABLES: Text = ("qzbrain db upgrade", "qzbrain db upgrade")
 
 
 def _with_database(check: Callable[[Settings, Connection], Finding], id: str, step: int, zh: str, en: str) -> Callable[[Settings], list[Finding]]:
@@ -35,22 +41,26 @@ def _with_database(check: Callable[[Settings, Connection], Finding], id: str, st
         if not settings.mysql_host and not settings.database_path.exists():
             return [none_yet]
         try:
-            with _opened(settings) as connection:
+            with opened(settings) as connection:
                 return [check(settings, connection)]
         except DatabaseError as exc:
             said = str(exc.orig)
             if settings.mysql_host:
                 return [none_yet if _NO_TABLE in said else Finding.fail(id, step, (zh, en), (said, said), ("qzbrain db upgrade", "qzbrain db upgrade"))]
-            advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
-            return [Finding.fail(id, step, (zh, en), (said, said), advice)]
+            return [Finding.fail(id, step, (zh, en), (said, said), _OLD_TABLES if said.startswith("no such") else _damaged(settings))]
         except BrainError:  # the server's own checks say why
             return [Finding.skip(id, step, (zh, en), ("数据库不可用", "the database cannot be used"), ("qzbrain doctor --step 1", "qzbrain doctor --step 1"))]
 
     return run
 
 
+def _damaged(settings: Settings) -> Text:
+    copy = f"cp -a {shlex.quote(str(settings.data))} {shlex.quote(str(settings.data) + '.damaged')}"
+    return f"停止 qzbrain，保留现状（{copy}），然后用备份恢复", f"stop the brain, keep what there is ({copy}), then restore a backup"
+
+
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Connection]:
+def opened(settings: Settings) -> Iterator[Connection]:
     """A connection that only reads, and makes nothing where nothing is."""
     if settings.mysql_host:
         from qzbrain.storage.mysql import MysqlDriver
@@ -69,8 +79,7 @@ def _integrity(settings: Settings, connection: Connection) -> Finding:
     title = ("数据库完整性", "database integrity")
     found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(5)")]
     if found != ["ok"]:
-        advice = ("停止 qzbrain 并用备份恢复；先复制整个数据目录", "stop the brain and restore a backup; copy the whole data folder first")
-        return Finding.fail("database", 1, title, ("; ".join(found), "; ".join(found)), advice)
+        return Finding.fail("database", 1, title, ("; ".join(found), "; ".join(found)), _damaged(settings))
     size = f"{settings.database_path.stat().st_size / 1e6:.1f} MB"
     return Finding.ok("database", 1, title, (f"SQLite {sqlite3.sqlite_version}，{size}", f"SQLite {sqlite3.sqlite_version}, {size}"))
 
@@ -79,6 +88,13 @@ def _revision(settings: Settings, connection: Connection) -> Finding:
     title = ("表结构版本", "schema revision")
     row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
     revision = row[0] if row else "-"
+    if revision > HEAD:
+        shown = (f"{revision}，比程序（{HEAD}）新", f"{revision}, newer than the program ({HEAD})")
+        newer = (
+            "使用当初写入它的（更新的）程序版本：git pull && ./run.sh；或恢复升级前的备份",
+            "use the newer program that wrote it: git pull && ./run.sh; or restore the backup from before the upgrade",
+        )
+        return Finding.fail("revision", 7, title, shown, newer)
     if revision != HEAD:
         shown = (f"{revision}，程序需要 {HEAD}", f"{revision}; the program needs {HEAD}")
         return Finding.fail("revision", 7, title, shown, ("qzbrain db upgrade", "qzbrain db upgrade"))
@@ -86,24 +102,36 @@ def _revision(settings: Settings, connection: Connection) -> Finding:
 
 
 def _index(settings: Settings, connection: Connection) -> Finding:
-    title, indexes = ("检索索引", "search index"), search_index(settings)
+    title = ("检索索引", "search index")
+    try:
+        bases, wrong = differing(settings, connection)
+    except IndexUnavailable as exc:
+        return Finding.skip("index", 7, title, (exc.code, exc.code), (exc.zh, exc.en))
+    if not wrong:
+        return Finding.ok("index", 7, title, (f"{bases} 个知识库与数据库一致", f"{bases} knowledge bases agree with the database"))
+    shown = ", ".join(f"{name} {count}" for name, count in list(wrong.items())[:5])
+    if at_work(connection):
+        later = ("处理完后再看：qzbrain doctor --step 7", "look again later: qzbrain doctor --step 7")
+        return Finding.warn("index", 7, title, (f"正在更新：{shown}", f"being updated: {shown}"), later)
+    command = (f"qzbrain kb reindex {shlex.quote(next(iter(wrong)))}",) * 2
+    return Finding.fail("index", 7, title, (f"段落数（索引/数据库）不一致：{shown}", f"chunks (index/database) differ: {shown}"), command)
+
+
+def differing(settings: Settings, connection: Connection) -> tuple[int, dict[str, str]]:
+    """How many knowledge bases there are, and of those whose index lacks chunks or has too many the counts by name. Raises IndexUnavailable."""
+    indexes = search_index(settings)
     rows = connection.exec_driver_sql(
         "SELECT k.id, k.name, COALESCE(SUM(d.chunks), 0) - (SELECT COUNT(*) FROM chunks c WHERE c.kb_id = k.id AND c.disabled = 1) FROM knowledge_bases k"
         " LEFT JOIN documents d ON d.kb_id = k.id AND d.status = 'ready'"
         " WHERE SUBSTR(k.name, 1, 7) <> 'import:' GROUP BY k.id ORDER BY k.name"
     ).fetchall()
-    try:
-        found = {kb_id: indexes.chunk_count(kb_id) for kb_id, _, _ in rows}
-    except IndexUnavailable as exc:
-        return Finding.skip("index", 7, title, (exc.code, exc.code), (exc.zh, exc.en))
-    wrong = [f"{name} {found[kb_id]}/{expected}" for kb_id, name, expected in rows if found[kb_id] != expected]
-    if not wrong:
-        return Finding.ok("index", 7, title, (f"{len(rows)} 个知识库与数据库一致", f"{len(rows)} knowledge bases agree with the database"))
-    shown = ", ".join(wrong[:5])
-    working = connection.exec_driver_sql("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running')").scalar()
-    if working:
-        return Finding.warn("index", 7, title, (f"正在更新：{shown}", f"being updated: {shown}"), ("处理完后再检查一次", "look again when the queue is empty"))
-    return Finding.fail("index", 7, title, (f"段落数不一致：{shown}", f"chunk counts differ: {shown}"), ("qzbrain kb reindex 名称", "qzbrain kb reindex KB"))
+    found = {kb_id: indexes.chunk_count(kb_id) for kb_id, _, _ in rows}
+    return len(rows), {name: f"{found[kb_id]}/{expected}" for kb_id, name, expected in rows if found[kb_id] != expected}
+
+
+def at_work(connection: Connection) -> bool:
+    """Whether jobs are due or being done: what they change is on its way."""
+    return bool(connection.exec_driver_sql("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running')").scalar())
 
 
 def _behind(settings: Settings, connection: Connection) -> Finding:
@@ -112,7 +140,8 @@ def _behind(settings: Settings, connection: Connection) -> Finding:
     if not changes:
         return Finding.ok("index_progress", 7, title, ("没有待写入索引的变更", "no change waits for the index"))
     shown = (f"{bases} 个知识库有 {changes} 项变更待写入索引", f"{changes} changes of {bases} knowledge bases wait for the index")
-    advice = ("确认后台处理与检索服务正在运行，稍后再检查一次", "see that the worker and the search server run, and look again in a moment")
+    again, else_ = "qzbrain doctor --step 7", "qzbrain doctor --step 8"
+    advice = (f"稍后再看：{again}；没有减少则 {else_}", f"look again: {again}; if it stays: {else_}")
     return Finding.warn("index_progress", 7, title, shown, advice)
 
 
@@ -177,23 +206,52 @@ def _scanned_by(settings: Settings) -> tuple[str, str]:
 
 
 def _queue(settings: Settings, connection: Connection) -> Finding:
+    """Nothing stands still, nothing failed for good, nothing is in quarantine. The one to look at first is named."""
     title = ("任务队列", "queue")
     counts = {row[0]: int(row[1]) for row in connection.exec_driver_sql("SELECT status, COUNT(*) FROM jobs GROUP BY status")}
     waiting, failed = counts.get("pending", 0) + counts.get("running", 0), counts.get("failed", 0)
     shown = (f"等待或运行 {waiting}，失败 {failed}", f"{waiting} waiting or running, {failed} failed")
     before = (datetime.now(UTC) - _OLD_JOB).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    unmoved = text("SELECT COUNT(*) FROM jobs WHERE status IN ('pending', 'running') AND updated_at < :before")
-    old = connection.execute(unmoved, {"before": before}).scalar()
+    unmoved = text(
+        "SELECT id, kind, status, updated_at, lease_until FROM jobs WHERE status IN ('pending', 'running') AND updated_at < :before AND run_after <= :now"
+        " ORDER BY updated_at"
+    )
+    old = connection.execute(unmoved, {"before": before, "now": time.time()}).all()
     if old:
-        more = (f"{shown[0]}；{old} 个任务超过 10 分钟没有进展", f"{shown[1]}; {old} jobs have not moved for 10 minutes")
-        return Finding.warn(
-            "queue", 7, title, more, ("确认后台处理正在运行（./run.sh），并查看 worker.log", "see that the worker runs (./run.sh), and read worker.log")
+        first = f"{old[0].kind} {old[0].id}, {str(old[0].updated_at)[:16]}Z"
+        lost = sum(1 for one in old if one.status == "running" and one.lease_until < time.time())
+        died = (f"，其中 {lost} 个的执行者已不在", f", the workers of {lost} of them are gone") if lost else ("", "")
+        more = (
+            f"{shown[0]}；{len(old)} 个任务超过 10 分钟没有进展{died[0]}（最早：{first}）",
+            f"{shown[1]}; {len(old)} jobs have not moved for 10 minutes{died[1]} (oldest: {first})",
         )
+        log = log_folder(settings) / "worker.log"
+        start = ("./run.sh", "./run.sh") if not worker_is_alive(settings.data) else (f"tail -n 50 {log}",) * 2
+        return Finding.warn("queue", 7, title, more, start)
     if failed:
-        return Finding.warn(
-            "queue", 7, title, shown, ("GET /api/jobs?status=failed 查看原因，改正后重试", "GET /api/jobs?status=failed tells why; correct it and retry")
+        worst = connection.exec_driver_sql(
+            "SELECT id, kind, reason_code, reason_zh, reason_en FROM jobs WHERE status = 'failed'"
+            " ORDER BY CASE WHEN reason_code = 'quarantined' THEN 0 ELSE 1 END, updated_at DESC LIMIT 1"
+        ).one()
+        quarantined = connection.exec_driver_sql("SELECT COUNT(*) FROM jobs WHERE status = 'failed' AND reason_code = 'quarantined'").scalar()
+        apart = (f"，其中 {quarantined} 个被隔离", f", {quarantined} of them in quarantine") if quarantined else ("", "")
+        told = (
+            f"{shown[0]}{apart[0]}；{worst.kind}：{(worst.reason_zh or worst.reason_code or '?')[:_TOLD]}",
+            f"{shown[1]}{apart[1]}; {worst.kind}: {(worst.reason_en or worst.reason_code or '?')[:_TOLD]}",
         )
+        again = f"curl -X POST {settings.url}/api/jobs/{worst.id}/retry"
+        return Finding.warn("queue", 7, title, told, (f"改正原因后：{again}", f"when the reason is gone: {again}"))
     return Finding.ok("queue", 7, title, shown)
+
+
+def mysql(settings: Settings) -> list[Finding]:
+    """The server that holds the database, when it is one. The driver is imported only then."""
+    if not settings.mysql_host:
+        built_in = ("内置实现，无需安装", "built in; nothing to install")
+        return [Finding.skip("mysql", 1, ("MySQL", "MySQL"), ("使用内置的 SQLite", "SQLite is used"), built_in)]
+    from qzbrain.ops import doctor_mysql
+
+    return doctor_mysql.server(settings)
 
 
 def integrity(settings: Settings) -> list[Finding]:

@@ -22,6 +22,7 @@ RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "IN
 _LEAST_MARIADB, _LEAST_MYSQL = (10, 6), (8, 0)
 _BYTES_OF_A_CHARACTER = 3
 _USUAL_PACKET = 64 << 20
+_DRIFT_S, _WRONG_S = 5.0, 60.0
 _GRANT = re.compile(r"^GRANT (?P<rights>.+?) ON (?P<level>.+?) TO (?P<rest>.*)$", re.DOTALL)
 _DATABASE = re.compile(r"^`(?P<name>(?:[^`]|``)*)`\.\*$", re.DOTALL)
 
@@ -34,7 +35,7 @@ def server(settings: Settings) -> list[Finding]:
         with closing(open_session(known)) as session:
             took_ms = (time.monotonic() - started) * 1e3
             checks = (_version(session, known, took_ms), _rights(session, known), _charset(session, known))
-            return [*checks, _packet(session, settings), _durability(session), _connections(session)]
+            return [*checks, _packet(session, settings), _durability(session), _connections(session), _clock(session)]
     except (err.MySQLError, BrainError) as exc:
         error = exc if isinstance(exc, BrainError) else translated(exc, user=known.user, database=known.database)
         return [_unusable(known, exc, error)]
@@ -197,3 +198,17 @@ def _connections(session: Session) -> Finding:
         advice = (f"设为至少 {2 * POOLED}：每个网页进程最多用 {POOLED} 个", f"set it to at least {2 * POOLED}: a web process uses up to {POOLED}")
         return Finding.warn("mysql_connections", 1, title, shown, advice)
     return Finding.ok("mysql_connections", 1, title, shown)
+
+
+def _clock(session: Session) -> Finding:
+    """That server and this machine agree on the time: leases that one of them gives the other takes back. The zone does not matter; we keep UTC."""
+    title: Text = ("MySQL 时钟", "MySQL clock")
+    before = time.time()
+    there, zone = _asked(session, "SELECT UNIX_TIMESTAMP(NOW(6)), CONCAT(@@global.time_zone, ' (', @@system_time_zone, ')')")[0]
+    drift = float(there) - (before + time.time()) / 2
+    seen = (f"与本机相差 {drift:+.1f} 秒，时区 {zone}（数据库中存的是 UTC）", f"{drift:+.1f} s against this machine, zone {zone} (what is stored is UTC)")
+    if abs(drift) <= _DRIFT_S:
+        return Finding.ok("mysql_clock", 1, title, seen)
+    make = Finding.fail if abs(drift) > _WRONG_S else Finding.warn
+    advice = ("在两台机器上都启用校时：timedatectl set-ntp true", "have both machines set by the network: timedatectl set-ntp true")
+    return make("mysql_clock", 1, title, seen, advice)

@@ -24,7 +24,13 @@ def neo4j(settings: Settings) -> list[Finding]:
         link = Link(settings)
         server = link.server()
         link.close()
-    except (MirrorUnavailable, MissingExtra) as exc:
+    except MissingExtra as exc:
         return [Finding.fail("neo4j", _STEP, _TITLE, (exc.code, exc.code), (exc.zh, exc.en))]
+    except MirrorUnavailable as exc:
+        advice = (
+            "核对 NEO4J_URL、NEO4J_USER、NEO4J_PASSWORD，并确认它正在运行（见 docs/graph_neo4j.md）",
+            "check NEO4J_URL, NEO4J_USER and NEO4J_PASSWORD, and that it runs (docs/graph_neo4j.md)",
+        )
+        return [Finding.fail("neo4j", _STEP, _TITLE, (exc.zh, exc.en), advice)]
     shown = f"{server.name} {server.version} ({server.edition}), {link.where}, {(time.monotonic() - started) * 1000:.0f} ms"
     return [Finding.ok("neo4j", _STEP, _TITLE, (shown, shown))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ _CELERY: Text = ("Celery", "Celery")
 
 
 def redis(settings: Settings) -> list[Finding]:
-    """The server and its settings; then Celery, when the server answers."""
+    """The server, its settings, and whether it takes what is written."""
     if not settings.redis_host:
         without = ("内置实现，无需安装", "built in; nothing to install")
         return [Finding.skip("redis", 2, ("Redis 与 Celery", "Redis and Celery"), ("任务由内置队列处理", "the built-in queue dispatches jobs"), without)]
@@ -42,7 +43,12 @@ def redis(settings: Settings) -> list[Finding]:
         return [_unreachable(settings, exc)]
     finally:
         client.close()
-    return [_server(settings, info, took_ms), _password(settings), _memory(settings, info), _databases(settings), _celery(settings)]
+    return [_server(settings, info, took_ms), _password(settings), _memory(settings, info), _databases(settings), _writes(settings, info)]
+
+
+def celery(settings: Settings) -> list[Finding]:
+    """Whether a worker answers, where there is a broker."""
+    return [_celery(settings)] if settings.redis_host else []
 
 
 def _client(settings: Settings) -> Redis:
@@ -123,6 +129,34 @@ def _memory(settings: Settings, info: dict[str, Any]) -> Finding:
     if bound and policy.startswith("allkeys"):
         return Finding.fail("redis_memory", 2, title, shown, advice)
     return Finding.warn("redis_memory", 2, title, shown, advice)
+
+
+def _writes(settings: Settings, info: dict[str, Any]) -> Finding:
+    """By a key that is written and removed: a copy of another Redis, a full one and one that cannot save refuse it, and still answer to all else."""
+    from redis import RedisError
+
+    title, client, key = ("Redis 写入", "Redis takes writes"), _client(settings), f"qzbrain:doctor:{secrets.token_hex(8)}"
+    try:
+        client.set(key, "1", ex=5)
+        client.delete(key)
+    except (RedisError, OSError) as exc:
+        return Finding.fail("redis_writes", 2, title, (str(exc), str(exc)), _why_refused(settings, info, str(exc)))
+    finally:
+        client.close()
+    return Finding.ok("redis_writes", 2, title, (f"可以写入，角色 {info.get('role', '?')}", f"it does, as {info.get('role', '?')}"))
+
+
+def _why_refused(settings: Settings, info: dict[str, Any], said: str) -> Text:
+    ask = f"redis-cli -h {settings.redis_host} -p {settings.redis_port} --askpass"
+    if info.get("role") == "slave":
+        master = f"{info.get('master_host')}:{info.get('master_port')}"
+        return (f"{ask} REPLICAOF NO ONE；或把 REDIS_HOST 指向主服务器 {master}", f"{ask} REPLICAOF NO ONE; or set REDIS_HOST to its master {master}")
+    if "MISCONF" in said:
+        stop = f"{ask} CONFIG SET stop-writes-on-bgsave-error no"
+        return (f"{stop}；并查明它为何不能保存（磁盘、目录权限）", f"{stop}; and find out why it cannot save (disk, rights of its folder)")
+    if "OOM" in said or "maxmemory" in said:
+        return (f"{ask} CONFIG SET maxmemory 256mb；并写入 redis.conf", f"{ask} CONFIG SET maxmemory 256mb; and in redis.conf")
+    return (f"{ask} ACL WHOAMI；检查该用户的权限", f"{ask} ACL WHOAMI; look at that user's rights")
 
 
 def _databases(settings: Settings) -> Finding:

@@ -1,12 +1,13 @@
 """The doctor's look at the search server: who answers, whether we may write, the cluster, its disks, the indexes.
 
-To see that indexes may be made, it makes an empty one and removes it. Nothing else is changed.
+To see that indexes may be made, and that texts are split as ours are meant to be, it makes an empty one and removes it. Nothing else is changed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qzbrain.errors import IndexUnavailable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _STEP = 4
 _TITLE = ("检索服务", "search server")
+_LIFT = '{"index.blocks.read_only_allow_delete": null}'
+_RIGHTS_ADVICE: Text = ("核对该用户的权限与服务器状态，见 docs/search_server.md", "check that user's rights and the server's state; see docs/search_server.md")
 _LOW_PERCENT = 85.0
 """The servers' own default of the low watermark."""
 
@@ -34,7 +37,9 @@ def search(settings: Settings) -> list[Finding]:
     try:
         product = server.product()
     except IndexUnavailable as exc:
-        return [Finding.fail("search", _STEP, _TITLE, (exc.code, exc.code), (exc.zh, exc.en))]
+        look = f"curl -sS {server.addresses[0]}/"
+        advice = (f"{look}；然后核对 ES_URL_ADD 与登录设置（见 docs/search_server.md）", f"{look}; then check ES_URL_ADD and the login (docs/search_server.md)")
+        return [Finding.fail("search", _STEP, _TITLE, (exc.zh, exc.en), advice)]
     shown = f"{product.name} {product.version}, {server.where}, {(time.monotonic() - started) * 1000:.0f} ms"
     return [Finding.ok("search", _STEP, _TITLE, (shown, shown)), *(_made(id, server, settings.es_index) for id in _CHECKS)]
 
@@ -44,7 +49,7 @@ def _made(id: str, server: Server, prefix: str) -> Finding:
     try:
         return check(title, server, prefix)
     except IndexUnavailable as exc:
-        return Finding.fail(id, _STEP, title, (exc.code, exc.code), (exc.zh, exc.en))
+        return Finding.fail(id, _STEP, title, (exc.zh, exc.en), _RIGHTS_ADVICE)
 
 
 def _ours(prefix: str) -> str:
@@ -53,11 +58,36 @@ def _ours(prefix: str) -> str:
 
 
 def _rights(title: Text, server: Server, prefix: str) -> Finding:
+    with _empty(server, prefix):
+        pass
+    return Finding.ok("search_rights", _STEP, title, (f"可以创建和删除 {prefix}-*", f"may make and remove {prefix}-*"))
+
+
+@contextmanager
+def _empty(server: Server, prefix: str) -> Iterator[str]:
+    """An index as ours are made, for a moment; its path."""
+    from qzbrain.retrieval.elastic.mapping import index_body
+
     probe = f"/{prefix}-doctor"
     server.request("DELETE", probe, expected=(404,))
-    server.request("PUT", probe, {"settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1"}}, timeout_s=30)
-    server.request("DELETE", probe, timeout_s=30)
-    return Finding.ok("search_rights", _STEP, title, (f"可以创建和删除 {prefix}-*", f"may make and remove {prefix}-*"))
+    server.request("PUT", probe, index_body(0), timeout_s=30)
+    try:
+        yield probe
+    finally:
+        server.request("DELETE", probe, timeout_s=30)
+
+
+def _analysis(title: Text, server: Server, prefix: str) -> Finding:
+    """The server splits terms at blanks and leaves them as they are: segmentation is ours, on both backends the same."""
+    wanted = ["行政处罚", "Ab-1", "第十二条"]
+    with _empty(server, prefix) as probe:
+        reply = server.request("POST", f"{probe}/_analyze", {"analyzer": "whitespace", "text": " ".join(wanted)}).body or {}
+    got = [str(one.get("token")) for one in reply.get("tokens", [])]
+    if got != wanted:
+        advice = ("移除改动分析器 whitespace 的插件或模板", "remove the plug-in or template that changes the analyzer `whitespace`")
+        seen = (f"whitespace 得到 {got}，应为 {wanted}", f"whitespace gives {got} in place of {wanted}")
+        return Finding.fail("search_analysis", _STEP, title, seen, advice)
+    return Finding.ok("search_analysis", _STEP, title, ("whitespace 按空格切分（分词在本程序中完成）", "whitespace splits at blanks (the brain finds words)"))
 
 
 def _cluster(title: Text, server: Server, prefix: str) -> Finding:
@@ -82,9 +112,10 @@ def _disk(title: Text, server: Server, prefix: str) -> Finding:
     blocks = server.request("GET", f"/{_ours(prefix)}/_settings", params=params, expected=(404,)).body or {}
     blocked = sorted(name for name, one in blocks.items() if one["settings"]["index"]["blocks"].get("read_only_allow_delete") == "true")
     if blocked:
+        lift = f"curl -X PUT '{server.addresses[0]}/{_ours(prefix)}/_settings' -H 'Content-Type: application/json' -d '{_LIFT}'"
         advice = (
-            "清理检索服务的磁盘；OpenSearch 还需解除只读（见 docs/search_server.md）",
-            "free space on the search server's disk; on OpenSearch also lift the block (docs/search_server.md)",
+            f"清理检索服务的磁盘，然后（OpenSearch 不会自行解除，见 docs/search_server.md）：{lift}",
+            f"free space on the search server's disk; then (OpenSearch does not do so by itself, docs/search_server.md): {lift}",
         )
         return Finding.fail("search_disk", _STEP, title, (f"只读：{', '.join(blocked[:3])}", f"read-only: {', '.join(blocked[:3])}"), advice)
     nodes = server.request("GET", "/_cat/allocation", params={"format": "json", "bytes": "b"}).body
@@ -127,6 +158,7 @@ def _indexes(title: Text, server: Server, prefix: str) -> Finding:
 
 _CHECKS: dict[str, tuple[Text, Callable[[Text, Server, str], Finding]]] = {
     "search_rights": (("检索服务权限", "search server rights"), _rights),
+    "search_analysis": (("检索服务分析器", "search server's analyzer"), _analysis),
     "search_cluster": (("检索服务集群", "search cluster"), _cluster),
     "search_disk": (("检索服务磁盘", "search server disk"), _disk),
     "search_index": (("检索服务索引", "indexes on the search server"), _indexes),

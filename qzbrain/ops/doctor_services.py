@@ -1,45 +1,67 @@
-"""The doctor's look at what runs: web, worker, and the servers that this version does not use."""
+"""The doctor's look at what runs: web, worker, and every process that supervisord minds."""
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
 
 from qzbrain.jobs.lock import worker_is_alive
-from qzbrain.ops.finding import Finding
+from qzbrain.ops import processes
+from qzbrain.ops.finding import Finding, Text
 from qzbrain.ops.own_tls import own_tls
 from qzbrain.ops.start import running_brain
 from qzbrain.ops.supervision import log_folder
 from qzbrain.settings import Settings
 
+_STEP = 8
 _TIMEOUT_S = 3.0
-
-
-def not_in_this_version(settings: Settings) -> list[Finding]:
-    """What the manual names and this version does not have."""
-    return [
-        Finding.skip("docker", 9, ("Docker", "Docker"), ("本版本不使用容器", "this version uses no containers"), ("", "")),
-    ]
+_TOLD = 600
 
 
 def web(settings: Settings) -> list[Finding]:
     """The running brain answers /readyz."""
     title = ("网页服务", "web")
     if not running_brain(settings):
-        return [Finding.skip("web", 8, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
+        return [Finding.skip("web", _STEP, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
+    log = log_folder(settings) / "web.log"
     try:
-        with urllib.request.urlopen(f"{settings.url}/readyz", timeout=_TIMEOUT_S, context=own_tls()) as response:  # noqa: S310  our own address
-            return [Finding.ok("web", 8, title, (f"{settings.url} {response.status}", f"{settings.url} {response.status}"))]
+        with _direct().open(f"{settings.url}/readyz", timeout=_TIMEOUT_S) as response:
+            return [Finding.ok("web", _STEP, title, (f"{settings.url} {response.status}",) * 2)]
+    except urllib.error.HTTPError as exc:  # it answers and is not ready: its body says what is missing
+        said = f"/readyz: {exc.code} {exc.read(_TOLD).decode('utf-8', 'replace').strip()}"
+        return [Finding.fail("web", _STEP, title, (said, said), (f"tail -n 50 {log}",) * 2)]
     except (OSError, ValueError) as exc:
-        log = log_folder(settings) / "web.log"
-        return [Finding.fail("web", 8, title, (f"/readyz: {exc}", f"/readyz: {exc}"), (f"查看 {log}", f"see {log}"))]
+        return [Finding.fail("web", _STEP, title, (f"/readyz: {exc}",) * 2, (f"tail -n 50 {log}",) * 2)]
+
+
+def _direct() -> urllib.request.OpenerDirector:
+    """Never by a proxy: it is our own address on this machine."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=own_tls()))
 
 
 def worker(settings: Settings) -> list[Finding]:
     """A worker holds its lock."""
     title = ("后台处理", "worker")
     if worker_is_alive(settings.data):
-        return [Finding.ok("worker", 8, title, ("正在运行", "running"))]
+        return [Finding.ok("worker", _STEP, title, ("正在运行", "running"))]
     if not running_brain(settings):
-        return [Finding.skip("worker", 8, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
+        return [Finding.skip("worker", _STEP, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
     log = log_folder(settings) / "worker.log"
-    return [Finding.fail("worker", 8, title, ("没有运行", "not running"), (f"查看 {log}", f"see {log}"))]
+    return [Finding.fail("worker", _STEP, title, ("没有运行", "not running"), (f"tail -n 50 {log}",) * 2)]
+
+
+def supervised(settings: Settings) -> list[Finding]:
+    """supervisord shows every process of a running brain as running."""
+    title: Text = ("进程", "processes")
+    if not running_brain(settings):
+        return [Finding.skip("processes", _STEP, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
+    there = processes.supervised(settings)
+    if there is None:
+        shown = ("由其他进程管理器看护，或控制套接字不可用", "minded by another process manager, or the control socket cannot be used")
+        return [Finding.skip("processes", _STEP, title, shown, ("qzbrain doctor --step 8",) * 2)]
+    seen = ", ".join(f"{one.name} {one.state}" for one in there)
+    down = [one for one in there if one.wanted and one.state not in ("RUNNING", "STARTING")]
+    if down:
+        log = log_folder(settings) / f"{down[0].name}.log"
+        return [Finding.fail("processes", _STEP, title, (seen, seen), (f"tail -n 50 {log}",) * 2)]
+    return [Finding.ok("processes", _STEP, title, (seen, seen))]

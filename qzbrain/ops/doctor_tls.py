@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 from datetime import UTC, datetime
 
@@ -18,18 +19,29 @@ def tls(settings: Settings) -> list[Finding]:
         return [_without(settings)]
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert_path, settings.tls_key_path)
-        begins, ends = _validity(settings)
+        begins, ends, names = _read(settings)
     except (OSError, ValueError, ssl.SSLError) as exc:
-        advice = ("检查 TLS_CERT（含中间证书）与 TLS_KEY 是否为配套的 PEM 文件", "see that TLS_CERT (with its chain) and TLS_KEY are PEM files of one pair")
+        cert, key = (shlex.quote(str(path)) for path in (settings.tls_cert_path, settings.tls_key_path))
+        same = f"openssl x509 -in {cert} -noout -pubkey | openssl sha256; openssl pkey -in {key} -pubout | openssl sha256"
+        advice = (
+            f"TLS_CERT（含中间证书）与 TLS_KEY 须是配套的 PEM 文件，以下两个摘要应相同：{same}",
+            f"TLS_CERT (with its chain) and TLS_KEY must be PEM files of one pair; these two must give the same: {same}",
+        )
         return [Finding.fail("tls", 8, _TITLE, (str(exc), str(exc)), advice)]
     left = (ends - datetime.now(UTC)).days
     until = f"{ends:%Y-%m-%d}"
-    renew = ("更新证书文件并重启网页服务", "renew the files and restart the web process")
+    look = f"openssl x509 -in {shlex.quote(str(settings.tls_cert_path))} -noout -dates -ext subjectAltName"
+    renew = (f"{look}；换上新的证书与私钥文件，然后重启", f"{look}; put new files in their place, then start again")
     if not begins <= datetime.now(UTC) <= ends:
         return [Finding.fail("tls", 8, _TITLE, (f"有效期为 {begins:%Y-%m-%d} 至 {until}", f"good from {begins:%Y-%m-%d} to {until}"), renew)]
     if left < _SOON_DAYS:
         return [Finding.warn("tls", 8, _TITLE, (f"{left} 天后（{until}）到期", f"ends in {left} days, on {until}"), renew)]
-    return [Finding.ok("tls", 8, _TITLE, (f"有效至 {until}", f"good until {until}"))]
+    listed = ", ".join(names[:5])
+    if not names:
+        lacking = (f"有效至 {until}，但没有 subjectAltName：浏览器会拒绝", f"good until {until}, but without subjectAltName: browsers refuse it")
+        anew = ("重新签发，带上 DNS 名或 IP（见 docs/security.md）", "have it made anew, with its DNS names or IPs (docs/security.md)")
+        return [Finding.warn("tls", 8, _TITLE, lacking, anew)]
+    return [Finding.ok("tls", 8, _TITLE, (f"{listed}，有效至 {until}", f"{listed}, good until {until}"))]
 
 
 def _without(settings: Settings) -> Finding:
@@ -41,8 +53,14 @@ def _without(settings: Settings) -> Finding:
     return Finding.warn("tls", 8, _TITLE, shown, advice)
 
 
-def _validity(settings: Settings) -> tuple[datetime, datetime]:
+def _read(settings: Settings) -> tuple[datetime, datetime, list[str]]:
+    """From when to when the certificate is good, and for which names and addresses."""
     from cryptography import x509
 
     found = x509.load_pem_x509_certificates(settings.tls_cert_path.read_bytes())[0]
-    return found.not_valid_before_utc, found.not_valid_after_utc
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return found.not_valid_before_utc, found.not_valid_after_utc, []
+    listed = [str(one) for one in (*names.get_values_for_type(x509.DNSName), *names.get_values_for_type(x509.IPAddress))]
+    return found.not_valid_before_utc, found.not_valid_after_utc, listed

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, Protocol
 from qzbrain.errors import PayloadTooLarge, StorageFull
 
 _PIECE = 1 << 20
-_UNFINISHED = ".new-"
+UNFINISHED = ".new-"
+"""How the names of files begin that are still being put."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class FileStore:
         Raises PayloadTooLarge over `limit_bytes`, StorageFull; leaves nothing behind then.
         """
         try:
-            handle, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.root)
+            handle, temporary = tempfile.mkstemp(prefix=UNFINISHED, dir=self.root)
         except OSError as exc:
             raise _translated(exc) from exc
         digest, size = hashlib.sha256(), 0
@@ -111,7 +112,7 @@ class FileStore:
     def sweep_unfinished(self, before: float) -> int:
         """Remove what a `put` that was killed before this time (seconds since 1970) left behind; returns how many files."""
         swept = 0
-        for path in self.root.glob(f"{_UNFINISHED}*"):
+        for path in self.root.glob(f"{UNFINISHED}*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from qzbrain.brain import Brain
-from qzbrain.ops.doctor import examine
+from qzbrain.ops.doctor_apart import report_apart
 from qzbrain.web import render, replies, schemas
 from qzbrain.web.guards import caller
 from qzbrain.web.responses import reply
@@ -43,7 +41,7 @@ def routes(brain: Brain) -> APIBlueprint:
 
     @api.get("/system/doctor", responses={"200": replies.DoctorReply})
     def doctor() -> Response:
-        """Each step of the deployment manual, checked: what was seen, and what to do next."""
-        return reply({"checks": [asdict(check) for check in examine(brain.settings, caller(brain.access).lang)]})
+        """Each step of the deployment manual, checked: what was seen, and what to do next; and this installation at a glance."""
+        return reply(report_apart(brain.settings, caller(brain.access).lang))
 
     return api

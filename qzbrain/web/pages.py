@@ -31,7 +31,7 @@ POLICY = (
 _PAGE: Any = {"200": {"content": {"text/html": {"schema": {"type": "string"}}}}}
 _VIEWS = (
     "/", "/conversations/<path:path>", "/documents/<path:path>", "/knowledge", "/knowledge/<path:path>", "/models", "/graph", "/graph/<path:path>",
-    "/account", "/users", "/setup", "/password",
+    "/account", "/users", "/system", "/setup", "/password",
 )  # fmt: skip
 _TEXT = ("text/", "application/javascript", "image/svg+xml", "application/json")
 

@@ -427,9 +427,10 @@ class ReadyReply(BaseModel):
 
 
 class DoctorReply(BaseModel):
-    """Checks of the installation."""
+    """Checks of the installation; `system`: versions, processes, disk and queue."""
 
     checks: list[dict[str, Any]]
+    system: dict[str, Any]
 
 
 class MessageReply(BaseModel):

@@ -33,6 +33,7 @@ NEEDS: Mapping[str, Need] = {
     "GET /models": "nobody",
     "GET /account": "nobody",
     "GET /users": "nobody",
+    "GET /system": "nobody",
     "GET /setup": "nobody",
     "GET /password": "nobody",
     "GET /healthz": "nobody",

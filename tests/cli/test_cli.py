@@ -198,7 +198,7 @@ def test_database_commands(run: Run) -> None:
 
 def test_doctor_reports_and_fails_when_something_fails(run: Run, tmp_path: Path) -> None:
     checks = run("doctor", "--json").json["checks"]
-    assert {"id", "step", "title", "status", "evidence", "next"} == set(checks[0])
+    assert {"id", "step", "title", "status", "evidence", "next", "follows"} == set(checks[0])
     assert {x["step"] for x in run("doctor", "--step", "8", "--json").json["checks"]} == {8}
     (tmp_path / "data").mkdir(exist_ok=True)
     (tmp_path / "data" / "brain.sqlite").write_bytes(b"no database" * 1000)

@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
                 take(browser, server, conversation, theme, folder)
             narrow(browser, server, conversation, folder)
             graph(browser, server, folder)
+            system(browser, server, folder)
         finally:
             server.stop()
     with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
@@ -142,6 +143,15 @@ def graph(browser: Browser, server: Server, folder: Path) -> None:
         page = open_page(browser, server, f"/graph/firms?entity={one}" + (f"&from={one}&to={other}" if name != "narrow" else ""), **more)
         page.wait_for_selector("[data-layout=still]")
         shoot(page, folder / f"graph-{name}.png")
+
+
+def system(browser: Browser, server: Server, folder: Path) -> None:
+    """The installation and its checks, in both themes and on a telephone."""
+    places: dict[str, dict[str, Any]] = {"light": {}, "dark": {"theme": "dark", "lang": "en-GB"}, "narrow": {"size": (375, 740)}}
+    for name, more in places.items():
+        page = open_page(browser, server, "/system", **more)
+        page.wait_for_selector(".check")
+        shoot(page, folder / f"system-{name}.png")
 
 
 def shoot(page: Page, path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.running import ROOT, RunningBrain
 READMES = ("README.md", "README.zh-CN.md")
 PAGES = {
     "/", "/console/{path}", "/conversations/{path}", "/documents/{path}", "/graph", "/graph/{path}", "/knowledge", "/knowledge/{path}", "/models",
-    "/account", "/users", "/setup", "/password", "/docs/style.css",
+    "/account", "/users", "/system", "/setup", "/password", "/docs/style.css",
 }  # fmt: skip
 """Of the console and of /docs: not for programs."""
 

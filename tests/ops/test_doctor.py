@@ -119,8 +119,8 @@ def test_a_model_that_is_away_fails_with_what_to_do(make_settings: Callable[...,
 def test_one_step_alone_and_both_languages(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
     checks = examine(settings, "zh", step=8)
-    assert {x.id for x in checks} == {"port", "tls", "web", "worker"}
-    assert {x.title for x in checks} == {"端口", "HTTPS 证书", "网页服务", "后台处理"}
+    assert {x.id for x in checks} == {"port", "tls", "web", "worker", "processes", "leftovers"}
+    assert {x.title for x in checks} == {"端口", "HTTPS 证书", "网页服务", "后台处理", "进程", "遗留"}
 
 
 def test_secrets_that_others_can_read_are_told(make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:

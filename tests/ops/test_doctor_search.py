@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_good_server_passes_and_nothing_is_left_behind(settings: Settings, ope
     ElasticIndex(settings).rebuild("kb", [], watermark=1)
     before = opensearch_server.call("GET", f"/_cat/indices/{PREFIX}*?format=json")[1]
     checks = by_id(settings)
-    assert {checks[x].status for x in ("search", "search_rights", "search_cluster", "search_index")} == {"ok"}
+    assert {checks[x].status for x in ("search", "search_rights", "search_analysis", "search_cluster", "search_index")} == {"ok"}
     assert "opensearch 2" in checks["search"].evidence
     assert checks["search_disk"].status in ("ok", "warn")  # as full as this machine's disk is
     after = opensearch_server.call("GET", f"/_cat/indices/{PREFIX}*?format=json")[1]
@@ -57,8 +58,23 @@ def test_a_good_server_passes_and_nothing_is_left_behind(settings: Settings, ope
 def test_read_only_indexes_are_found(settings: Settings, opensearch_server: SearchServer) -> None:
     ElasticIndex(settings).rebuild("kb", [], watermark=1)
     opensearch_server.call("PUT", f"/{PREFIX}-*/_settings", {"index.blocks.read_only_allow_delete": True})
-    check = by_id(settings)["search_disk"]
+    checks = by_id(settings)
+    check = checks["search_disk"]
     assert (check.status, PREFIX in check.evidence, "docs/search_server.md" in check.next) == ("fail", True, True)
+    others = {id: one for id, one in checks.items() if id.startswith("search_") and one.status == "fail" and not one.follows}
+    assert set(others) == {"search_disk"}
+    subprocess.run(["bash", "-ec", check.next[check.next.index("curl ") :]], check=True, capture_output=True)
+    assert by_id(settings)["search_disk"].status in ("ok", "warn")
+
+
+@pytest.mark.servers
+def test_one_that_hangs_is_the_cause_and_is_named_in_time(settings: Settings, opensearch_server: SearchServer) -> None:
+    opensearch_server.pause()
+    try:
+        checks = by_id(settings)
+    finally:
+        opensearch_server.resume()
+    assert [(id, one.status) for id, one in checks.items() if id.startswith("search")] == [("search", "fail")]
 
 
 @pytest.mark.servers

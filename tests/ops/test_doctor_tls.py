@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from qzbrain.ops.doctor_tls import tls
 from qzbrain.settings import Settings
-
-
-def certificate(folder: Path, *, begins: float, ends: float) -> dict[str, Any]:
-    """Files of a certificate that is good from `begins` to `ends`, in days from now."""
-    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")]), datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now + timedelta(days=begins)).not_valid_after(now + timedelta(days=ends)).sign(key, hashes.SHA256())
-    )  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+from tests.ops.certificates import certificate
 
 
 @pytest.mark.parametrize(("begins", "ends", "status"), [(-1, 90, "ok"), (-60, 5, "warn"), (-60, -1, "fail"), (2, 90, "fail")])
@@ -42,6 +25,12 @@ def test_files_that_do_not_belong_together_or_are_none(tmp_path: Path, make_sett
     (tmp_path / "text.pem").write_text("no certificate")
     for wrong in ({**one, "tls_key": other["tls_key"]}, {**one, "tls_cert": str(tmp_path / "text.pem")}, {**one, "tls_key": str(tmp_path / "nothing.pem")}):
         assert tls(make_settings(**wrong))[0].status == "fail"
+
+
+def test_one_without_names_is_told(tmp_path: Path, make_settings: Callable[..., Settings]) -> None:
+    (found,) = tls(make_settings(**certificate(tmp_path / "a", begins=-1, ends=90, names=())))
+    assert (found.status, "subjectAltName" in found.evidence[1]) == ("warn", True)
+    assert "brain.test" in tls(make_settings(**certificate(tmp_path / "b", begins=-1, ends=90)))[0].evidence[1]
 
 
 def test_a_network_without_https(make_settings: Callable[..., Settings]) -> None:

@@ -121,6 +121,7 @@ SAMPLES: dict[str, Sample] = {
     "GET /models": _nothing("/models"),
     "GET /account": _nothing("/account"),
     "GET /users": _nothing("/users"),
+    "GET /system": _nothing("/system"),
     "GET /setup": _nothing("/setup"),
     "GET /password": _nothing("/password"),
     "GET /healthz": _nothing("/healthz"),

@@ -27,8 +27,9 @@ const CorrectionPane = lazy(() => import("./parts/correction.js").then((module) 
 const GraphView = lazy(() => import("./views/graph.js").then((module) => module.GraphView));
 const AccountView = lazy(() => import("./views/account.js").then((module) => module.AccountView));
 const UsersView = lazy(() => import("./views/users.js").then((module) => module.UsersView));
+const SystemView = lazy(() => import("./views/system.js").then((module) => module.SystemView));
 const Gate = lazy(() => import("./views/gate.js").then((module) => module.Gate));
-const VIEWS = { account: AccountView, chat: ChatView, documents: DocumentView, entries: EntriesView, graph: GraphView, knowledge: KnowledgeView, models: ModelsView, users: UsersView };
+const VIEWS = { account: AccountView, chat: ChatView, documents: DocumentView, entries: EntriesView, graph: GraphView, knowledge: KnowledgeView, models: ModelsView, system: SystemView, users: UsersView };
 /** Pages for who is not signed in. */
 const OUTSIDE = ["setup", "password"];
 
@@ -46,7 +47,7 @@ function useTitle(view) {
   const words = useWords();
   const { title, messages } = useStore(conversation);
   const openDocument = useStore(documentTitle);
-  const names = { account: words("account.title"), users: words("users.title"), chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), graph: words("rail.graph"), knowledge: words("rail.knowledge"), models: words("rail.models") };
+  const names = { account: words("account.title"), users: words("users.title"), chat: title || messages.find((m) => m.role === "user")?.text || words("rail.new"), documents: openDocument || words("document.page"), entries: words("entry.page"), graph: words("rail.graph"), knowledge: words("rail.knowledge"), models: words("rail.models"), system: words("system.title") };
   const name = names[view] ?? words("missing.title");
   useEffect(() => {
     document.title = `${name.slice(0, 80)} · ${words("brand")}`;

@@ -42,10 +42,10 @@ export function size(bytes) {
   return formatter("NumberFormat", options).format(bytes / 1000 ** step);
 }
 
-/** "3 秒", "2 min": an expected or elapsed time. */
+/** "3 秒", "2 min", "5 hr", "3 days": an expected or elapsed time. */
 export function duration(seconds) {
-  const unit = seconds < 90 ? "second" : "minute";
-  const value = unit === "second" ? Math.max(1, Math.round(seconds)) : Math.round(seconds / 60);
+  const [unit, length] = seconds < 90 ? ["second", 1] : seconds < 5400 ? ["minute", 60] : seconds < 172_800 ? ["hour", 3600] : ["day", 86_400];
+  const value = Math.max(1, Math.round(seconds / length));
   return formatter("NumberFormat", { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 

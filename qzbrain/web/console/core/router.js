@@ -1,4 +1,4 @@
-// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/knowledge/KB/entries?entry=ID`, `/models`, `/account`, `/users`, `/setup?token=`, `/password?token=`,
+// Every view has an address. Paths: `/`, `/conversations/ID`, `/documents/ID?start=&end=`, `/knowledge`, `/knowledge/KB`, `/knowledge/KB/entries?entry=ID`, `/models`, `/system`, `/account`, `/users`, `/setup?token=`, `/password?token=`,
 // `/graph/KB?entity=ID&open=ID.ID&depth=&relation=&from=&to=&show=table`.
 import { store } from "./store.js";
 

@@ -2,6 +2,7 @@
 import { lang, useWords } from "../core/i18n.js";
 import { baseTitle, conversations, knowledgeBases, theme } from "../core/lists.js";
 import { address, go } from "../core/router.js";
+import { isAtLeast } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { html, useState } from "../core/ui.js";
 import { Dialog } from "./controls.js";
@@ -51,6 +52,7 @@ function usePlaces(words, onKeys) {
     { key: "knowledge", icon: "book", label: words("rail.knowledge"), run: () => go("/knowledge") },
     { key: "graph", icon: "graph", label: words("rail.graph"), run: () => go("/graph") },
     { key: "models", icon: "chip", label: words("rail.models"), run: () => go("/models") },
+    ...(isAtLeast("administrator") ? [{ key: "system", icon: "pulse", label: words("rail.system"), run: () => go("/system") }] : []),
     { key: "upload", icon: "upload", label: words("upload.files"), run: () => chooseFiles() },
     { key: "theme", icon: "contrast", label: words("palette.theme"), run: () => theme.update((now) => (now === "dark" ? "light" : "dark")) },
     { key: "lang", icon: "globe", label: words("palette.language"), run: () => lang.update((now) => (now === "zh" ? "en" : "zh")) },

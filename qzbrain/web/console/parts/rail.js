@@ -4,6 +4,7 @@ import { conversation } from "../core/conversation.js";
 import { day, t, useWords } from "../core/i18n.js";
 import { conversations, loadConversations, railOpen } from "../core/lists.js";
 import { address, go, link, route } from "../core/router.js";
+import { isAtLeast } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { html, memo, useState } from "../core/ui.js";
 import { Confirm, Dialog, ErrorBox, IconButton, Menu, Skeleton } from "./controls.js";
@@ -30,6 +31,9 @@ export function Rail({ onSearch, isSheet, onClose }) {
     <a class="rail-action" href="/models" aria-current=${view === "models" ? "page" : undefined} onClick=${link("/models")}>
       <${Icon} name="chip" />${words("rail.models")}
     </a>
+    ${isAtLeast("administrator") && html`<a class="rail-action" href="/system" aria-current=${view === "system" ? "page" : undefined} onClick=${link("/system")}>
+      <${Icon} name="pulse" />${words("rail.system")}
+    </a>`}
     <${Conversations} selected=${view === "chat" ? id : ""} />
   </nav>`;
 }

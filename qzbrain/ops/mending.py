@@ -1,0 +1,108 @@
+"""`qzbrain doctor --fix`: what is safe to put right, told before it is done. Touches nothing that could not be made again: rights, folders, what killed runs
+left, indexes (from SQL), and the schema while nothing runs."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from qzbrain.brain import Brain, build
+from qzbrain.errors import BrainError
+from qzbrain.jobs.lock import worker_is_alive
+from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
+from qzbrain.ops.start import prepare_folders, running_brain
+from qzbrain.ops.supervision import log_folder, run_folder
+from qzbrain.settings import Settings
+from qzbrain.storage.migrate import HEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do, told in both languages. `do` raises BrainError or OSError."""
+
+    zh: str
+    en: str
+    do: Callable[[], object]
+
+
+Work = Callable[[Brain, Callable[[], bool]], None]
+"""Returns when the condition holds; does the worker's part meanwhile where no worker runs."""
+
+
+def plan(settings: Settings, work: Work) -> list[Action]:
+    """What can be put right now, in the order in which it should be."""
+    return [*_folders(settings), *_rights(settings), *_left(settings), *_schema(settings), *_indexes(settings, work)]
+
+
+def _folders(settings: Settings) -> Iterator[Action]:
+    missing = [path for path in (run_folder(settings), log_folder(settings)) if not path.is_dir()]
+    if settings.data.is_dir() and missing:
+        names = ", ".join(str(path) for path in missing)
+        yield Action(f"建立目录 {names}", f"make the folders {names}", lambda: prepare_folders(settings))
+
+
+def _rights(settings: Settings) -> Iterator[Action]:
+    paths = doctor_place.open_to_others(settings)
+    config = doctor_place.config_open_to_others()
+    if config is not None and doctor_settings.holds_secret(config):
+        paths = [*paths, config]
+    for path in dict.fromkeys(paths):
+        yield Action(f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", partial(_close, path))
+
+
+def _close(path: Path) -> None:
+    path.chmod(stat.S_IMODE(path.stat().st_mode) & ~(stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _left(settings: Settings) -> Iterator[Action]:
+    for one in leftovers.found(settings):
+        verb = ("结束", "end") if one.engine else ("删除", "remove")
+        yield Action(f"{verb[0]}{one.zh}", f"{verb[1]} {one.en}", one.remove)
+
+
+def _schema(settings: Settings) -> Iterator[Action]:
+    """Only while nothing runs on this data folder: a running process expects the schema that it started with."""
+    if running_brain(settings) or worker_is_alive(settings.data):
+        return
+    with suppress(SQLAlchemyError, BrainError, OSError):
+        if not settings.mysql_host and not settings.database_path.exists():
+            return
+        with doctor_data.opened(settings) as connection:
+            row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+        if row and row[0] < HEAD:
+            yield Action(
+                f"升级数据库 {row[0]} → {HEAD}（qzbrain db upgrade）", f"bring the database from {row[0]} to {HEAD} (qzbrain db upgrade)",
+                lambda: build(settings).close(),
+            )  # fmt: skip
+
+
+def _indexes(settings: Settings, work: Work) -> Iterator[Action]:
+    """From SQL, beside the index in use."""
+    with suppress(SQLAlchemyError, BrainError, OSError):
+        if not settings.mysql_host and not settings.database_path.exists():
+            return
+        with doctor_data.opened(settings) as connection:
+            if doctor_data.at_work(connection):
+                return
+            _, wrong = doctor_data.differing(settings, connection)
+        for name in wrong:
+            yield Action(f"重建知识库 {name} 的索引", f"build the index of the knowledge base {name} anew", partial(_reindex, settings, name, work))
+
+
+def _reindex(settings: Settings, name: str, work: Work) -> None:
+    brain = build(settings)
+    try:
+        caller = brain.access.local_caller("zh")
+        job = brain.knowledge.reindex(caller, name)
+        work(brain, lambda: brain.knowledge.job(caller, job).status not in ("pending", "running"))
+        done = brain.knowledge.job(caller, job)
+    finally:
+        brain.close()
+    if done.status != "done":
+        raise BrainError(done.reason_code, zh=done.reason_zh or "?", en=done.reason_en or "?")
