@@ -20,7 +20,7 @@ QUEUE_SPANS = 2048
 BATCH_SPANS = 256
 """Sent in one request: more would keep a process of greenlets busy for longer at once."""
 EVERY_MS = 2000
-EXPORT_S = 5.0
+EXPORT_S = 3.0
 STOP_S = 3.0
 """Longest wait at the end for what has not been sent."""
 INSTALL = "pip install 'qzbrain[otel]'"

@@ -123,8 +123,8 @@ class ChatService:
             if last is None:  # closed from outside: nobody listens here, others may
                 turn.cancellation.cancel()
                 last = self._finish(turn, draft, stopped=True)
-            self._tell(turn, draft, last, span)
             turn.place()
+            self._tell(turn, draft, last, span)
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
