@@ -28,9 +28,9 @@ class stage:  # noqa: N801  it reads as the statement that it is
 
     __slots__ = ("_began", "_name", "_observed", "_span")
 
-    def __init__(self, name: str, observed: Any = None) -> None:
+    def __init__(self, name: str, observed: Any = None, *, spanned: bool = True) -> None:
         self._name, self._observed = name, observed or _SEARCH[name]
-        self._span = tracing.span(name) if tracing.on() else None
+        self._span = tracing.span(name) if spanned and tracing.on() else None
 
     def __enter__(self) -> None:
         if self._span is not None:
@@ -47,9 +47,9 @@ class stage:  # noqa: N801  it reads as the statement that it is
             notes[self._name] = notes.get(self._name, 0.0) + took * 1e3
 
 
-def ingest_stage(name: str) -> stage:
-    """One stage of ingestion."""
-    return stage(name, _INGEST[name])
+def ingest_stage(name: str, *, spanned: bool = True) -> stage:
+    """One stage of ingestion. `spanned`: false for what comes up so often that it would fill a trace."""
+    return stage(name, _INGEST[name], spanned=spanned)
 
 
 @contextmanager

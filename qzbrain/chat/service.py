@@ -229,7 +229,7 @@ class ChatService:
         if isinstance(last, Failed) and (last.status == 429 or last.code == "queue_timeout"):
             metrics.REFUSALS.labels(last.code).inc()
         total_s = sum(draft.parts.values())
-        told = {
+        told: dict[str, str | float | bool] = {
             "model": draft.model, "rung": draft.rung, "citations": len(draft.citations), "prompt_tokens": draft.usage.prompt_tokens,
             "completion_tokens": draft.usage.completion_tokens, "stopped": isinstance(last, Done) and last.answer.stopped,
         }  # fmt: skip

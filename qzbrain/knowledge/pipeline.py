@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
-from qzbrain import metrics
+from qzbrain import metrics, tracing
 from qzbrain.errors import ParseFailed
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.stated import state
@@ -132,17 +132,18 @@ class Pipeline:
                 store()
 
         try:
-            for request, outcome in _timed(self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience)):
-                _count(outcome)
-                if isinstance(outcome, PutOff):
-                    owner.put_off(request.document_id)
-                elif isinstance(outcome, ParseFailed):
-                    owner.failed(request.document_id, outcome)
-                else:
-                    batch.add(request, outcome)
-                    if batch.is_full():
-                        store()
-            store()
+            with tracing.span("read"):
+                for request, outcome in _timed(self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience)):
+                    _count(outcome)
+                    if isinstance(outcome, PutOff):
+                        owner.put_off(request.document_id)
+                    elif isinstance(outcome, ParseFailed):
+                        owner.failed(request.document_id, outcome)
+                    else:
+                        batch.add(request, outcome)
+                        if batch.is_full():
+                            store()
+                store()
         except BaseException:
             indexing.end(quietly=True)
             raise
@@ -213,7 +214,7 @@ class _Beside:
 def _timed(outcomes: Iterator[tuple[ReadRequest, Outcome]]) -> Iterator[tuple[ReadRequest, Outcome]]:
     """The same, with the waits for the reading child as the stage `read`."""
     while True:
-        with ingest_stage("read"):
+        with ingest_stage("read", spanned=False):
             one = next(outcomes, None)
         if one is None:
             return
