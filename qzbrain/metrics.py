@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry(auto_describe=False)
 
 SHARED_FOLDER = Path("run") / "metrics"
@@ -67,7 +67,9 @@ STREAM_DELTAS = Counter("qzbrain_stream_deltas_total", "Pieces of answers sent t
 COMPLETION_TOKENS = Counter("qzbrain_completion_tokens_total", "Tokens of finished answers, as engines counted them.", registry=REGISTRY)
 
 # -- admission and engines
-QUEUE_WAIT_SECONDS = Histogram("qzbrain_queue_wait_seconds", "Seconds that a question waited for a slot of its model.", ["model"], buckets=_PATIENT, registry=REGISTRY)
+QUEUE_WAIT_SECONDS = Histogram(
+    "qzbrain_queue_wait_seconds", "Seconds that a question waited for a slot of its model.", ["model"], buckets=_PATIENT, registry=REGISTRY
+)
 REFUSALS = Counter("qzbrain_refusals_total", "Questions and requests that were turned away because of a bound, by error code.", ["reason"], registry=REGISTRY)
 ENGINE_REQUESTS = Counter("qzbrain_engine_requests_total", "Requests to language model engines, by how they ended.", ["model", "result"], registry=REGISTRY)
 ENGINE_FIRST_TOKEN_SECONDS = Histogram(
@@ -83,7 +85,10 @@ ENGINE_TOKENS_PER_SECOND = Histogram(
 
 # -- retrieval
 SEARCH_SECONDS = Histogram(
-    "qzbrain_search_seconds", "Seconds of one search, those of answers included.", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2), registry=REGISTRY
+    "qzbrain_search_seconds",
+    "Seconds of one search, those of answers included.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
+    registry=REGISTRY,
 )
 SEARCH_STAGE_SECONDS = Histogram(
     "qzbrain_search_stage_seconds", "Seconds of one stage of a search; some go side by side.", ["stage"], buckets=_QUICK, registry=REGISTRY
@@ -101,9 +106,11 @@ INGEST_STAGE_SECONDS = Histogram(
 )
 
 # -- the database, the log, traces
-SQL_SECONDS = Histogram("qzbrain_sql_seconds", "Seconds of one read, or of one transaction that writes, without the wait for it.", ["operation"], buckets=_QUICK, registry=REGISTRY)
+SQL_SECONDS = Histogram(
+    "qzbrain_sql_seconds", "Seconds of one read, or of one transaction that writes, without its wait.", ["operation"], buckets=_QUICK, registry=REGISTRY
+)
 SQL_WAIT_SECONDS = Histogram("qzbrain_sql_write_wait_seconds", "Seconds that a transaction waited for those before it.", buckets=_QUICK, registry=REGISTRY)
-SLOW = Counter("qzbrain_slow_total", "What took longer than SLOW_ANSWER_S, SLOW_SEARCH_MS or SLOW_SQL_MS allow; the log has a line of each.", ["kind"], registry=REGISTRY)
+SLOW = Counter("qzbrain_slow_total", "What took longer than SLOW_ANSWER_S, SLOW_SEARCH_MS or SLOW_SQL_MS, each a line of the log.", ["kind"], registry=REGISTRY)
 TRACE_SPANS = Counter("qzbrain_trace_spans_total", "Spans of traces by what became of them.", ["result"], registry=REGISTRY)
 
 

@@ -134,9 +134,9 @@ class Settings(BaseSettings):
 
     # -- what goes on: docs/observability.md
     log_content: Literal["off", "on"] = Field(
-        "off", description="`on`: lines of the log about slow answers and searches hold the question too. Otherwise no text of questions or documents is logged."
+        "off", description="`on`: lines of the log about slow answers and searches hold the question too; otherwise no text of questions is logged."
     )
-    slow_answer_s: float = Field(10.0, ge=0, le=3600, description="An answer that takes longer is logged (`slow_answer`) with what it took the time for. 0: none is.")
+    slow_answer_s: float = Field(10.0, ge=0, le=3600, description="An answer that takes longer is logged (`slow_answer`) with its timings. 0: none is.")
     slow_search_ms: float = Field(500.0, ge=0, le=600_000, description="A search that takes longer is logged (`slow_search`) with its stages. 0: none is.")
     slow_sql_ms: float = Field(500.0, ge=0, le=600_000, description="A read or a transaction that takes longer is logged (`slow_sql`). 0: none is.")
     otel_exporter_otlp_endpoint: str = Field(
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: str = Field(
         "", description="Headers for that collector, `name=value` separated by commas, such as an access token.", repr=False
     )
-    otel_content: Literal["off", "on"] = Field("off", description="`on`: traces hold questions, searches and answers as texts; otherwise times and numbers alone.")
+    otel_content: Literal["off", "on"] = Field("off", description="`on`: traces hold questions and answers as texts; otherwise times and numbers alone.")
 
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")

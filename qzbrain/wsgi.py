@@ -7,7 +7,7 @@ monkey.patch_all()
 
 import gc
 
-from qzbrain import logs, tracing
+from qzbrain import logs
 from qzbrain.brain import build
 from qzbrain.chat.interrupted import Interrupted
 from qzbrain.ops import traces

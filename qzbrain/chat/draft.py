@@ -9,7 +9,6 @@ from typing import Literal
 from qzbrain.domain import Answer, Citation, Degraded, Delta, Rung, Usage
 from qzbrain.errors import Lang
 
-
 Part = Literal["search", "graph", "evidence", "queue", "engine", "streaming", "check", "compose", "other"]
 """What an answer takes its time for: searching; asking the graph; fetching passages and writing the prompt; waiting for a slot of the model; the engine until
 its first text; its text; checking the citations; an answer without a model; all else."""

@@ -10,6 +10,7 @@ import typer
 from qzbrain.cli.session import open_brain
 from qzbrain.cli.terminal import LANG, Json, note, piece, result, result_json, t
 from qzbrain.domain import Answer, Citation, Delta, Done, Failed
+from qzbrain.stages import SEARCH_STAGES
 from qzbrain.web import render
 
 _RUNGS = {
@@ -92,7 +93,7 @@ def _show_timing(timings: dict[str, float]) -> None:
             bar = "█" * round(_BAR * ms / total) if total else ""
             note(f"  {ms:9.1f}  {name}  {bar}")
         if part == "search":
-            stages = [f"{name.removeprefix('search_').removesuffix('_ms')} {ms:.1f}" for name, ms in timings.items() if name.startswith("search_") and name != "search_ms"]
+            stages = [f"{stage} {timings[key]:.1f}" for stage in SEARCH_STAGES if (key := f"search_{stage}_ms") in timings]
             if stages:
                 note(" " * 13 + t("其中：", "of it: ") + ", ".join(stages))
 

@@ -144,10 +144,12 @@ class Retriever:
 
     def _tell_slow(self, query: SearchQuery, scope: ReadScope, found: SearchResult) -> None:
         metrics.SLOW.labels("search").inc()
-        more = {"query": query.text} if self._log_content else {}
+        more: dict[str, object] = {f"{name}_ms": round(ms, 1) for name, ms in found.stages.items()}
+        if self._log_content:
+            more["query"] = query.text
         log.warning(
             "slow_search", took_ms=round(found.took_ms, 1), mode=query.mode, knowledge_bases=len(scope.kb_ids), hits=len(found.hits),
-            query_chars=len(query.text), degraded=[one.part for one in found.degraded], **{f"{name}_ms": round(ms, 1) for name, ms in found.stages.items()}, **more,
+            query_chars=len(query.text), degraded=[one.part for one in found.degraded], **more,
         )  # fmt: skip
 
     def _search(self, query: SearchQuery, scope: ReadScope, stages: dict[str, float]) -> SearchResult:

@@ -28,7 +28,8 @@ def test_it_is_folded_and_its_bars_are_as_long_as_its_parts(server: Server, engi
     expect(timing.locator("dl")).to_be_visible()
     expect(timing).to_contain_text("引擎读提示")
     expect(timing.locator(".timing-stages")).to_contain_text("按词")
-    widths = {name: float(timing.locator("dl > div", has_text=name).locator("rect").first.get_attribute("width") or 0) for name in ("引擎读提示", "引擎作答", "核对引文")}
+    parts = ("引擎读提示", "引擎作答", "核对引文")
+    widths = {name: float(timing.locator("dl > div", has_text=name).locator("rect").first.get_attribute("width") or 0) for name in parts}
     assert widths["引擎读提示"] > widths["引擎作答"] > widths["核对引文"] > 0
     page.reload()  # stored with the answer
     expect(page.locator(".answer .timing summary")).to_contain_text("耗时")

@@ -101,7 +101,7 @@ class OtlpCollector:
                         TakenSpan(
                             one.name, one.trace_id.hex(), one.span_id.hex(), one.parent_span_id.hex(), one.kind, one.start_time_unix_nano / 1e9,
                             one.end_time_unix_nano / 1e9, one.status.code == 2, resource.get("qzbrain.process", ""), _values(one.attributes),
-                        )  # fmt: skip
+                        )
                     )
 
 
