@@ -28,40 +28,33 @@ def knowing(settings: Settings) -> Brain:
     return brain
 
 
-def told(capfd: pytest.CaptureFixture[str], event: str) -> list[dict[str, Any]]:
-    return [line for line in map(orjson.loads, capfd.readouterr().err.splitlines()) if line["event"] == event]
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in capfd.readouterr().err.splitlines()]
 
 
 @pytest.mark.parametrize("content", ["off", "on"])
-def test_a_slow_search_is_told_with_its_stages(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str], content: str) -> None:
-    brain = knowing(make_settings(slow_search_ms=0.001, log_content=content))
-    capfd.readouterr()
-    before = metrics.SLOW.labels("search")._value.get()
+def test_what_is_slow_is_told_with_what_it_took_the_time_for(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str], content: str) -> None:
+    brain = knowing(make_settings(slow_search_ms=0.001, slow_answer_s=0.0001, slow_sql_ms=0, log_content=content))
+    lines(capfd)
+    before = [metrics.SLOW.labels(kind)._value.get() for kind in ("search", "answer")]
     found = brain.retriever.search(SearchQuery(QUESTION), brain.access.scope(brain.access.local_caller()))
-    (line,) = told(capfd, "slow_search")
-    assert line["took_ms"] == round(found.took_ms, 1) and line["hits"] == len(found.hits) == 1
+    (line,) = lines(capfd)
+    assert (line["event"], line["took_ms"], line["hits"], len(found.hits)) == ("slow_search", round(found.took_ms, 1), 1, 1)
     assert {"words_ms", "references_ms", "fill_ms", "graph_ms"} <= set(line)
     assert (line.get("query") == QUESTION) is (content == "on")
-    assert metrics.SLOW.labels("search")._value.get() == before + 1
-    brain.close()
-
-
-@pytest.mark.parametrize("content", ["off", "on"])
-def test_a_slow_answer_is_told_with_its_timings(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str], content: str) -> None:
-    brain = knowing(make_settings(slow_answer_s=0.0001, log_content=content))
-    capfd.readouterr()
     *_, last = brain.chat.answer(brain.chat.begin(brain.access.local_caller("zh"), Ask(QUESTION)))
     assert isinstance(last, Done)
-    (line,) = told(capfd, "slow_answer")
+    line = next(one for one in lines(capfd) if one["event"] == "slow_answer")
     assert (line["message_id"], line["rung"], line["error"]) == (last.answer.message_id, "extractive", "")
     assert line["timings"]["total_ms"] == pytest.approx(line["took_ms"], abs=0.2)
     assert (line.get("question") == QUESTION) is (content == "on")
+    assert [metrics.SLOW.labels(kind)._value.get() for kind in ("search", "answer")] == [before[0] + 2, before[1] + 1]
     brain.close()
 
 
-def test_what_is_quick_is_not_told_of_and_neither_is_anything_at_0(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str]) -> None:
-    brain = knowing(make_settings(slow_answer_s=0, slow_search_ms=0))
+def test_nothing_is_told_at_0(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str]) -> None:
+    brain = knowing(make_settings(slow_answer_s=0, slow_search_ms=0, slow_sql_ms=0))
     *_, last = brain.chat.answer(brain.chat.begin(brain.access.local_caller("zh"), Ask(QUESTION)))
     assert isinstance(last, Done)
-    assert not [line for line in map(orjson.loads, capfd.readouterr().err.splitlines()) if line["event"].startswith("slow_")]
+    assert not [line for line in lines(capfd) if line["event"].startswith("slow_")]
     brain.close()

@@ -47,6 +47,9 @@ class OtlpCollector:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if collector._server is None:  # away: connections that were kept are so no more
+                    self.close_connection = True
+                    return
                 time.sleep(collector.delay_s)
                 status = collector.status if self.path == "/v1/traces" else 404
                 if status == 200:
