@@ -126,8 +126,8 @@ class Ladder:
             failure = yield from self._by_model(turn, draft, model)
             if failure is None:
                 return
-            draft.to("compose")
             why = wording.EXTRACTIVE_INSTEAD[draft.lang].format(why=failure)
+        draft.to("compose")
         if known and not (draft.begun and found):
             yield from _by_graph(turn.plan.question, known, draft)
         else:
@@ -157,7 +157,7 @@ class Ladder:
         hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
         found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
         draft.citations = (*self._rereading.levelled(facts, known.answered.kb_id), *to_citations(found, first=len(facts) + 1))
-        draft.to("compose")
+        draft.to("other")
         return found
 
     def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:

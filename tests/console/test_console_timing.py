@@ -17,7 +17,7 @@ def asked(page: Page, question: str) -> None:
 
 
 def test_it_is_folded_and_its_bars_are_as_long_as_its_parts(server: Server, engine: Engine, open_page) -> None:
-    engine.script(["可以", "减轻", "[1]。"], first_delay_s=0.3, delay_s=0.1)
+    engine.script(["可以", "减轻", "[1]。"], first_delay_s=0.9, delay_s=0.1)
     page = open_page(server.url + "/")
     asked(page, "哪些情形应当从轻或者减轻行政处罚？")
     timing = page.locator(".answer .timing")
