@@ -7,6 +7,7 @@ The span that new ones belong to is kept in the context; who starts a thread han
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -167,6 +168,7 @@ def start(endpoint: str, *, process: str, headers: str = "", content: bool = Fal
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # it tells of each try; `told` hears what came of it
     to = f"{endpoint.rstrip('/')}/v1/traces"
     exporter = _Counting(OTLPSpanExporter(endpoint=to, headers=_pairs(headers), timeout=EXPORT_S), told)
     resource = Resource.create({"service.name": "qzbrain", "service.version": version, "qzbrain.process": process})

@@ -259,4 +259,5 @@ def test_a_collector_in_trouble_costs_no_answer_anything(watched: Watched, busy:
     _, _, request_id = watched.ask(user="in-trouble")
     watched.span("POST /v1/chat/completions", request_id=request_id)
     assert 1 <= len(watched.lines("traces_not_taken")) <= 4
+    assert watched.lines("library_log") == []
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", watched.lines("traces_not_taken")[0]["endpoint"])
