@@ -31,4 +31,6 @@ lock:             ## requirements*.txt from pyproject.toml, newest versions
 	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade --group sso -c requirements.txt -o requirements-sso.txt
 	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --upgrade --group otel -c requirements.txt -o requirements-otel.txt
+	$(UV) pip compile -q --python-platform linux --python-version 3.11 --generate-hashes --only-binary :all: --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --upgrade --group ocr -c requirements.txt -o requirements-ocr.txt

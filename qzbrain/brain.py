@@ -84,6 +84,7 @@ class Brain:
 
             require_libraries(settings)
         self.db = database_of(settings)
+        self.db.slow_ms = settings.slow_sql_ms
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)

@@ -257,6 +257,7 @@ class ParsedDocument:
     title: str
     mime_type: str
     pages: int | None = None
+    ocr_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +383,8 @@ class SearchResult:
     took_ms: float
     vector: Any = field(default=None, repr=False, compare=False)
     """The question's, (width,) float32 of unit length, where it was searched by meaning."""
+    stages: dict[str, float] = field(default_factory=dict, compare=False)
+    """What it took the time for, milliseconds (qzbrain/stages.py); some of it goes on side by side."""
 
     @property
     def incomplete(self) -> bool:

@@ -4,7 +4,8 @@
     log.info("document_ready", document_id=..., chunks=57, took_ms=840)
 
 Ids (request_id, conversation_id, job_id) come from the context: `bind` sets them for the running greenlet or thread.
-Never log question text, keys or file contents above debug, and never log inside the hub's native thread pool (it hangs there).
+Never log question text (but where LOG_CONTENT wants it in lines about slow answers and searches), keys or file contents above debug, and
+never log inside the hub's native thread pool (it hangs there).
 What looks like a secret is made unreadable all the same.
 A line costs some 10 µs (2026-11-24), so that one for each request does not show.
 """

@@ -132,6 +132,22 @@ class Settings(BaseSettings):
     web_workers: int = Field(1, ge=1, le=64, description="Web worker processes. More than one need REDIS_HOST: what they must agree on is kept there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
+    # -- what goes on: docs/observability.md
+    log_content: Literal["off", "on"] = Field(
+        "off", description="`on`: lines of the log about slow answers and searches hold the question too; otherwise no text of questions is logged."
+    )
+    slow_answer_s: float = Field(10.0, ge=0, le=3600, description="An answer that takes longer is logged (`slow_answer`) with its timings. 0: none is.")
+    slow_search_ms: float = Field(500.0, ge=0, le=600_000, description="A search that takes longer is logged (`slow_search`) with its stages. 0: none is.")
+    slow_sql_ms: float = Field(500.0, ge=0, le=600_000, description="A read or a transaction that takes longer is logged (`slow_sql`). 0: none is.")
+    otel_exporter_otlp_endpoint: str = Field(
+        "", description="Address of an OpenTelemetry collector that takes OTLP over HTTP, `http://HOST:4318`; empty: nothing is traced. Needs `pip install "
+        "'qzbrain[otel]'`."
+    )
+    otel_exporter_otlp_headers: str = Field(
+        "", description="Headers for that collector, `name=value` separated by commas, such as an access token.", repr=False
+    )
+    otel_content: Literal["off", "on"] = Field("off", description="`on`: traces hold questions and answers as texts; otherwise times and numbers alone.")
+
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")
     qzbrain_data: Path | None = Field(None, description="Data folder; `CURRENT_DIR/data` by default. Nothing is written elsewhere.")
@@ -333,7 +349,7 @@ class Settings(BaseSettings):
         default_factory=dict, description="Language models, one `[models.NAME]` table each, in the order in which `auto` tries them. config.toml only."
     )
 
-    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "qzbrain_audit", "log_level", mode="before")
+    @field_validator("qzbrain_env", "qzbrain_lang", "qzbrain_accounts", "qzbrain_audit", "log_level", "log_content", "otel_content", mode="before")
     @classmethod
     def _lower_case(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -347,6 +363,16 @@ class Settings(BaseSettings):
                 raise ValueError("not HOST:PORT or http(s)://HOST:PORT, nor several of them separated by commas")
             if parts.username is not None:
                 raise ValueError("user and password do not belong into the address; they are the settings ES_USER and ES_PASSWORD")
+        return value
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _collector_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts) or parts.query or parts.fragment):
+            raise ValueError("not http(s)://HOST:PORT")
+        if parts.username is not None:
+            raise ValueError("user and password do not belong into the address; what the collector wants to know is the setting OTEL_EXPORTER_OTLP_HEADERS")
         return value
 
     @field_validator("ldap_url")
@@ -639,7 +665,7 @@ def _unusable(exc: ValidationError) -> SettingsInvalid:
     """The first complaint, with the setting's name and, where it is no secret, the value."""
     first = exc.errors(include_url=False)[0]
     name = ".".join(str(x) for x in first["loc"]) or "models"
-    secret = any(word in name for word in ("password", "secret", "key", "token", "models", "es_url", "graph_url", "neo4j_url"))
+    secret = any(word in name for word in ("password", "secret", "key", "token", "models", "es_url", "graph_url", "neo4j_url", "otel_exporter"))
     given = "" if secret else f" {str(first['input'])[:80]!r}"
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden" and (meant := nearest_setting(str(first["loc"][-1]), of_models=True)):

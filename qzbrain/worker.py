@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from qzbrain import logs
+from qzbrain import logs, metrics, tracing
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
@@ -53,6 +53,7 @@ from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
+from qzbrain.ops import traces
 from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings, secrets_of
 from qzbrain.storage.tables import jobs, knowledge_bases, watched_folders
@@ -325,11 +326,15 @@ def _serve_rows(settings: Settings, held: int | None) -> None:
         time.sleep(_LOCK_POLL_S)
     if stopping:
         return
+    traces.begin(settings, "worker")
     brain = build(settings)
+    told = metrics.share(settings.data)
     log.info("worker_started", owner=brain.jobs.owner)
     workplace = Workplace(brain)
     workplace.run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, workplace, lock, since_s, _RENEW_ABOVE_MB))
     brain.close()
+    told()
+    tracing.stop()
     log.info("worker_ended")
 
 
@@ -405,7 +410,9 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
 
     lock, shared = WorkerLock(settings.data, held), bool(settings.es_url_add)
     _await(lock, shared=shared)
+    traces.begin(settings, "worker")
     brain = build(settings)
+    told = metrics.share(settings.data)
     workplace = Workplace(brain)
     workplace.prepare(lambda: False)
 
@@ -419,6 +426,8 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
     def ended() -> None:
         workplace.close()
         brain.close()
+        told()
+        tracing.stop()
         log.info("worker_ended")
 
     log.info("worker_started", owner=brain.jobs.owner, broker=f"{settings.redis_host}:{settings.redis_port}")

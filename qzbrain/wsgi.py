@@ -10,12 +10,14 @@ import gc
 from qzbrain import logs
 from qzbrain.brain import build
 from qzbrain.chat.interrupted import Interrupted
+from qzbrain.ops import traces
 from qzbrain.settings import load_settings, secrets_of
 from qzbrain.web.app import create_app
 
 _settings = load_settings()
 logs.configure(_settings.log_level, "web")
 logs.hide(secrets_of(_settings))
+traces.begin(_settings, "web")
 brain = build(_settings)
 _interrupted = Interrupted(brain.db, _settings)
 _interrupted.mark()

@@ -10,11 +10,11 @@ said, followed by a visible note and the next rung's answer.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from qzbrain import metrics, tracing
 from qzbrain.auth.access import Access
 from qzbrain.chat import prompts, wording
 from qzbrain.chat.citations import MarkFilter, check
@@ -127,6 +127,7 @@ class Ladder:
             if failure is None:
                 return
             why = wording.EXTRACTIVE_INSTEAD[draft.lang].format(why=failure)
+        draft.to("compose")
         if known and not (draft.begun and found):
             yield from _by_graph(turn.plan.question, known, draft)
         else:
@@ -136,16 +137,19 @@ class Ladder:
         """What the graph answers. A question that names an article by its number asks for its text, which is found for certain."""
         if any("reference" in hit.sources for hit in result.hits):
             return Known()
-        started = time.perf_counter()
+        draft.to("graph")
         plan = turn.plan
         names = {kb.id: kb.name for kb in plan.kbs}
-        known = self._graph.look(plan.question, [one.question for one in plan.earlier], scope, names, result.vector, alone=not result.answerable)
-        draft.timings["graph_ms"] = round((time.perf_counter() - started) * 1e3, 3)
+        with tracing.span("graph", knowledge_bases=len(names)) as span:
+            known = self._graph.look(plan.question, [one.question for one in plan.earlier], scope, names, result.vector, alone=not result.answerable)
+            span.set(facts=len(known.sources.citations))
+        draft.to("other")
         draft.degraded = tuple(dict.fromkeys((*draft.degraded, *known.degraded)))
         return known
 
     def _sources(self, turn: Turn, draft: Draft, model: RegisteredModel | None, result: SearchResult, known: Known) -> list[Passage]:
         """The draft's citations: what the graph says, then the passages found, which are given back."""
+        draft.to("evidence")
         facts = known.sources.citations
         budget = self._settings.context_chars if model is None else self._room(turn, model)
         budget = max(1, budget - sum(len(one.quote) for one in _within(facts, budget // 2)))
@@ -153,14 +157,16 @@ class Ladder:
         hits = [hit for hit in result.hits if not (hit.kind == FACTS and any(_holds(hit, one) for one in facts))]
         found = passages(self._db, hits, limit_chars=budget, most=most, parent_chars=self._settings.parent_chars)
         draft.citations = (*self._rereading.levelled(facts, known.answered.kb_id), *to_citations(found, first=len(facts) + 1))
+        draft.to("other")
         return found
 
     def _search(self, scope: ReadScope, draft: Draft, question: str) -> SearchResult:
         from qzbrain.retrieval.hybrid import SearchQuery
 
-        started = time.perf_counter()
+        draft.to("search")
         result = self._retriever.search(SearchQuery(text=question, top_k=HITS), scope)
-        draft.timings["search_ms"] = round((time.perf_counter() - started) * 1e3, 3)
+        draft.to("other")
+        draft.searched(result.stages)
         draft.confidence = result.confidence
         draft.degraded = result.degraded
         return result
@@ -175,6 +181,7 @@ class Ladder:
 
     def _by_entry(self, draft: Draft, result: SearchResult, entry: EntryInForce) -> Iterator[StreamEvent]:
         """The entry's answer as it stands, cited; what else was found stands below as sources."""
+        draft.to("compose")
         hit = next(one for one in result.hits if one.document_id == entry.document_id)
         others = [one for one in result.hits if one.document_id != entry.document_id]
         found = [whole_answer(self._db, hit, entry.answer), *passages(self._db, others, limit_chars=self._settings.context_chars, most=EXTRACTIVE_PASSAGES)]
@@ -186,6 +193,7 @@ class Ladder:
 
     def _by_model(self, turn: Turn, draft: Draft, model: RegisteredModel) -> Generator[StreamEvent, None, str | None]:
         """Its return value says why the model did not answer, None when it did."""
+        draft.to("evidence")
         draft.stands_on("model", wording.BY_MODEL, model=model.name)
         facts = _within([one for one in draft.citations if one.facts], self._room(turn, model) // 2)
         evidence = [*facts, *(one for one in draft.citations if not one.facts)]
@@ -197,6 +205,7 @@ class Ladder:
             if draft.begun:
                 yield draft.delta(wording.BROKEN_OFF[draft.lang])
             return exc.message(draft.lang)
+        draft.to("check")
         if not draft.text.strip():
             return wording.EMPTY_ANSWER[draft.lang].format(model=model.name)
         checked = check(draft.text, draft.citations, question=turn.plan.question)
@@ -253,10 +262,13 @@ class Ladder:
         """One model's text, behind its gate; the slot is given back however this ends. While its engine starts, waiting for a slot may take longer."""
         plan, settings = turn.plan, model.settings
         gate = self._shared.gate(model.name, slots=settings.slots, queue=settings.queue)
+        draft.to("queue")
         ticket = gate.enter(f"{turn.caller.id}/{plan.options.get('user', '')}")
         try:
             longest_s, expected_s = model.starting_s()
-            yield from ticket.wait(turn.cancellation, settings.queue_timeout_s + longest_s)
+            with metrics.QUEUE_WAIT_SECONDS.labels(model.name).time():
+                yield from ticket.wait(turn.cancellation, settings.queue_timeout_s + longest_s)
+            draft.to("engine")
             if longest_s:
                 yield Queued(1, expected_s)
             for piece in self._pieces(model, Generation(messages, plan.options), turn.cancellation):
@@ -277,6 +289,7 @@ class Ladder:
             if marks is not None and (rest := marks.finish()):
                 yield draft.delta(rest)
         finally:
+            draft.to("other")
             ticket.release()
 
     @staticmethod

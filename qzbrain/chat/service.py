@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from qzbrain import logs
+from qzbrain import logs, metrics, tracing
 from qzbrain.auth.access import LOCAL_USER, Access
 from qzbrain.chat import store
 from qzbrain.chat.conversations import Conversations
@@ -64,6 +65,7 @@ class ChatService:
         self._runner, self._asked, self._ended = new_owner(), asked, ended
         self._per_minute = settings.rate_limit_per_minute
         self._places = Places(shared, most=settings.answers_per_user)
+        self._slow_s, self._log_content = settings.slow_answer_s, settings.log_content == "on"
 
     def begin(self, caller: Caller, ask: Ask, *, limited: bool = True) -> Turn:
         """Check the question and store it with a running answer row. `limited`: it counts for RATE_LIMIT_PER_MINUTE and ANSWERS_PER_USER.
@@ -72,6 +74,15 @@ class ChatService:
         awaited before its end. Raises InvalidRequest, NotFound (model, knowledge base, conversation), RateLimited, StorageFull.
         """
         self._asked()
+        try:
+            turn = self._begun(caller, ask, limited=limited)
+        except RateLimited as exc:
+            metrics.REFUSALS.labels(exc.code).inc()
+            raise
+        self.turns.add(turn)
+        return turn
+
+    def _begun(self, caller: Caller, ask: Ask, *, limited: bool) -> Turn:
         message_id = new_id()
         make = self._continue if ask.conversation_id else self._open
         give_back = self._places.take(caller) if limited else _nothing
@@ -83,7 +94,6 @@ class ChatService:
             give_back()
             raise
         turn.place = give_back
-        self.turns.add(turn)
         return turn
 
     def answer(self, turn: Turn) -> Iterator[StreamEvent]:
@@ -94,6 +104,8 @@ class ChatService:
         draft = Draft(model=turn.plan.model, lang=turn.caller.lang, started=turn.started)
         publish, asked = turn.publish, self._asked
         last: Done | Failed | None = None
+        span = tracing.span_of(turn.trace, "answer", request_id=logs.bound("request_id"), knowledge_bases=len(turn.plan.kbs))
+        span.enter()
         try:
             for event in self._ladder.climb(turn, draft):
                 publish(event)
@@ -112,6 +124,7 @@ class ChatService:
                 turn.cancellation.cancel()
                 last = self._finish(turn, draft, stopped=True)
             turn.place()
+            self._tell(turn, draft, last, span)
             publish(last)
             self.turns.end(turn, keep=turn.plan.origin != "api")
             self.elsewhere.tell_ended(turn.message_id)
@@ -199,12 +212,39 @@ class ChatService:
     def _finish(self, turn: Turn, draft: Draft, *, stopped: bool = False) -> Done | Failed:
         """Store the answer and make the last event of it."""
         answer = draft.answer(message_id=turn.message_id, conversation_id=turn.conversation_id, stopped=stopped)
+        began = time.perf_counter()
         try:
             end = store.finish_message(self._db, answer, status="stopped" if stopped else "complete")
-            _await([end, *turn.pending])  # one transaction for all of a quick answer
+            with tracing.span("store"):
+                _await([end, *turn.pending])  # one transaction for all of a quick answer
         except BrainError as exc:
             return _failed(exc)
+        answer.timings["store_ms"] = round((time.perf_counter() - began) * 1e3, 3)  # known when it is stored: the stored answer has it not
         return Done(answer)
+
+    def _tell(self, turn: Turn, draft: Draft, last: Done | Failed, span: tracing.Span) -> None:
+        """What the answer took its time for: to the metrics, the trace, and the log where it was slow."""
+        for part, seconds in draft.parts.items():
+            metrics.ANSWER_PART_SECONDS.labels(part).observe(seconds)
+        if isinstance(last, Failed) and (last.status == 429 or last.code == "queue_timeout"):
+            metrics.REFUSALS.labels(last.code).inc()
+        total_s = sum(draft.parts.values())
+        told: dict[str, str | float | bool] = {
+            "model": draft.model, "rung": draft.rung, "citations": len(draft.citations), "prompt_tokens": draft.usage.prompt_tokens,
+            "completion_tokens": draft.usage.completion_tokens, "stopped": isinstance(last, Done) and last.answer.stopped,
+        }  # fmt: skip
+        span.set(**told)
+        span.content(question=turn.plan.question, answer=draft.text)
+        span.leave()
+        span.end(last.code if isinstance(last, Failed) else "")
+        if 0 < self._slow_s < total_s:
+            metrics.SLOW.labels("answer").inc()
+            more: dict[str, object] = {"question": turn.plan.question} if self._log_content else {}
+            log.warning(
+                "slow_answer", message_id=turn.message_id, conversation_id=turn.conversation_id, took_ms=round(total_s * 1e3, 1), **told,
+                error=last.code if isinstance(last, Failed) else "", question_chars=len(turn.plan.question), knowledge_bases=len(turn.plan.kbs),
+                degraded=[one.part for one in draft.degraded], timings=draft.timings, **more,
+            )  # fmt: skip
 
     def _fail(self, turn: Turn, draft: Draft, exc: BrainError) -> Failed:
         answer = draft.answer(message_id=turn.message_id, conversation_id=turn.conversation_id)

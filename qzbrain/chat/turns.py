@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from qzbrain import tracing
 from qzbrain.domain import Caller, StreamEvent
 from qzbrain.models.base import Cancellation
 from qzbrain.storage.database import Submitted
@@ -26,7 +27,7 @@ class Turn:
 
     __slots__ = (
         "_subscribers", "awaited_until", "caller", "cancellation", "conversation_id", "ended_at", "events", "message_id", "pending", "place", "plan",
-        "started",
+        "started", "trace",
     )  # fmt: skip
 
     def __init__(self, *, message_id: str, conversation_id: str, caller: Caller, plan: Plan, pending: Sequence[Submitted]) -> None:
@@ -34,6 +35,8 @@ class Turn:
         self.message_id, self.conversation_id = message_id, conversation_id
         self.caller, self.plan, self.pending = caller, plan, pending
         self.started = time.perf_counter()
+        self.trace = tracing.here()
+        """What the request that asked belongs to, as traces know it."""
         self.cancellation = Cancellation()
         self.place: Callable[[], None] = lambda: None
         """Gives back the place among the answers that the caller may be given at a time."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qzbrain import metrics
 from qzbrain.errors import InvalidRequest
 from qzbrain.graph import ceilings as ceilings_of
 from qzbrain.graph.answered import Answered, answered
@@ -249,6 +250,7 @@ class GraphService:
         """The graph as it is now: read anew when its version has changed, which one look-up tells; by one at a time, however many ask."""
         version = self._store.version(kb_id) if version is None else version
         kept = self._kept((kb_id, ceiling), version)
+        metrics.CACHE_LOOKUPS.labels("graphs", "miss" if kept is None else "hit").inc()
         if kept is not None:
             return kept
         from qzbrain.graph.qa import Answerer  # brings numpy: only who answers pays for it

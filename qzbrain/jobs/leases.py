@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, false, or_, select, update
 
-from qzbrain import logs
+from qzbrain import logs, metrics, tracing
 from qzbrain.domain import utc_now
 from qzbrain.errors import BrainError, Cancelled, EngineUnavailable, ParseFailed, StorageBusy, StorageFull
 from qzbrain.jobs.base import MAX_ATTEMPTS, WAITED_OUT, Handler, Job
@@ -309,7 +309,11 @@ class LeaseRunner(JobRows):
         """Write an outcome when the job is still ours; tells whether it was."""
         mine = (jobs.c.id == job.id) & (jobs.c.lease_owner == self.owner) & (jobs.c.status == "running")
         change = update(jobs).where(mine).values(lease_owner="", lease_until=0.0, updated_at=utc_now(), **values)
-        return connection.execute(change).rowcount > 0
+        settled = connection.execute(change).rowcount > 0
+        if settled:
+            status = values["status"]
+            metrics.JOBS_ENDED.labels(job.kind, "again" if status == "pending" else status).inc()
+        return settled
 
     def fail(self, connection: Connection, job: Job, kind: Kind, error: BrainError) -> None:
         """Mark a job as failed for good, with what follows it."""
@@ -320,8 +324,10 @@ class LeaseRunner(JobRows):
 
     def _do(self, kind: Kind, leases: Sequence[Lease]) -> None:
         logs.bind(job_id=leases[0].job.id if len(leases) == 1 else "")
+        name = leases[0].job.kind
         try:
-            kind.handle(leases)
+            with tracing.span_of(None, f"job {name}", jobs=len(leases)):
+                kind.handle(leases)
         except (Stopping, GiveWay, KeyboardInterrupt) as exc:
             self._give_back(leases, exc.after_s if isinstance(exc, GiveWay) else 0.0)
             if isinstance(exc, KeyboardInterrupt):

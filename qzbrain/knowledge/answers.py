@@ -26,6 +26,7 @@ class ReadDocument:
     chunks: list[ChunkDraft]
     tokens: list[str]
     headings: dict[str, str]
+    ocr_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,13 @@ def checked_answer(answer: Any, document_id: str, given_text: str | None, *, max
 
 def _document(answer: dict[str, Any], given_text: str | None, max_text_chars: int) -> ReadDocument:
     text = _text(answer["text"]) if given_text is None else given_text
-    pages = answer["pages"]
+    pages, by_ocr = answer["pages"], answer.get("ocr_pages", 0)
     drafts = [_draft(ordinal, one, text) for ordinal, one in enumerate(answer["chunks"])]
     tokens = [_text(x) for x in answer["tokens"]]
     headings = {_text(heading): _text(x) for heading, x in answer["headings"].items()}
-    if len(text) > max_text_chars or len(tokens) != len(drafts) or not (pages is None or isinstance(pages, int)):
+    if len(text) > max_text_chars or len(tokens) != len(drafts) or not (pages is None or isinstance(pages, int)) or type(by_ocr) is not int or by_ocr < 0:
         raise ValueError("lengths do not fit")
-    return ReadDocument(text, _text(answer["title"])[:_LONGEST_TITLE], _text(answer["mime_type"])[:127], pages, drafts, tokens, headings)
+    return ReadDocument(text, _text(answer["title"])[:_LONGEST_TITLE], _text(answer["mime_type"])[:127], pages, drafts, tokens, headings, by_ocr)
 
 
 def _draft(ordinal: int, one: Any, text: str) -> ChunkDraft:

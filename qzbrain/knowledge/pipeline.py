@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
+from qzbrain import metrics, tracing
 from qzbrain.errors import ParseFailed
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.stated import state
@@ -29,10 +31,11 @@ from qzbrain.graph.statements import RULES, may_state
 from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
 from qzbrain.knowledge.edits import Edit, Piece, drafts, reapplied
-from qzbrain.knowledge.reader import Patience, Progress, PutOff, Reader, ReadRequest, unheard
+from qzbrain.knowledge.reader import Outcome, Patience, Progress, PutOff, Reader, ReadRequest, unheard
 from qzbrain.knowledge.records import mark_ready
 from qzbrain.knowledge.removal import forget_content
 from qzbrain.retrieval.feeder import DocumentTokens, Feeder, Tokens
+from qzbrain.stages import ingest_stage
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, document_texts, documents, outbox
 
@@ -44,6 +47,14 @@ _BATCH_S = 1.0
 _NICE = 3
 STORED = "index"
 """The stage of a document whose chunks are stored, and that the index may or may not hold already."""
+_KINDS = {
+    "pdf": "pdf", "image/": "image", "html": "html", "word": "word", "presentation": "slides", "sheet": "sheet", "excel": "sheet", "csv": "sheet",
+    "markdown": "text", "text/plain": "text", "json": "json", "epub": "book",
+}  # fmt: skip
+"""Kinds of files as metrics name them, by what their type holds."""
+_MOST_CODES = 40
+_codes: set[str] = set()
+"""Reasons for which documents could not be read. The reading child names them, and it may have been taken over by a file: so many and no more."""
 _stored = update(documents).where(documents.c.id == bindparam("document_id"))
 
 
@@ -121,16 +132,18 @@ class Pipeline:
                 store()
 
         try:
-            for request, outcome in self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience):
-                if isinstance(outcome, PutOff):
-                    owner.put_off(request.document_id)
-                elif isinstance(outcome, ParseFailed):
-                    owner.failed(request.document_id, outcome)
-                else:
-                    batch.add(request, outcome)
-                    if batch.is_full():
-                        store()
-            store()
+            with tracing.span("read"):
+                for request, outcome in _timed(self._reader.read(requests, beat=beat_and_store, progress=progress, patience=patience)):
+                    _count(outcome)
+                    if isinstance(outcome, PutOff):
+                        owner.put_off(request.document_id)
+                    elif isinstance(outcome, ParseFailed):
+                        owner.failed(request.document_id, outcome)
+                    else:
+                        batch.add(request, outcome)
+                        if batch.is_full():
+                            store()
+                store()
         except BaseException:
             indexing.end(quietly=True)
             raise
@@ -139,16 +152,18 @@ class Pipeline:
     def _store(self, batch: Sequence[tuple[ReadRequest, ReadDocument]], owner: Owner) -> Iterator[_Stored]:
         for kb_id, group in groupby(sorted(batch, key=lambda x: x[0].kb_id), key=lambda x: x[0].kb_id):
             of_kb = list(group)
-            with self._db.write() as connection:
+            with ingest_stage("store"), self._db.write() as connection:
                 wanted = owner.wanted(connection, [request.document_id for request, _ in of_kb])
                 kept = [x for x in of_kb if x[0].document_id in wanted]
                 edited = _write(connection, kb_id, kept, self._graph)
+            metrics.CHUNKS_STORED.inc(sum(len(read.chunks) for _, read in kept))
             if kept:
                 tokens = {request.document_id: DocumentTokens(read.tokens, read.headings) for request, read in kept if request.document_id not in edited}
                 yield _Stored(kb_id, [request.document_id for request, _ in kept], tokens)
 
     def _index(self, stored: _Stored, owner: Owner) -> None:
-        self._feeder().catch_up(stored.kb_id, stored.tokens)
+        with ingest_stage("index"):
+            self._feeder().catch_up(stored.kb_id, stored.tokens)
         with self._db.write() as connection:
             still = owner.wanted(connection, stored.document_ids)
             mark_ready(connection, still)
@@ -175,7 +190,7 @@ class _Beside:
     def begin(self, work: Callable[[], None]) -> None:
         """Begin when what was begun before has ended. Raises what that raised."""
         self.end()
-        self._thread = threading.Thread(target=self._run, args=(work,))
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run, work))
         self._thread.start()
 
     def end(self, *, quietly: bool = False) -> None:
@@ -194,6 +209,29 @@ class _Beside:
             work()
         except BaseException as exc:  # noqa: BLE001  whatever it was, the thread that waits must hear of it
             self._raised = exc
+
+
+def _timed(outcomes: Iterator[tuple[ReadRequest, Outcome]]) -> Iterator[tuple[ReadRequest, Outcome]]:
+    """The same, with the waits for the reading child as the stage `read`."""
+    while True:
+        with ingest_stage("read", spanned=False):
+            one = next(outcomes, None)
+        if one is None:
+            return
+        yield one
+
+
+def _count(outcome: Outcome) -> None:
+    """What a file that could not be read is may not be known. One that is put off is counted when it is read."""
+    if isinstance(outcome, ParseFailed):
+        if outcome.code not in _codes and len(_codes) < _MOST_CODES:
+            _codes.add(outcome.code)
+        metrics.DOCUMENTS_READ.labels("unknown", outcome.code if outcome.code in _codes else "other").inc()
+    elif isinstance(outcome, ReadDocument):
+        kind = next((kind for part, kind in _KINDS.items() if part in outcome.mime_type), "other")
+        metrics.DOCUMENTS_READ.labels(kind, "read").inc()
+        metrics.PAGES_READ.inc(outcome.pages or 0)
+        metrics.OCR_PAGES.inc(outcome.ocr_pages)
 
 
 class _Batch:

@@ -128,6 +128,7 @@ def _read(request: dict[str, Any], limits: ParseLimits, tell: _Teller) -> dict[s
         "title": parsed.title,
         "mime_type": parsed.mime_type,
         "pages": parsed.pages,
+        "ocr_pages": parsed.ocr_pages,
         "chunks": [[x.start, x.end, x.page, x.heading_path, x.reference] for x in drafts],
         "tokens": _tokens(drafts, tell) if request["tokens"] else [""] * len(drafts),
         "headings": {heading: _heading_tokens(heading) for heading in headings},

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from qzbrain import tracing
 from qzbrain.errors import Cancelled
 from qzbrain.models.base import Cancellation, EngineAddresses
 from qzbrain.models.faults import EngineFault
@@ -32,9 +33,15 @@ class EngineCalls:
 
     def post(self, path: str, body: bytes, cancellation: Cancellation, deadline: float, *, root: bool = False) -> CallReply:
         """`root`: beside /v1, not below it. `deadline`: of time.monotonic(). Raises EngineFault, EngineUnavailable, Cancelled."""
+        with tracing.span("engine", kind="client", model=self._name, path=path) as span:
+            reply = self._post(path, body, cancellation, deadline, root=root)
+            span.set(status=reply.status)
+        return reply
+
+    def _post(self, path: str, body: bytes, cancellation: Cancellation, deadline: float, *, root: bool) -> CallReply:
         transport, headers = self._engine(deadline, root=root)
         try:
-            reply = transport.post(path, body, headers=headers, deadline=deadline, cancellation=cancellation)
+            reply = transport.post(path, body, headers=headers + tracing.headers(), deadline=deadline, cancellation=cancellation)
             try:
                 content = bytearray()
                 while not reply.complete:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from qzbrain import metrics
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation, EmbeddingProfile, EngineAddresses
 from qzbrain.models.calls import EngineCalls
@@ -23,6 +24,7 @@ from qzbrain.models.embedding_reply import fingerprint, rows_of
 from qzbrain.models.faults import EngineFault
 from qzbrain.models.sse import said_by
 from qzbrain.settings import ModelSettings
+from qzbrain.stages import ingest_stage
 
 if TYPE_CHECKING:
     from qzbrain.models.base import Vector
@@ -73,7 +75,9 @@ class HttpEmbedder:
         with self._lock:
             if (known := self._queries.get(text)) is not None:
                 self._queries.move_to_end(text)
-                return known
+        metrics.CACHE_LOOKUPS.labels("question_vectors", "miss" if known is None else "hit").inc()
+        if known is not None:
+            return known
         deadline = time.monotonic() + timeout_s
         rows = self._embed(self._cut([text], self._habits.query_prefix, deadline), Cancellation(), deadline, pauses=_PAUSES_S[:1])
         if not rows[0].any():
@@ -92,8 +96,9 @@ class HttpEmbedder:
         parts = []
         for some in _requests(texts):
             deadline = time.monotonic() + _REQUEST_S
-            cut = self._cut(some, self._habits.passage_prefix, deadline)
-            parts.append(self._embed(cut, cancellation, deadline, pauses=_PAUSES_S))
+            with ingest_stage("embed"):
+                cut = self._cut(some, self._habits.passage_prefix, deadline)
+                parts.append(self._embed(cut, cancellation, deadline, pauses=_PAUSES_S))
         return np.concatenate(parts) if parts else np.zeros((0, self.profile().width), np.float32)
 
     def tokens_of(self, texts: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from qzbrain import metrics, tracing
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation, Generation, Piece
 from qzbrain.models.faults import EngineFault
@@ -36,18 +37,22 @@ class OpenAIChatModel:
     def generate(self, generation: Generation, cancellation: Cancellation) -> Iterator[Piece]:
         """See ChatModel. The last piece carries the finish_reason and, when the engine tells it, the usage."""
         decoder, started, reply, answered = StreamDecoder(), time.monotonic(), None, False
+        heard = _Heard(self.name, started)
         try:
-            reply = self._request(generation, cancellation, started + self._settings.first_token_timeout_s)
-            yield from self._pieces(reply, decoder, started + self._settings.total_timeout_s)
-            answered = decoder.done
+            reply = self._request(generation, cancellation, started + self._settings.first_token_timeout_s, heard.span)
+            yield from self._pieces(reply, decoder, started + self._settings.total_timeout_s, heard)
+            answered, heard.result = decoder.done, "ok"
         except (EngineFault, TimeoutError) as exc:
             if cancellation.cancelled:
                 raise Cancelled from exc
             fault = exc if isinstance(exc, EngineFault) else self._too_slow(decoder.sent_chars, time.monotonic() - started)
-            raise self._unavailable(fault, decoder.sent_chars) from exc
+            error = self._unavailable(fault, decoder.sent_chars)
+            heard.result = "refused" if error.request_refused else "full" if error.engine_full else "failed"
+            raise error from exc
         finally:
             if reply is not None:
                 self._transport.release(reply, finished=answered)
+            heard.tell()
 
     def probe(self, timeout_s: float) -> None:
         """Connect, and keep the connection for the next question. Raises EngineUnavailable."""
@@ -56,8 +61,15 @@ class OpenAIChatModel:
         except EngineFault as exc:
             raise self._unavailable(exc, 0) from exc
 
-    def _request(self, generation: Generation, cancellation: Cancellation, deadline: float) -> Reply:
+    def _request(self, generation: Generation, cancellation: Cancellation, deadline: float, span: tracing.Span) -> Reply:
         """Send the request; returns a reply with status 200. Asks for usage unless the engine has refused that field before."""
+        span.enter()
+        try:
+            return self._accepted(generation, cancellation, deadline)
+        finally:
+            span.leave()
+
+    def _accepted(self, generation: Generation, cancellation: Cancellation, deadline: float) -> Reply:
         reply = self._post(generation, cancellation, deadline)
         if reply.status in (400, 422) and self._asks_usage:
             fault = self._refusal(reply)
@@ -76,9 +88,10 @@ class OpenAIChatModel:
             body["stream_options"] = {"include_usage": True}
         if self._settings.engine == "llamacpp":
             body["return_progress"] = True  # llama.cpp finds out that nobody listens only when it writes: so it writes while it reads the prompt
-        return self._transport.post("/chat/completions", orjson.dumps(body), headers=self._headers, deadline=deadline, cancellation=cancellation)
+        headers = self._headers + tracing.headers()
+        return self._transport.post("/chat/completions", orjson.dumps(body), headers=headers, deadline=deadline, cancellation=cancellation)
 
-    def _pieces(self, reply: Reply, decoder: StreamDecoder, end: float) -> Iterator[Piece]:
+    def _pieces(self, reply: Reply, decoder: StreamDecoder, end: float, heard: _Heard) -> Iterator[Piece]:
         idle_s, clock = self._settings.idle_timeout_s, time.monotonic
         over = False
         while not over:
@@ -89,12 +102,17 @@ class OpenAIChatModel:
                     break
                 raise
             if text:
-                reply.deadline = min(clock() + idle_s, end)
+                now = clock()
+                reply.deadline = min(now + idle_s, end)
+                if not heard.first:
+                    heard.first = now
                 yield Piece(text)
             over = decoder.done or reply.complete
             if decoder.finish_reason is not None:
                 reply.deadline = clock() + min(FAREWELL_S, idle_s)
-        yield decoder.finish()
+        last = decoder.finish()
+        heard.tokens = last.usage.completion_tokens if last.usage is not None else 0
+        yield last
 
     def _refusal(self, reply: Reply) -> EngineFault:
         """What the engine said with an error status; the connection is given back."""
@@ -147,3 +165,26 @@ class OpenAIChatModel:
             limit_s = settings.total_timeout_s
             return EngineFault(f"回答超过了 {limit_s:g} 秒的总时限", f"the answer took longer than {limit_s:g} s")
         return EngineFault(f"超过 {settings.idle_timeout_s:g} 秒没有新内容", f"nothing new came for {settings.idle_timeout_s:g} s")
+
+
+class _Heard:
+    """What is counted of one request. `result`: ok, failed, full, refused, or cancelled: nobody wanted it any more."""
+
+    __slots__ = ("_model", "_started", "first", "result", "span", "tokens")
+
+    def __init__(self, model: str, started: float) -> None:
+        self._model, self._started = model, started
+        self.first, self.tokens, self.result = 0.0, 0, "cancelled"
+        self.span = tracing.span("engine", kind="client", model=model)
+
+    def tell(self) -> None:
+        """It is over."""
+        now, model = time.monotonic(), self._model
+        metrics.ENGINE_REQUESTS.labels(model, self.result).inc()
+        if self.first:
+            metrics.ENGINE_FIRST_TOKEN_SECONDS.labels(model).observe(self.first - self._started)
+            self.span.set(first_token_ms=round((self.first - self._started) * 1e3, 3))
+        if self.tokens > 1 and now > self.first > 0:
+            metrics.ENGINE_TOKENS_PER_SECOND.labels(model).observe(self.tokens / (now - self.first))
+        self.span.set(completion_tokens=self.tokens, result=self.result)
+        self.span.end("" if self.result in ("ok", "cancelled") else self.result)

@@ -16,6 +16,7 @@ from qzbrain.errors import EngineUnavailable, IndexUnavailable
 from qzbrain.models.base import Embedder
 from qzbrain.retrieval.spaces import Space, Spaces
 from qzbrain.retrieval.vectors import DenseHit, Vector, VectorIndex
+from qzbrain.stages import stage
 from qzbrain.storage.cooperation import beside
 
 log = logs.get(__name__)
@@ -93,7 +94,8 @@ class Dense:
         if meaning.vector is not None or not meaning.question:
             return meaning.vector
         try:
-            meaning.vector = self._embedder.embed_query(meaning.question, timeout_s=QUESTION_S)
+            with stage("embed"):
+                meaning.vector = self._embedder.embed_query(meaning.question, timeout_s=QUESTION_S)
             return meaning.vector
         except EngineUnavailable as exc:
             log.warning("question_not_embedded", code=exc.code, reason=exc.en)
@@ -112,8 +114,9 @@ class Dense:
         if space is None or vector is None:
             return []
         try:
-            store = self._vectors()
-            found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids, max_level=max_level)
+            with stage("vectors"):
+                store = self._vectors()
+                found = store.search(space.id, vector, top_k=top_k, document_ids=document_ids, max_level=max_level)
             if found or store.upto(space.id) >= 0:
                 return found
             reason = _LOST.format(kb_id)

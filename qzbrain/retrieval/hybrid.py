@@ -17,7 +17,7 @@ from typing import Any, Literal
 import orjson
 from sqlalchemy import bindparam, select
 
-from qzbrain import logs
+from qzbrain import logs, metrics, tracing
 from qzbrain.domain import GRAPH_PART, LEXICAL_PART, RERANK_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
 from qzbrain.errors import EngineUnavailable, IndexUnavailable, Unavailable
 from qzbrain.models.base import Reranker
@@ -31,6 +31,7 @@ from qzbrain.retrieval.graph_hits import NearPassage, PassageGraphs, joined, pla
 from qzbrain.retrieval.references import ReferenceHit, References
 from qzbrain.retrieval.vectors import DenseHit
 from qzbrain.settings import Settings
+from qzbrain.stages import noting, stage
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, knowledge_bases
 
@@ -127,35 +128,61 @@ class Retriever:
         self._references = References(database, index)
         self.entries = EntryHits(database)
         self._threshold = settings.answer_threshold
+        self._slow_ms, self._log_content = settings.slow_search_ms, settings.log_content == "on"
 
     def search(self, query: SearchQuery, scope: ReadScope) -> SearchResult:
         """Best first; the same question over the same knowledge gives the same hits. By words alone, one without content words finds nothing."""
+        stages: dict[str, float] = {}
+        with tracing.span("search", mode=query.mode, top_k=query.top_k, knowledge_bases=len(scope.kb_ids)) as span, noting(stages):
+            found = self._search(query, scope, stages)
+            span.set(hits=len(found.hits), answerable=found.answerable)
+            span.content(query=query.text)
+        metrics.SEARCH_SECONDS.observe(found.took_ms / 1e3)
+        if 0 < self._slow_ms < found.took_ms:
+            self._tell_slow(query, scope, found)
+        return found
+
+    def _tell_slow(self, query: SearchQuery, scope: ReadScope, found: SearchResult) -> None:
+        metrics.SLOW.labels("search").inc()
+        more: dict[str, object] = {f"{name}_ms": round(ms, 1) for name, ms in found.stages.items()}
+        if self._log_content:
+            more["query"] = query.text
+        log.warning(
+            "slow_search", took_ms=round(found.took_ms, 1), mode=query.mode, knowledge_bases=len(scope.kb_ids), hits=len(found.hits),
+            query_chars=len(query.text), degraded=[one.part for one in found.degraded], **more,
+        )  # fmt: skip
+
+    def _search(self, query: SearchQuery, scope: ReadScope, stages: dict[str, float]) -> SearchResult:
         started = time.perf_counter()
         reranked = self._reranker is not None and query.mode != "lexical"
         shown = max(query.top_k, RERANKED) if reranked else query.top_k
         wanted = shown + SPARE
         meaning = self._meaning(query, scope, wanted)
-        named = self._references.find(query.text, scope)
+        with stage("references"):
+            named = self._references.find(query.text, scope)
         degraded = list[Degraded]()
-        near = self._near(query, scope, named, degraded)
+        with stage("graph"):
+            near = self._near(query, scope, named, degraded)
         hits: list[Hit] = []
         away: dict[str, IndexUnavailable] = {}
         while True:
             candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
             candidates = _with_graph(candidates, near)
-            filled, hidden = self._filled(candidates, scope, query, shown)
-            hits = self._with_entries(query.text, filled)
+            with stage("fill"):
+                filled, hidden = self._filled(candidates, scope, query, shown)
+                hits = self._with_entries(query.text, filled)
             if len(hits) >= shown or exhausted or wanted > (MOST_BEHIND if hidden else 8 * shown):
                 break
             wanted *= 3
         degraded[:0] = meaning.degraded
         if reranked:
-            hits = self._reranked(query.text, hits, degraded)[: query.top_k]
+            with stage("rerank"):
+                hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
         answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None and not c.seen.of_facts}
         degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
         took_ms = (time.perf_counter() - started) * 1e3
-        return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms, meaning.vector)
+        return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms, meaning.vector, dict(stages))
 
     def _near(
         self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], degraded: list[Degraded]
@@ -256,7 +283,8 @@ class Retriever:
         if self._facts is None or query.mode == "semantic" or kb_id in away:
             return []
         try:
-            return self._facts.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
+            with stage("facts"):
+                return self._facts.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
         except IndexUnavailable as exc:
             away[kb_id] = exc
             return []
@@ -265,7 +293,8 @@ class Retriever:
         if kb_id in away:
             return []
         try:
-            return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
+            with stage("words"):
+                return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
         except IndexUnavailable as exc:
             away[kb_id] = exc
             return []

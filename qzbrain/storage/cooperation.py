@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
 from typing import Any, TypeVar
 
@@ -41,8 +42,8 @@ def beside(call: Callable[[], Found]) -> Callable[[], Found]:
 
 
 def beside_future(call: Callable[[], Found]) -> Future[Found]:
-    """As `beside`; what is returned can also be asked whether there is a result yet."""
-    return _threads().submit(call)
+    """As `beside`; what is returned can also be asked whether there is a result yet. The call has its caller's context: log ids, span, notes of stages."""
+    return _threads().submit(copy_context().run, call)
 
 
 @cache

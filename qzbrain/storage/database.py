@@ -6,15 +6,18 @@ configuration). Every driver exception leaves here as one of `errors.py`'s, but 
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Row, Select
 from sqlalchemy.sql import Executable
 
+from qzbrain import logs, metrics
 from qzbrain.errors import BrainError
 from qzbrain.storage.base import Driver, Kind, Result
 from qzbrain.storage.group_commit import GroupCommit, Submitted
@@ -22,7 +25,12 @@ from qzbrain.storage.sqlite import SqliteDriver
 
 __all__ = ["Database", "Submitted", "after_commit"]
 
+log = logs.get(__name__)
+
 _FOLLOWING = "qz_after_commit"
+_SLOW_MS = 500.0
+_LONGEST_SHOWN = 500
+_READ, _WRITE = metrics.SQL_SECONDS.labels("read"), metrics.SQL_SECONDS.labels("write")
 
 
 class Database:
@@ -33,6 +41,8 @@ class Database:
         self._driver: Driver = SqliteDriver(place) if isinstance(place, Path) else place
         self._lock = Lock()
         self._group = GroupCommit(self, self._driver.tries)
+        self.slow_ms = _SLOW_MS
+        """What takes longer is logged; 0: nothing is."""
 
     @property
     def engine(self) -> Engine:
@@ -52,8 +62,12 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for SELECTs, each its own snapshot. Raises StorageBusy."""
-        with self._translated(), self._driver.reading() as connection:
-            yield connection
+        began = time.perf_counter()
+        try:
+            with self._translated(), self._driver.reading() as connection:
+                yield connection
+        finally:
+            self._was_read(time.perf_counter() - began)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -63,7 +77,7 @@ class Database:
 
     def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of one SELECT: a third of the cost of `read()` for the look-ups of every request."""
-        return self._ask(lambda connection: connection.execute(statement, parameters).all())
+        return self._ask(lambda connection: connection.execute(statement, parameters).all(), statement)
 
     def prepared(self, statement: Select[Any]) -> Callable[..., list[tuple[Any, ...]]]:
         """A SELECT made ready for being asked again and again: `ask(name=value…)` gives plain tuples, at a tenth of the cost of `rows`."""
@@ -73,7 +87,7 @@ class Database:
         def ask(**values: Any) -> list[tuple[Any, ...]]:
             given = {**fixed, **values}
             parameters = tuple(given[name] for name in order)
-            return self._ask(lambda connection: self._driver.fetch(connection, sql, parameters))
+            return self._ask(lambda connection: self._driver.fetch(connection, sql, parameters), sql)
 
         return ask
 
@@ -114,16 +128,40 @@ class Database:
         """Give all connections back."""
         self._driver.close()
 
-    def _ask(self, question: Callable[[Connection], Result]) -> Result:
-        with self._translated():
-            return self._driver.ask(question)
+    def _ask(self, question: Callable[[Connection], Result], statement: object) -> Result:
+        began = time.perf_counter()
+        try:
+            with self._translated():
+                return self._driver.ask(question)
+        finally:
+            self._was_read(time.perf_counter() - began, statement)
+
+    def _was_read(self, took_s: float, statement: object = None) -> None:
+        _READ.observe(took_s)
+        if 0 < self.slow_ms < took_s * 1e3:
+            self._slow("read", took_s, **({} if statement is None else {"statement": " ".join(str(statement).split())[:_LONGEST_SHOWN]}))
 
     @contextmanager
     def _writing(self, *, durable: bool, blind: bool) -> Iterator[Connection]:
-        with self._translated(), self._lock:
-            connection, transaction = self._driver.begin(durable=durable, blind=blind)
-            with connection, transaction:
-                yield connection
+        asked = begun = time.perf_counter()
+        try:
+            with self._translated(), self._lock:
+                connection, transaction = self._driver.begin(durable=durable, blind=blind)
+                begun = time.perf_counter()
+                with connection, transaction:
+                    yield connection
+        finally:
+            took = time.perf_counter() - begun
+            metrics.SQL_WAIT_SECONDS.observe(begun - asked)
+            _WRITE.observe(took)
+            if 0 < self.slow_ms < max(took, begun - asked) * 1e3:
+                self._slow("write", took, waited_ms=round((begun - asked) * 1e3, 1))
+
+    @staticmethod
+    def _slow(operation: Literal["read", "write"], took_s: float, **more: object) -> None:
+        """A line about what was slow, with the place in the code that wanted it; values are not in it."""
+        metrics.SLOW.labels("sql").inc()
+        log.warning("slow_sql", operation=operation, took_ms=round(took_s * 1e3, 1), at=_asker(), **more)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -146,3 +184,11 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
     """
     following: list[Callable[[], None]] = connection.info[_FOLLOWING]
     following.append(call)
+
+
+def _asker() -> str:
+    """Which function outside of this module and of the standard library is at work, and where."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (frame.f_globals.get("__name__") in (__name__, "contextlib") or "qzbrain" not in frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from qzbrain import logs, metrics
+from qzbrain import logs, metrics, tracing
 from qzbrain.domain import Caller, new_id
 from qzbrain.errors import BrainError, Lang
 from qzbrain.web import guards
@@ -57,6 +57,8 @@ def _begin(default: Lang, check: Check) -> Callable[[], None]:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
         logs.clear()
         logs.bind(request_id=g.request_id)
+        tracing.begin_anew()
+        g.span = _span(environ)
         g.caller = check(environ, g.lang)
 
     return begin
@@ -64,6 +66,12 @@ def _begin(default: Lang, check: Check) -> Callable[[], None]:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
+    span: tracing.Span = g.get("span", tracing.NOTHING)
+    span.set(**{"http.response.status_code": response.status_code})
+    if isinstance(response, EventStream):
+        response.span = span
+    else:
+        span.end(str(response.status_code) if response.status_code >= 500 else "")
     headers["X-Request-Id"] = g.request_id
     for name, value in _SECURITY.items():
         if name not in headers:
@@ -78,3 +86,16 @@ def _finish(response: Response) -> Response:
         write = log.debug if route in _QUIET else log.info
         write("request", method=request.method, route=route, status=response.status_code, took_ms=round(took * 1e3, 2))
     return response
+
+
+def _span(environ: dict[str, Any]) -> tracing.Span:
+    """The request as traces show it, as part of what its caller says that it belongs to; the address without what may be private in it."""
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    if not tracing.on() or route in _QUIET:
+        return tracing.NOTHING
+    method = environ["REQUEST_METHOD"]
+    parent = tracing.told_by(environ.get("HTTP_TRACEPARENT", ""), environ.get("HTTP_TRACESTATE", ""))
+    attributes = {"http.request.method": method, "http.route": route, "request_id": str(g.request_id)}
+    span = tracing.span_of(parent, f"{method} {route}", kind="server", **attributes)
+    span.enter()
+    return span

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Select, func, select
 
 from qzbrain import logs
@@ -16,9 +15,10 @@ from qzbrain.brain import Brain
 from qzbrain.errors import BrainError, IndexUnavailable, MirrorUnavailable
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.metrics import scraped
-from qzbrain.storage.tables import documents, jobs, knowledge_bases
+from qzbrain.storage.tables import documents, knowledge_bases
 from qzbrain.web import replies
 from qzbrain.web.responses import reply
+from qzbrain.web.scrape import AtScrape
 
 log = logs.get(__name__)
 
@@ -31,14 +31,12 @@ _SAMPLE: Select[tuple[str, int]] = (
     .where(knowledge_bases.c.name == SAMPLE)
     .group_by(documents.c.status)
 )
-_JOBS: Select[tuple[str, int]] = select(jobs.c.status, func.count().label("number")).group_by(jobs.c.status)
-_DOCUMENTS: Select[tuple[str, int]] = select(documents.c.status, func.count().label("number")).where(documents.c.kind == "file").group_by(documents.c.status)
 
 
 def routes(brain: Brain) -> APIBlueprint:
     """The routes of this module over a brain."""
     api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
-    registry = scraped(_AtScrape(brain))
+    registry = scraped(AtScrape(brain), brain.settings.data)
 
     @api.get("/healthz", responses={"200": {"content": {"application/json": {"schema": {"type": "object"}}}}})
     def healthz() -> Response:
@@ -125,42 +123,3 @@ def _mirror(brain: Brain) -> str:
         return f"{_DEGRADED}{exc}"
     behind = len(brain.mirror.due())
     return f"{_DEGRADED}{behind} graphs are read from the database until their copies are current" if behind else "ok"
-
-
-class _AtScrape:
-    """What is read when /metrics is asked for."""
-
-    def __init__(self, brain: Brain) -> None:
-        self._brain = brain
-
-    def describe(self) -> list[Metric]:
-        """Nothing ahead of time: there may be no database yet."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Jobs and documents by status; answers under way and questions waiting by model."""
-        yield self._by_status("qzbrain_jobs", "Jobs by status.", _JOBS)
-        yield self._by_status("qzbrain_documents", "Documents by status.", _DOCUMENTS)
-        running = GaugeMetricFamily("qzbrain_model_answers_running", "Answers being generated, by model.", labels=["model"])
-        queued = GaugeMetricFamily("qzbrain_model_questions_queued", "Questions waiting for a slot, by model.", labels=["model"])
-        for state, in_use, waiting in self._brain.chat.model_states():
-            running.add_metric([state.name], in_use)
-            queued.add_metric([state.name], waiting)
-        yield running
-        yield queued
-        if self._brain.shared.several:
-            connected = GaugeMetricFamily("qzbrain_shared_state_connected", "1 while Redis is there, else 0: each process is alone.")
-            connected.add_metric([], self._brain.shared.connected)
-            yield connected
-
-        if self._brain.remote_graph is not None:
-            up = self._brain.remote_graph.calls.state.name == "closed"
-            asked = GaugeMetricFamily("qzbrain_graph_service_connected", "1 while the graph service of GRAPH_URL is asked, else 0.")
-            asked.add_metric([], up)
-            yield asked
-
-    def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
-        family = GaugeMetricFamily(name, text, labels=["status"])
-        for row in self._brain.db.rows(statement):
-            family.add_metric([row.status], row.number)
-        return family

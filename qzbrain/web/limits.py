@@ -6,6 +6,7 @@ import math
 
 from flask import Flask, g
 
+from qzbrain import metrics
 from qzbrain.auth.access import ANONYMOUS, LOCAL_USER
 from qzbrain.brain import Brain
 from qzbrain.domain import Caller
@@ -33,6 +34,7 @@ class Limits:
         wait_s = self._brain.shared.take(f"requests:{key}", limit=limit, window_s=MINUTE_S)
         if wait_s:
             after = math.ceil(wait_s)
+            metrics.REFUSALS.labels("request_limit_exceeded").inc()
             raise RateLimited(
                 "request_limit_exceeded",
                 zh=f"每分钟最多 {limit} 次请求，已达上限。请在 {after} 秒后重试；管理员可调整 REQUESTS_PER_MINUTE 或该密钥的上限。",

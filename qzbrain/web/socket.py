@@ -16,7 +16,7 @@ from flask import Flask
 from pydantic import BaseModel, ValidationError
 from socketio.exceptions import ConnectionRefusedError
 
-from qzbrain import logs, metrics
+from qzbrain import logs, metrics, tracing
 from qzbrain.auth.access import ANONYMOUS
 from qzbrain.brain import Brain
 from qzbrain.chat.elsewhere import Waiting
@@ -130,7 +130,8 @@ class ChatSockets:
                     self._standing_by.require(client.caller)
                 rights.require(self._brain.access, client.caller, need)
                 self._limits.require(client.caller)
-                return handle(client, model.model_validate(payload))
+                with tracing.span(f"socket {event}", kind="server"):
+                    return handle(client, model.model_validate(payload))
             except ValidationError as exc:
                 return invalid(exc).body(client.caller.lang)
             except Exception as exc:  # noqa: BLE001  # the edge: logged by as_brain_error

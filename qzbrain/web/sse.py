@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
-from qzbrain import logs, metrics
+from qzbrain import logs, metrics, tracing
 from qzbrain.chat.turns import Turn
 from qzbrain.domain import Failed, Queued, StreamEvent
 from qzbrain.web.follow import Follower
@@ -77,11 +77,16 @@ class EventStream(Response):
         self._turn, self._run, self._render = turn, run, render
         self._opening, self._failed = opening, failed
         self._begun = time.perf_counter()
+        self.span = tracing.NOTHING
+        """The request as traces show it; it ends with the stream."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         """Stream over the socket of gunicorn; elsewhere return all frames at the end."""
         sock = environ.get("gunicorn.socket")
-        return self._collect(environ, start_response) if sock is None else self._stream(environ, start_response, Wire(sock))
+        try:
+            return self._collect(environ, start_response) if sock is None else self._stream(environ, start_response, Wire(sock))
+        finally:
+            self.span.end()
 
     def _collect(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
         events = [event for event in self._run if not self._is_silent(event)]

@@ -43,6 +43,10 @@ def test_documents_are_added_and_asked_without_a_brain_running(run: Run, rules: 
     told = run("ask", "五十万元以上的采购由谁批准？", "--kb", "rules")
     assert "董事会" in told.out
     assert "[1]" in told.out
+    assert "耗时" not in told.err
+    timed = run("ask", "五十万元以上的采购由谁批准？", "--kb", "rules", "--timing")
+    assert timed.out == told.out
+    assert "耗时：共" in timed.err and "检索" in timed.err and "words" in timed.err
 
 
 def test_what_is_not_known_is_not_answered(run: Run, rules: Path) -> None:

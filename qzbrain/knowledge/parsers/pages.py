@@ -43,13 +43,14 @@ _CONTENTS_LINE = re.compile(r"(?:[.·．…]\s?){4,}\s*\d{1,4}$")
 
 @dataclass(slots=True)
 class Page:
-    """What stands on a page in reading order; a line's `inset` is the number of its table. `bottom` and `top`: its edges."""
+    """What stands on a page in reading order; a line's `inset` is the number of its table. `bottom` and `top`: its edges. `recognised`: by OCR."""
 
     lines: list[PageLine] = field(default_factory=list)
     tables: list[PageTable] = field(default_factory=list)
     bottom: float = 0.0
     top: float = 0.0
     unread: bool = False
+    recognised: bool = False
 
 
 def laid_out(found: list[Run], lies: Drawn, bottom: float, top: float) -> Page:
@@ -63,6 +64,7 @@ def recognised_page(found: Recognised) -> Page:
     """The page of what OCR found. Its lines have no size, for no heading can be told by it."""
     page = laid_out(found.runs, Drawn(), 0.0, found.height)
     page.lines = [replace(line, size=0.0) for line in page.lines]
+    page.recognised = True
     return page
 
 
@@ -86,7 +88,8 @@ def document_of_pages(pages: Sequence[Page], limits: ParseLimits, *, mime_type: 
             writer.write(number, page, line)
     writer.flush()
     builder = writer.builder
-    return ParsedDocument(builder.text(), tuple(builder.blocks), title or found.title or _first_line(builder) or stem, mime_type, len(pages))
+    by_ocr = sum(page.recognised for page in pages)
+    return ParsedDocument(builder.text(), tuple(builder.blocks), title or found.title or _first_line(builder) or stem, mime_type, len(pages), by_ocr)
 
 
 def _drop_running_heads(pages: Sequence[Page]) -> None:

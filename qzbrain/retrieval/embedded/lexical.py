@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qzbrain import logs
+from qzbrain import logs, metrics
 from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
@@ -26,6 +26,7 @@ log = logs.get(__name__)
 
 WRITER_HEAP_BYTES = 24_000_000
 OPEN_INDEXES = 64
+_HIT, _MISS = (metrics.CACHE_LOOKUPS.labels("open_indexes", result) for result in ("hit", "miss"))
 
 
 def at_home(settings: Settings) -> TantivyIndex:
@@ -129,7 +130,9 @@ class TantivyIndex:
             kept = self._open.get(kb_id)
             if kept is not None and kept[0] is not None and kept[0] == stamp(folder.pointer) and kept[1] == stamp(kept[2]):
                 self._open.move_to_end(kb_id)
+                _HIT.inc()
                 return kept[3]
+            _MISS.inc()
             return self._reopen(kb_id, folder)
 
     def _reopen(self, kb_id: str, folder: IndexFolder) -> OpenIndex | None:

@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from qzbrain import logs
+from qzbrain import logs, metrics
 from qzbrain.domain import new_id
 from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.embedded import hamming, segments
@@ -45,6 +45,7 @@ COSINE_DIGITS = 6
 """The order of additions changes the last digits: beyond this many decimals equal vectors would not tie."""
 OPEN_SPACES = 64
 META = "meta.json"
+_HIT, _MISS = (metrics.CACHE_LOOKUPS.labels("open_vectors", result) for result in ("hit", "miss"))
 
 
 def at_home(settings: Settings) -> FlatVectors:
@@ -226,7 +227,9 @@ class FlatVectors:
             kept = self._open.get(space_id)
             if kept is not None and kept[0] is not None and kept[0] == stamp(folder.pointer) and kept[1] == stamp(kept[2].generation / META):
                 self._open.move_to_end(space_id)
+                _HIT.inc()
                 return kept[2]
+            _MISS.inc()
             return self._reopen(space_id, folder)
 
     def _reopen(self, space_id: str, folder: IndexFolder) -> _Open | None:

@@ -69,6 +69,7 @@ def test_a_file_of_scans_text_and_garbage_is_read_page_by_page(read: Read) -> No
     assert "2024年7月1日" in flat(parsed)
     pages = {parsed.text[block.start : block.end]: block.page for block in parsed.blocks}
     assert pages["第二页有文字层，不需要识别。"] == 2
+    assert (parsed.pages, parsed.ocr_pages) == (3, 2)
     assert next(page for line, page in pages.items() if "页脚加了自己的名字" in line) == 3
 
 

@@ -49,6 +49,13 @@ export function duration(seconds) {
   return formatter("NumberFormat", { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 
+/** "340 毫秒", "1.2 s": how long something took. */
+export function milliseconds(ms) {
+  const unit = ms < 1000 ? "millisecond" : "second";
+  const digits = ms < 10 || ms >= 1000 ? 1 : 0;
+  return formatter("NumberFormat", { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format(unit === "second" ? ms / 1000 : ms);
+}
+
 const DAY_MS = 86_400_000;
 const midnight = (time) => new Date(time.getFullYear(), time.getMonth(), time.getDate()).getTime();
 

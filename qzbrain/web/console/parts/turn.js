@@ -8,6 +8,7 @@ import { html, memo, useMemo } from "../core/ui.js";
 import { AnswerTools } from "./answer_tools.js";
 import { GraphLink } from "./cited_facts.js";
 import { Icon } from "./icons.js";
+import { Timing } from "./timing.js";
 import { modelName } from "./topbar.js";
 
 const CHIPS = 4;
@@ -23,6 +24,7 @@ export const Answer = memo(({ message, isLast }) => {
     ${message.text && html`<${Text} message=${message} />`}
     ${message.status === "failed" && html`<p class="answer-problem" role="alert"><${Icon} name="warning" />${message.error?.message || words("answer.failed")}</p>`}
     ${!isRunning && html`<${Footer} message=${message} />`}
+    ${!isRunning && html`<${Timing} message=${message} />`}
     ${!isRunning && html`<${AnswerTools} message=${message} isLast=${isLast} onCopy=${() => copyText(message, location.origin)} />`}
   </article>`;
 });
