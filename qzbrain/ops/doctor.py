@@ -55,6 +55,7 @@ def examine(settings: Settings, lang: Lang, *, step: int | None = None) -> list[
         data_folder,
         disk,
         memory,
+        doctor_data.backup,
         doctor_models.models,
         python,
         glibc,

@@ -148,6 +148,9 @@ class _AtScrape:
             queued.add_metric([state.name], waiting)
         yield running
         yield queued
+        backup = self._last_backup()
+        if backup is not None:
+            yield backup
         if self._brain.shared.several:
             connected = GaugeMetricFamily("qzbrain_shared_state_connected", "1 while Redis is there, else 0: each process is alone.")
             connected.add_metric([], self._brain.shared.connected)
@@ -158,6 +161,19 @@ class _AtScrape:
             asked = GaugeMetricFamily("qzbrain_graph_service_connected", "1 while the graph service of GRAPH_URL is asked, else 0.")
             asked.add_metric([], up)
             yield asked
+
+    def _last_backup(self) -> GaugeMetricFamily | None:
+        from qzbrain.ops.doctor_backup import last_made
+
+        try:
+            at = last_made(self._brain.settings)
+        except BrainError:
+            at = None
+        if at is None:
+            return None
+        family = GaugeMetricFamily("qzbrain_backup_last_timestamp_seconds", "When the newest backup was made, in seconds since 1970; absent without one.")
+        family.add_metric([], at)
+        return family
 
     def _by_status(self, name: str, text: str, statement: Select[tuple[str, int]]) -> GaugeMetricFamily:
         family = GaugeMetricFamily(name, text, labels=["status"])
