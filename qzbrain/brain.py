@@ -17,6 +17,7 @@ from qzbrain.jobs.leases import LeaseRunner
 from qzbrain.models.catalog import all_models, embedder_name, reranker_name
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
+from qzbrain.storage.backups import READY
 from qzbrain.storage.cooperation import offloader
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from qzbrain.retrieval.spaces import Spaces
     from qzbrain.retrieval.vector_feeder import VectorFeeder
     from qzbrain.retrieval.vectors import VectorIndex
+    from qzbrain.storage.backups.taking import Beside
     from qzbrain.storage.shared import SharedState
 
 
@@ -85,12 +87,20 @@ class Brain:
             require_libraries(settings)
         self.db = database_of(settings)
         self.db.slow_ms = settings.slow_sql_ms
-        migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
+        self._migrate()
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
         self.turn_ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None
+
+    def _migrate(self) -> None:
+        """Bring the database to this program's schema; what the way there needs is imported only then."""
+        if self.db.kind == "sqlite" and migrate.current_revision(self.db) == migrate.HEAD:
+            return
+        from qzbrain.storage.backups.of_settings import upgrade
+
+        upgrade(self.settings, self.db, self.files, lambda: beside_backup(self.settings))
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -506,13 +516,33 @@ class Brain:
 
 
 def database_of(settings: Settings) -> Database:
-    """The database that the settings name, neither asked nor migrated yet: a MySQL server's where MYSQL_HOST is set, else the data folder's own."""
+    """The database that the settings name, neither asked nor migrated yet: a MySQL server's where MYSQL_HOST is set, else the data folder's own.
+
+    A restored one that is not in its place yet is put there first.
+    """
+    if (settings.data / READY).exists():
+        from qzbrain.storage.backups.placing import finish
+
+        finish(settings.data)
     if not settings.mysql_host:
         return Database(settings.database_path)
     from qzbrain.storage.mysql import MysqlDriver
     from qzbrain.storage.mysql_session import Server
 
     return Database(MysqlDriver(Server.of(settings)))
+
+
+def beside_backup(settings: Settings) -> Beside:
+    """What goes into a backup beside rows and originals; to be read before the database is."""
+    from qzbrain.auth.audit_head import HeadFile
+    from qzbrain.storage.backups.of_settings import secrets_beside, shown
+    from qzbrain.storage.backups.taking import Beside
+
+    try:
+        head = HeadFile.of(settings).read()
+    except ValueError:  # the doctor's part
+        head = None
+    return Beside(shown(settings), {"number": head.number, "hash": head.hash} if head else None, secrets_beside(settings))
 
 
 def build(settings: Settings) -> Brain:

@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         "", description="Headers for that collector, `name=value` separated by commas, such as an access token.", repr=False
     )
     otel_content: Literal["off", "on"] = Field("off", description="`on`: traces hold questions and answers as texts; otherwise times and numbers alone.")
+    # -- backups
+    backup_dir: Path | None = Field(None, description="Folder of backups; `backups` in the data folder by default. Best on another disk (docs/backup.md).")
+    backup_every: str = Field("", description="When backups are made by themselves: a time of day (`03:30`) or an interval (`30m`, `12h`, `7d`); empty: never.")
+    backup_keep: int = Field(7, ge=1, le=10_000, description="How many backups are kept of those made by themselves, and how many of those before upgrades.")
+    backup_key_file: str = Field("", description="File that holds the secret which backups are encrypted with; empty: they are not encrypted.")
+    backup_before_upgrade: Literal["on", "off"] = Field("on", description="Back up a database that has data before a newer program migrates it.")
 
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")
@@ -411,6 +417,14 @@ class Settings(BaseSettings):
             raise ValueError("user and password do not belong into the address; the service's secret is the setting GRAPH_TOKEN")
         return value
 
+    @field_validator("backup_every")
+    @classmethod
+    def _backup_times(cls, value: str) -> str:
+        value = value.strip()
+        if value and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d|[1-9]\d{0,4}[mhd]", value):
+            raise ValueError("neither a time of day such as 03:30 nor an interval such as 12h")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
@@ -486,6 +500,16 @@ class Settings(BaseSettings):
     def tls_key_path(self) -> Path:
         """Where TLS_KEY is, absolute."""
         return _placed(Path(self.tls_key), self.current_dir)
+
+    @property
+    def backup_folder(self) -> Path:
+        """BACKUP_DIR, absolute."""
+        return _placed(self.backup_dir, self.current_dir) if self.backup_dir else self.data / "backups"
+
+    @property
+    def backup_key_path(self) -> Path | None:
+        """BACKUP_KEY_FILE, absolute; None when it is not set."""
+        return _placed(Path(self.backup_key_file), self.current_dir) if self.backup_key_file else None
 
     @property
     def proxy_networks(self) -> list[Network]:

@@ -56,11 +56,13 @@ from qzbrain.knowledge.removal import sweep_strays
 from qzbrain.ops import traces
 from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings, secrets_of
+from qzbrain.storage.backups import REINDEX
 from qzbrain.storage.tables import jobs, knowledge_bases, watched_folders
 
 if TYPE_CHECKING:
     from celery import Celery
 
+    from qzbrain.ops.scheduled import Schedule
     from qzbrain.retrieval.feeder import Feeder
 
 log = logs.get(__name__)
@@ -119,6 +121,7 @@ class Workplace:
         self.kinds[facts_due.KIND] = FactsJob(brain.db, self._feeder, brain.courtesy).kind
         self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
         self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
+        self._backups = self._schedule()
         self._mirroring = MirrorJobs(brain.db, brain.mirror, brain.jobs) if brain.mirror is not None else None
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
@@ -133,6 +136,8 @@ class Workplace:
 
     def prepare(self, stop: Stop) -> None:
         """What is done before the first job."""
+        if (self._brain.settings.data / REINDEX).exists():
+            self._renew_restored()
         self._sweep()
         self._renew_indexes(stop)
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
@@ -144,6 +149,8 @@ class Workplace:
         self._extraction.start()
         if self._mirroring is not None:
             self._mirroring.lane.start()
+        if self._backups is not None:
+            self._backups.start()
 
     def rest(self, since_s: float, idle: Callable[[float], None] | None) -> None:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
@@ -155,6 +162,7 @@ class Workplace:
             self._tend_graphs()
             self._tend_mirror()
         copies = self._mirroring is not None and self._mirroring.lane.busy
+        copies = copies or (self._backups is not None and self._backups.busy)
         if idle is not None and not self._lane.busy and not self._extraction.busy and not copies:
             idle(since_s)
 
@@ -181,6 +189,8 @@ class Workplace:
 
     def close(self) -> None:
         """End the reading children and the lanes."""
+        if self._backups is not None:
+            self._backups.close()
         if self._mirroring is not None:
             self._mirroring.lane.close()
         self._extraction.close()
@@ -202,6 +212,14 @@ class Workplace:
         runner = LeaseRunner(self._brain.db)
         pipeline = Pipeline(self._brain.db, self._feeder, reader, self._brain.follow_documents, self._brain.graph_at_ingest)
         return Lane(runner, {LONG: Ingest(self._brain.db, self._brain.files, runner, pipeline).kind}, rest=reader.close)
+
+    def _schedule(self) -> Schedule | None:
+        """What makes backups by itself, where that is wanted."""
+        if not self._brain.settings.backup_every:
+            return None
+        from qzbrain.ops.scheduled import Schedule
+
+        return Schedule(self._brain)
 
     def _feeder(self) -> Feeder:
         with self._making:  # two threads come here, and there may be only one feeder
@@ -260,6 +278,15 @@ class Workplace:
         else:
             if swept:
                 log.info("strays_swept", files=swept)
+
+    def _renew_restored(self) -> None:
+        """The command that put a backup into its place was killed before it had built the indexes anew."""
+        from qzbrain.ops.restoring import renew_indexes
+
+        try:
+            renew_indexes(self._brain, lambda _stage, _done, _total: None)
+        except BrainError as exc:
+            log.warning("index_not_renewed", code=exc.code)
 
     def _renew_indexes(self, stop: Stop) -> None:
         """Build the indexes that this program cannot read: of an older schema, or lost."""

@@ -33,7 +33,7 @@ class HeadFile:
     """The file. Several processes may move it; it is changed under a lock."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     @classmethod
     def of(cls, settings: Settings) -> HeadFile:
@@ -43,23 +43,23 @@ class HeadFile:
     def read(self) -> Head | None:
         """What it says; None where there is none. Raises ValueError when it holds something else."""
         try:
-            data = self._path.read_bytes()
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return None
         found = _parsed(data)
         if found is None and data:
-            raise ValueError(f"{self._path} does not hold the head of an audit log")
+            raise ValueError(f"{self.path} does not hold the head of an audit log")
         return found
 
     def move(self, number: int, hashed: str, hash_of: Callable[[int], str | None]) -> None:
         """Move on to this row, unless the file is further on already, or names a row that is not in the log. Raises OSError."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             data = os.pread(fd, _LENGTH + 1, 0)
             there = _parsed(data)
             if data and there is None:
-                log.error("audit_head_unreadable", path=str(self._path))
+                log.error("audit_head_unreadable", path=str(self.path))
                 return
             if there is not None and there.number >= number:
                 return
@@ -72,10 +72,10 @@ class HeadFile:
 
     def accept(self, number: int, hashed: str) -> None:
         """Begin anew from this row, whatever the file says; for whoever has looked at a log that was cut off. Raises OSError."""
-        temporary = self._path.with_name(f".{self._path.name}.new")
+        temporary = self.path.with_name(f".{self.path.name}.new")
         temporary.write_bytes(b"%020d %b\n" % (number, hashed.encode()))
         temporary.chmod(0o600)
-        temporary.replace(self._path)
+        temporary.replace(self.path)
 
 
 def _parsed(data: bytes) -> Head | None:

@@ -10,6 +10,7 @@ import typer
 from qzbrain.cli import (
     asking,
     auditing,
+    backing_up,
     configuration,
     database,
     doctoring,
@@ -24,6 +25,7 @@ from qzbrain.cli import (
     keys,
     knowledge,
     models,
+    snapshots,
     system,
     users,
     watching,
@@ -52,6 +54,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.add_typer(auditing.app, name="audit")
+app.add_typer(backing_up.app, name="backup")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
 app.command(
@@ -65,6 +68,9 @@ app.command(
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command(help=t("插入人工整理的知识条目", "Put curated knowledge into a knowledge base"))(inserting.insert)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)
+app.command(help=t("用备份恢复；现有内容会先备份", "Put a backup into the place of what is there, which is backed up first"))(backing_up.restore)
+app.command(help=t("为知识库建立快照；list 列出，remove 删除", "Keep a knowledge base as it is now; list and remove such snapshots"))(snapshots.snapshot)
+app.command(help=t("把知识库退回到一个快照", "Bring a knowledge base back to a snapshot"))(snapshots.rollback)
 app.command(help=t("逐项检查部署，并说明如何处理", "Check the deployment, item by item, and say what to do"))(doctoring.doctor)
 
 

@@ -36,6 +36,19 @@ def upgrade(json: Json = False) -> None:
         result(t(f"数据库 {place} 的版本是 {HEAD}。", f"The database {place} is at revision {HEAD}."))
 
 
+@app.command(
+    help=t(
+        "退回升级前的数据库，供旧版本程序使用（现有内容会先备份）。",
+        "Go back to the database from before an upgrade, for the older program; what is there is backed up first.",
+    )
+)
+def downgrade(json: Json = False) -> None:
+    """Go back to the database from before an upgrade, for the older program; what is there is backed up first."""
+    from qzbrain.cli.backing_up import go_back
+
+    go_back(load_settings(), json=json)
+
+
 @app.command(help=t("以 SQL 打印全部表结构。", "Print the schema as SQL."))
 def schema(
     dialect: Annotated[

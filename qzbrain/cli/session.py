@@ -17,7 +17,7 @@ from qzbrain.settings import load_settings, secrets_of
 if TYPE_CHECKING:
     from qzbrain.brain import Brain
 
-_GROUPS = frozenset({"audit", "config", "db", "graph", "group", "kb", "key", "model", "user"})
+_GROUPS = frozenset({"audit", "backup", "config", "db", "graph", "group", "kb", "key", "model", "user"})
 """Commands whose second word is a command as well, and nothing of its user's."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from qzbrain.errors import StorageBusy
 from qzbrain.jobs.leases import Kind, Lease
 from qzbrain.knowledge.removal import forget_file, used_files
 from qzbrain.knowledge.scrub import cited_documents, scrubbed
@@ -85,6 +86,9 @@ class Purge:
         return bool(self._db.rows(select(knowledge_bases.c.id).where(knowledge_bases.c.id == kb_id)))
 
     def _purge_files(self, lease: Lease) -> None:
+        """Raises StorageBusy while a backup holds the files, and reads the database: the job comes again."""
+        if self._files.are_held:
+            raise StorageBusy
         used = used_files(self._db)
         for sha256 in self._files.contents():
             if sha256 not in used:

@@ -104,9 +104,7 @@ def forget_file(database: Database, files: FileStore, sha256: str) -> bool:
         by_document = select(documents.c.id).where(documents.c.sha256 == sha256, documents.c.stored == 1).limit(1)
         by_job = select(jobs.c.id).where(jobs.c.subject == sha256, jobs.c.status != "done").limit(1)
         unused = connection.execute(by_document).first() is None and connection.execute(by_job).first() is None
-        if unused:
-            files.remove(sha256)
-    return unused
+        return unused and files.remove(sha256)
 
 
 def submit_index_changes(connection: Connection, runner: LeaseRunner, kb_id: str) -> None:

@@ -97,9 +97,9 @@ def copy(source: Side, target: Side, *, resume: bool = False, progress: Progress
     if source == target:
         raise Conflict("same_database", zh="来源和目标是同一个数据库。", en="Source and target are the same database.")
     _require_file(source)
-    with _no_brain({source.folder, target.folder}, source.settings), closing(source.open()) as read, closing(target.open()) as written:
+    with no_brain({source.folder, target.folder}, source.settings), closing(source.open()) as read, closing(target.open()) as written:
         for database in (read, written):
-            _require_no_session(database)
+            require_no_session(database)
         _require_head(read)
         migrate.upgrade(written)
         with read.snapshot() as reading:
@@ -125,7 +125,7 @@ class _Steps:
 
 
 @contextmanager
-def _no_brain(folders: Collection[Path], settings: Settings) -> Iterator[None]:
+def no_brain(folders: Collection[Path], settings: Settings) -> Iterator[None]:
     """No brain runs on these data folders, and none starts meanwhile. Raises Conflict."""
     locks: list[int] = []
     try:
@@ -154,7 +154,7 @@ def _require_file(source: Side) -> None:
         )
 
 
-def _require_no_session(database: Database) -> None:
+def require_no_session(database: Database) -> None:
     """Nobody else is connected, as far as this user may see: at least its own sessions, which are those of brains. Raises Conflict."""
     if database.kind != "mysql":
         return

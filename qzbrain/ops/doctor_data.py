@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from qzbrain.errors import BrainError, IndexUnavailable
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.models.catalog import all_models, embedder_name
-from qzbrain.ops import doctor_audit, doctor_graph
+from qzbrain.ops import doctor_audit, doctor_backup, doctor_graph
 from qzbrain.ops.finding import Finding, Text
 from qzbrain.ops.supervision import log_folder
 from qzbrain.retrieval.backends import chosen, search_index
@@ -272,4 +272,5 @@ behind = _with_database(_behind, "index_progress", 7, "索引进度", "index pro
 given_index = _with_database(_given_index, "embedding_index", 5, "语义索引库 EMBEDDING_INDEX", "EMBEDDING_INDEX")
 meaning = _with_database(_meaning, "semantic", 7, "语义检索", "search by meaning")
 audit = _with_database(doctor_audit.chain, "audit", 7, "审计日志", "audit log")
+backup = _with_database(doctor_backup.backup, "backup", 5, "备份", "backup")
 queue = _with_database(_queue, "queue", 7, "任务队列", "queue")

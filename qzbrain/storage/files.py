@@ -6,11 +6,12 @@ Knows bytes, not documents: who still uses a file is the caller's question, aske
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -20,6 +21,7 @@ from qzbrain.errors import PayloadTooLarge, StorageFull
 _PIECE = 1 << 20
 UNFINISHED = ".new-"
 """How the names of files begin that are still being put."""
+_HELD = ".held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,35 @@ class FileStore:
         """The content, for reading. Raises FileNotFoundError."""
         return self.path(sha256).open("rb")
 
-    def remove(self, sha256: str) -> None:
-        """Forget a content; a missing one is no error."""
-        self.path(sha256).unlink(missing_ok=True)
+    def remove(self, sha256: str) -> bool:
+        """Forget a content; a missing one is no error. False while contents are held (`held`): it stays."""
+        with self._lock(fcntl.LOCK_EX) as got:
+            if got:
+                self.path(sha256).unlink(missing_ok=True)
+            return got
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing is removed while the block runs, by no process: a backup reads them. The kernel ends it when this process dies."""
+        with self._lock(fcntl.LOCK_SH, wait=True):
+            yield
+
+    @property
+    def are_held(self) -> bool:
+        """Whether somebody holds them now."""
+        with self._lock(fcntl.LOCK_EX) as got:
+            return not got
+
+    @contextmanager
+    def _lock(self, how: int, *, wait: bool = False) -> Iterator[bool]:
+        descriptor = os.open(self.root / _HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, how if wait else how | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(descriptor)
 
     def contents(self) -> Iterator[str]:
         """The addresses of all that is kept, in no order."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from qzbrain.errors import SettingsInvalid
 from qzbrain.storage.base import Kind
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 HEAD = "0011"
 FOLDER = Path(__file__).parent / "migrations"
+RESTORING = "qzbrain_restoring"
+"""The table that marks a server's database while a backup is put into it."""
 
 
 def current_revision(database: Database) -> str | None:
@@ -26,22 +30,73 @@ def current_revision(database: Database) -> str | None:
         return _revision(connection)
 
 
-def upgrade(database: Database) -> bool:
-    """Migrate to HEAD; True when something changed. One process at a time, also of several hosts on one server.
+def upgrade(database: Database, *, to: str = HEAD, around: Callable[[str], AbstractContextManager[None]] = lambda _revision: nullcontext()) -> bool:
+    """Migrate to HEAD, or to an earlier revision; True when something changed. One process at a time, also of several hosts on one server.
 
+    `around`: entered before a database that is there already is changed, with its revision.
     Raises SettingsInvalid when the database is newer than this program, or holds tables of other programs under our names.
     """
-    if _is_current(current_revision(database)):
+    found = current_revision(database)
+    if _is_current(found) or found == to:
         return False
     from alembic import command
 
     config = _config()
-    with database.write() as connection:
+    with nullcontext() if found is None else around(found), database.write() as connection:
         if _revision(connection) is None and database.kind == "mysql":
             _clear_away_what_was_interrupted(connection, database.place)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     return True
+
+
+def revision_of(connection: Connection) -> str | None:
+    """As `current_revision`, by a connection."""
+    return _revision(connection)
+
+
+@contextmanager
+def restoring(database: Database, backup: str) -> Iterator[None]:
+    """Mark a server's database as one that a backup is being put into, for as long as the block runs: MySQL commits each table by itself. When the
+    block raises, or its process is killed, the mark stays, and `require_whole` refuses the database."""
+    with database.write() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {RESTORING} (backup VARCHAR(255) NOT NULL)")
+        connection.exec_driver_sql(f"DELETE FROM {RESTORING}")  # noqa: S608  our own name
+        connection.execute(text(f"INSERT INTO {RESTORING} (backup) VALUES (:backup)"), {"backup": backup})  # noqa: S608
+    yield
+    with database.write() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {RESTORING}")
+
+
+def interrupted(connection: Connection) -> str | None:
+    """The backup that was being put into this database when that broke off; '' where it broke off before that was noted; None in a whole one."""
+    if not inspect(connection).has_table(RESTORING):
+        return None
+    row = connection.exec_driver_sql(f"SELECT backup FROM {RESTORING}").first()  # noqa: S608  our own name
+    return row[0] if row else ""
+
+
+def require_whole(database: Database) -> None:
+    """Raises SettingsInvalid (`restore_interrupted`)."""
+    if database.kind != "mysql":
+        return  # a file takes its place whole
+    with database.read() as connection:
+        backup = interrupted(connection)
+    if backup is not None:
+        raise SettingsInvalid(
+            "restore_interrupted",
+            zh=f"向数据库 {database.place} 恢复备份 {backup} 时被中断，数据不完整。请重新运行 qzbrain restore {backup}。",
+            en=f"The restore of {backup} into {database.place} was interrupted; what is in it is not whole. Run it again: qzbrain restore {backup}",
+        )
+
+
+def clear(database: Database) -> None:
+    """Drop all our tables, whatever is in them; others' are not touched."""
+    with database.write() as connection:
+        there = set(inspect(connection).get_table_names())
+        for table in [*(str(x.name) for x in reversed(metadata.sorted_tables)), "alembic_version"]:
+            if table in there:
+                connection.exec_driver_sql(f"DROP TABLE {table}")
 
 
 def schema(kind: Kind) -> list[str]:

@@ -12,8 +12,10 @@ from sqlalchemy import Select, bindparam, func, select
 
 from qzbrain import __version__
 from qzbrain.brain import Brain
+from qzbrain.errors import BrainError
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.metrics import workers_counting
+from qzbrain.ops.doctor_backup import last_made
 from qzbrain.storage.tables import documents, jobs
 
 OLDEST_LOOKED_AT = 1000
@@ -33,6 +35,7 @@ GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "qzbrain_engine_restarts": ("How often a local engine was started again since its manager began.", ("model",)),
     "qzbrain_disk_free_bytes": ("Free space where the data folder is.", ()),
     "qzbrain_disk_bytes": ("All space where the data folder is.", ()),
+    "qzbrain_backup_last_timestamp_seconds": ("When the newest backup was made, in seconds since 1970. Once there is one.", ()),
     "qzbrain_shared_state_connected": ("1 while Redis is there, else 0: each process is alone. With REDIS_HOST only.", ()),
     "qzbrain_graph_service_connected": ("1 while the graph service is asked, else 0. With a graph service only.", ()),
 }
@@ -68,6 +71,8 @@ class AtScrape:
         disk = shutil.disk_usage(brain.settings.data)
         yield _gauge("qzbrain_disk_free_bytes", {(): disk.free})
         yield _gauge("qzbrain_disk_bytes", {(): disk.total})
+        if (backup := _last_backup(brain)) is not None:
+            yield _gauge("qzbrain_backup_last_timestamp_seconds", {(): backup})
         if brain.shared.several:
             yield _gauge("qzbrain_shared_state_connected", {(): brain.shared.connected})
         if brain.remote_graph is not None:
@@ -89,6 +94,13 @@ class AtScrape:
         yield _gauge("qzbrain_model_answers_running", {(state.name,): in_use for state, in_use, _ in states})
         yield _gauge("qzbrain_model_questions_queued", {(state.name,): waiting for state, _, waiting in states})
         yield _gauge("qzbrain_engine_restarts", {(state.name,): state.restarts for state, _, _ in states if state.local})
+
+
+def _last_backup(brain: Brain) -> float | None:
+    try:
+        return last_made(brain.settings)
+    except BrainError:  # the doctor's part
+        return None
 
 
 def _gauge(name: str, values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:

@@ -37,6 +37,7 @@ from qzbrain.retrieval.spaces import Manifest, Space
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import (
+    api_keys,
     chunks,
     document_edits,
     document_texts,
@@ -327,6 +328,10 @@ def _take_over(connection: Connection, old_id: str, kb_id: str) -> None:
     lower = (knowledge_bases.c.id == kb_id) & (knowledge_bases.c.level < level)
     connection.execute(update(knowledge_bases).where(lower).values(level=level))
     connection.execute(update(kb_grants).where(kb_grants.c.kb_id == old_id).values(kb_id=kb_id))
+    for key in connection.execute(select(api_keys.c.id, api_keys.c.knowledge_bases)).all():
+        if old_id in key.knowledge_bases:
+            values = {"knowledge_bases": [kb_id if one == old_id else one for one in key.knowledge_bases]}
+            connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(values))
     access_changed(connection)
 
 
