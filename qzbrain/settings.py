@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     web_workers: int = Field(1, ge=1, le=64, description="Web worker processes. More than one need REDIS_HOST: what they must agree on is kept there.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
+    stop_wait_s: int = Field(
+        20, ge=1, le=3600, description="Longest time that a stop takes: running answers may end until then; afterwards they are cut off and kept as stopped."
+    )
+    log_file_mb: int = Field(10, ge=1, le=10_000, description="Size, MiB, from which a log file in `logs/` of the data folder is put aside.")
+    log_files: int = Field(3, ge=0, le=100, description="How many of them are kept of each process, beside the one that is written.")
+
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")
     qzbrain_data: Path | None = Field(None, description="Data folder; `CURRENT_DIR/data` by default. Nothing is written elsewhere.")
