@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _NOT_RUNNING = 3
 """Exit code of `status` where nothing runs, as init scripts have it."""
-Name = Annotated[str | None, typer.Argument(help=t("进程名：web、worker、engines、graph；不写为全部", "A process: web, worker, engines or graph; all by default"))]
+Name = Annotated[
+    str | None, typer.Argument(help=t("进程名：web、worker、engines、graph；不写为全部", "A process: web, worker, engines or graph; all by default"))
+]
 
 
 def status(json: Json = False) -> None:

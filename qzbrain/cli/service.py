@@ -13,7 +13,9 @@ from qzbrain.cli.terminal import Json, WrongUsage, note, result, result_json, t
 from qzbrain.settings import Settings, load_settings
 
 app = typer.Typer(help=t("作为系统服务运行", "Run as a service of the host"), no_args_is_help=True)
-User = Annotated[str | None, typer.Option("--user", help=t("运行服务的系统用户；默认为当前用户，root 下为 qzbrain", "Who runs it; by default you, or, as root, qzbrain"))]
+User = Annotated[
+    str | None, typer.Option("--user", help=t("运行服务的系统用户；默认为当前用户，root 下为 qzbrain", "Who runs it; by default you, or, as root, qzbrain"))
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help=t("写入这个文件；默认打印", "Write it into this file; printed by default"))]
 Force = Annotated[bool, typer.Option("--force", help=t("覆盖已有的不同文件", "Overwrite a file that differs"))]
 
@@ -34,10 +36,14 @@ def systemd(user: User = None, output: Output = None, force: Force = False, json
 def supervisor(user: User = None, output: Output = None, force: Force = False, json: Json = False) -> None:
     """Make sections for the host's own supervisord."""
     from qzbrain.ops.service_units import supervisor_sections
+    from qzbrain.ops.supervision import log_folder
 
     settings = load_settings()
     name = _user(user)
     _give(settings, supervisor_sections(settings, name), output, force=force, json=json)
+    if not log_folder(settings).is_dir():
+        make = f"install -d -m 700 -o {name} {log_folder(settings)}"
+        note(t(f"supervisord 需要日志目录。请先创建：{make}", f"supervisord wants the log folder. Make it first: {make}"))
     _tell_rest(settings, name, "supervisorctl update" if output else "")
 
 
@@ -79,7 +85,8 @@ def _tell_rest(settings: Settings, user: str, command: str) -> None:
         note(
             t(
                 f"这些设置来自当前环境，服务中不会有：{names}。请写入 config.toml 或 {ENVIRONMENT_FILE}（权限 600）。",
-                f"These settings come from your environment, and the service would not have them: {names}. Put them into config.toml or {ENVIRONMENT_FILE} (mode 600).",
+                f"These settings come from your environment, and the service would not have them: {names}. "
+                f"Put them into config.toml or {ENVIRONMENT_FILE} (mode 600).",
             )
         )
     if command:

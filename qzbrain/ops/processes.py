@@ -133,7 +133,8 @@ class Processes:
 def _known(name: str) -> str:
     if name not in programs():
         names = ", ".join(programs())
-        raise InvalidRequest("unknown_process", zh=f"没有名为 {name} 的进程；可用：{names}。", en=f"There is no process {name}; there are {names}.", param="name")
+        zh, en = f"没有名为 {name} 的进程；可用：{names}。", f"There is no process {name}; there are {names}."
+        raise InvalidRequest("unknown_process", zh=zh, en=en, param="name")
     return f"{GROUP}:{name}"
 
 

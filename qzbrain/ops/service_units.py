@@ -92,7 +92,8 @@ def write(path: Path, text: str, *, force: bool) -> None:
     """Into a new file that all may read. Raises Conflict where there is another one, or where it cannot be written."""
     try:
         if not force and path.exists() and path.read_text(encoding="utf-8") != text:
-            raise Conflict("exists", zh=f"{path} 已存在且内容不同，没有改动；要覆盖请加 --force。", en=f"{path} is there and differs; it was not changed. --force overwrites it.")
+            zh, en = f"{path} 已存在且内容不同，没有改动；要覆盖请加 --force。", f"{path} is there and differs; it was not changed. --force overwrites it."
+            raise Conflict("exists", zh=zh, en=en)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o644)
     except OSError as exc:

@@ -97,9 +97,10 @@ class Shell:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program as a release has it: what git knows of this folder."""
     target = tmp_path_factory.mktemp("archive") / "qzbrain.tar.gz"
-    listed = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    known = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(known, cwd=ROOT, capture_output=True, check=True)
     names = b"\0".join(name for name in listed.stdout.split(b"\0") if name and (ROOT / name.decode()).is_file())
-    command = ["tar", "--null", "--files-from=-", "--no-recursion", "--owner=0", "--group=0", "--transform=s,^,qzbrain/,", "-czf", str(target)]
+    command = ["tar", "--null", "--no-recursion", "--files-from=-", "--owner=0", "--group=0", "--transform=s,^,qzbrain/,", "-czf", str(target)]
     subprocess.run(command, cwd=ROOT, input=names, check=True)
     return target
 

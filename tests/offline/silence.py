@@ -140,7 +140,7 @@ def owner(kind: str, port: int) -> str:
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
-                if any(os.readlink(descriptor) in inodes for descriptor in (process / "fd").iterdir()):
+                if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
                     return f"{process.name} {(process / 'cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')[:200].strip()}"
             except OSError:
                 continue

@@ -75,7 +75,8 @@ def test_a_process_that_stays_here_is_not_and_its_exit_code_is_kept(tmp_path: Pa
 
 
 def test_the_test_that_was_running_is_named(tmp_path: Path) -> None:
-    (tmp_path / "test_tells.py").write_text("import socket\ndef test_tells():\n    try:\n        socket.getaddrinfo('tells.org', 80)\n    except OSError:\n        pass\n")
+    asks = "    try:\n        socket.getaddrinfo('tells.org', 80)\n    except OSError:\n        pass\n"
+    (tmp_path / "test_tells.py").write_text(f"import socket\ndef test_tells():\n{asks}")
     code, tried, said = silently(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "tests.offline.watch", "-c", os.devnull, str(tmp_path / "test_tells.py"))
     assert (code, tried) == (1, {"name tells.org"})
     assert "running then: " in said and "test_tells" in said.rsplit("running then: ", 1)[1]

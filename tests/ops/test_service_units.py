@@ -41,7 +41,7 @@ def verified(unit: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("name", ["data", "数据 和 空格", '100% "data"', "it's $HOME"])
 def test_systemd_finds_the_unit_right_whatever_the_folder_is_called(name: str, make_settings: Callable[..., Settings], tmp_path: Path) -> None:
-    unit = systemd_unit(make_settings(qzbrain_data=tmp_path / name), "nobody")
+    unit = systemd_unit(make_settings(qzbrain_data=tmp_path / name), "daemon")
     assert verified(unit, tmp_path) == ""
     assert verified(unit.replace("KillMode=mixed", "KillMode=gently"), tmp_path) != ""  # it would say
 
@@ -73,7 +73,7 @@ def test_settings_of_the_environment_that_the_service_would_not_have_are_named(m
 def test_the_hosts_supervisord_reads_the_sections(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     data = tmp_path / "100% 数据"
     (data / "logs").mkdir(parents=True)
-    text = supervisor_sections(make_settings(qzbrain_data=data, qzbrain_graph_service="on", stop_wait_s=33, log_file_mb=7, log_files=2), "nobody")
+    text = supervisor_sections(make_settings(qzbrain_data=data, qzbrain_graph_service="on", stop_wait_s=33, log_file_mb=7, log_files=2), "daemon")
     file = tmp_path / "supervisord.conf"
     file.write_text(f"[supervisord]\nlogfile={tmp_path}/s.log\n{text}", encoding="utf-8")
     options = ServerOptions()
@@ -86,7 +86,7 @@ def test_the_hosts_supervisord_reads_the_sections(make_settings: Callable[..., S
     assert all(one.environment == {"QZBRAIN_DATA": str(data)} and one.stopwaitsecs == 33 for one in programs.values())
     assert (programs["web"].stdout_logfile_maxbytes, programs["web"].stdout_logfile_backups) == (7 << 20, 2)
     with pytest.raises(InvalidRequest):
-        supervisor_sections(make_settings(qzbrain_data=tmp_path / 'a"b'), "nobody")
+        supervisor_sections(make_settings(qzbrain_data=tmp_path / 'a"b'), "daemon")
 
 
 def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,12 +113,14 @@ def test_the_command_writes_a_file_once_and_says_what_is_left_to_do(tmp_path: Pa
 def test_a_brain_writes_nothing_but_its_data_folder(tmp_path: Path) -> None:
     """What ProtectSystem=strict and NoNewPrivileges leave it: the whole file system but the data folder is read-only."""
     brain = RunningBrain(tmp_path / "data")
-    lock_up = f'mount --make-rprivate / && mount --bind "{brain.data}" "{brain.data}" && mount -o remount,bind,ro / && touch "{brain.data}/ok" && ! touch /x 2>&1'
+    data = f'"{brain.data}"'
+    lock_up = f"mount --make-rprivate / && mount --bind {data} {data} && mount -o remount,bind,ro / && touch {data}/ok && ! touch /x 2>&1"
     run = ["unshare", "--mount", "sh", "-c", f'{lock_up} && exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$0" "$@"']
 
     def launch() -> subprocess.Popen[bytes]:
         with brain.log.open("ab") as out:
-            brain.process = subprocess.Popen([*run, sys.executable, str(ROOT / "main.py")], env=brain.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            command = [*run, sys.executable, str(ROOT / "main.py")]
+            brain.process = subprocess.Popen(command, env=brain.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         return brain.process
 
     brain.launch = launch  # type: ignore[method-assign]
