@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,7 @@ def status(json: Json = False) -> None:
         result(t(f"qzbrain 正在运行：{brain.get('url')}（PID {brain.get('pid')}）", f"qzbrain is running: {brain.get('url')} (PID {brain.get('pid')})"))
         headings = [t("进程", "process"), t("状态", "state"), "PID", t("已运行", "uptime"), t("重启次数", "restarts"), t("日志", "log")]
         table(headings, [_row(one) for one in processes])
+        result(t(f"日志目录：{load_settings().data / 'logs'}", f"Logs: {load_settings().data / 'logs'}"))
     if not all(one.well for one in processes):
         raise typer.Exit(1)
 
@@ -88,7 +90,7 @@ def _row(process: Process) -> list[str]:
     idle = process.state == "stopped" and not process.needed
     state = t("不需要", "not needed") if idle else t(_STATES.get(process.state, process.state), process.state)
     pid = str(process.pid) if process.pid else "-"
-    return [process.name, state, pid, _duration(process.uptime_s) if process.pid else "-", str(process.restarts), process.log]
+    return [process.name, state, pid, _duration(process.uptime_s) if process.pid else "-", str(process.restarts), Path(process.log).name]
 
 
 def _duration(seconds: int) -> str:

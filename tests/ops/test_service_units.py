@@ -114,7 +114,8 @@ def test_a_brain_writes_nothing_but_its_data_folder(tmp_path: Path) -> None:
     """What ProtectSystem=strict and NoNewPrivileges leave it: the whole file system but the data folder is read-only."""
     brain = RunningBrain(tmp_path / "data")
     data = f'"{brain.data}"'
-    lock_up = f"mount --make-rprivate / && mount --bind {data} {data} && mount -o remount,bind,ro / && touch {data}/ok && ! touch /x 2>&1"
+    mounts = f"mount --make-rprivate / && mount -t tmpfs tmpfs /var/tmp && mount --bind {data} {data} && mount -o remount,bind,ro /"
+    lock_up = f"{mounts} && touch {data}/ok && ! touch /x 2>/dev/null"
     run = ["unshare", "--mount", "sh", "-c", f'{lock_up} && exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$0" "$@"']
 
     def launch() -> subprocess.Popen[bytes]:
