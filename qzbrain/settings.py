@@ -153,6 +153,11 @@ class Settings(BaseSettings):
     backup_keep: int = Field(7, ge=1, le=10_000, description="How many backups are kept of those made by themselves, and how many of those before upgrades.")
     backup_key_file: str = Field("", description="File that holds the secret which backups are encrypted with; empty: they are not encrypted.")
     backup_before_upgrade: Literal["on", "off"] = Field("on", description="Back up a database that has data before a newer program migrates it.")
+    stop_wait_s: int = Field(
+        20, ge=1, le=3600, description="Longest time that a stop takes: running answers may end until then; afterwards they are cut off and kept as stopped."
+    )
+    log_file_mb: int = Field(10, ge=1, le=10_000, description="Size, MiB, from which a log file in `logs/` of the data folder is put aside.")
+    log_files: int = Field(3, ge=0, le=100, description="How many of them are kept of each process, beside the one that is written.")
 
     # -- places
     current_dir: Path = Field(ROOT, description="Root of the deployment (the manual's name); relative paths start here.")

@@ -25,6 +25,8 @@ from qzbrain.cli import (
     keys,
     knowledge,
     models,
+    running,
+    service,
     snapshots,
     system,
     users,
@@ -55,6 +57,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 app.add_typer(auditing.app, name="audit")
 app.add_typer(backing_up.app, name="backup")
+app.add_typer(service.app, name="service")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
 app.command(
@@ -65,6 +68,11 @@ app.command(help=t("只启动引擎管理进程，由其他进程管理器看护
 app.command(
     "graph-service", help=t("单独启动知识图谱服务（POST /chat-process-txt，端口 8000）", "Start the graph service alone (POST /chat-process-txt, port 8000)")
 )(system.graph_service)
+app.command(help=t("显示运行中的各个进程；全部正常时退出码为 0，没有运行时为 3", "Show the running processes; exit code 0 when all is well, 3 when none run"))(
+    running.status
+)
+app.command(help=t("停止 qzbrain，或其中一个进程；正在生成的回答先完成", "Stop the brain, or one of its processes; running answers end first"))(running.stop)
+app.command(help=t("重新启动 qzbrain，或其中一个进程", "Start the brain, or one of its processes, again"))(running.restart)
 app.command(help=t("提问，得到带出处的回答", "Ask a question; the answer cites its sources"))(asking.ask)
 app.command(help=t("插入人工整理的知识条目", "Put curated knowledge into a knowledge base"))(inserting.insert)
 app.command("eval", help=t("用问题集评测检索与回答", "Measure search and answers with a set of questions"))(evaluating.evaluate)

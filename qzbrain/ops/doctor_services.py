@@ -60,7 +60,7 @@ def supervised(settings: Settings) -> list[Finding]:
         shown = ("由其他进程管理器看护，或控制套接字不可用", "minded by another process manager, or the control socket cannot be used")
         return [Finding.skip("processes", _STEP, title, shown, ("qzbrain doctor --step 8",) * 2)]
     seen = ", ".join(f"{one.name} {one.state}" for one in there)
-    down = [one for one in there if one.wanted and one.state not in ("RUNNING", "STARTING")]
+    down = [one for one in there if one.needed and one.state not in ("running", "starting")]
     if down:
         log = log_folder(settings) / f"{down[0].name}.log"
         return [Finding.fail("processes", _STEP, title, (seen, seen), (f"tail -n 50 {log}",) * 2)]

@@ -1,5 +1,7 @@
 """Runs supervisord in the foreground of this process and says when the brain is ready: `python -m qzbrain.ops.supervise CONF URL`.
 
+Told to restart (`qzbrain restart`), it ends all processes and becomes a new start of the brain, under the same process id.
+
 The process that stays: only the standard library and supervisor are imported, so that it holds some 25 MB. Children get SIGKILL
 from the kernel when this process dies without having stopped them, so that nothing outlives a kill -9.
 """
@@ -11,6 +13,7 @@ import contextlib
 import ctypes
 import http.client
 import json
+import os
 import signal
 import sys
 import threading
@@ -21,6 +24,7 @@ from urllib.parse import urlsplit
 
 from supervisor.medusa.asyncore_25 import ExitNow
 from supervisor.options import ServerOptions
+from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from qzbrain.ops.own_tls import own_tls
@@ -73,17 +77,27 @@ def main() -> None:
         ImmediateSupervisor(options).main()
     options.close_httpservers()
     options.close_logger()
+    if options.mood == SupervisorStates.RESTARTING:
+        _begin_anew()
     _say("已停止。", "stopped.")
+
+
+def _begin_anew() -> None:
+    """Start the brain again in this process: the settings are read anew, and so is the program. The lock of the data folder goes with its descriptor."""
+    _say("正在重新启动…", "starting again …")
+    sys.stdout.flush()
+    os.closerange(3, 4096)
+    os.execv(sys.executable, [sys.executable, "-m", "qzbrain.cli", "serve"])
 
 
 def _announce(url: str, logs: Path, knowledge_base: str, setup_link: str) -> None:
     """Poll until a question can be answered, then print the address; after a minute say what is missing, once."""
     started, warned = time.monotonic(), False
-    while missing := _missing(url, knowledge_base):
+    while lacking := missing(url, knowledge_base):
         if not warned and time.monotonic() - started > _LATE_S:
             warned = True
             files = f"{logs}/web.log, {logs}/worker.log"
-            _say(f"仍未就绪（{missing}）。请查看日志：{files}", f"not ready yet ({missing}). See the logs: {files}")
+            _say(f"仍未就绪（{lacking}）。请查看日志：{files}", f"not ready yet ({lacking}). See the logs: {files}")
         time.sleep(_POLL_S)
     if setup_link:
         _say(
@@ -95,7 +109,7 @@ def _announce(url: str, logs: Path, knowledge_base: str, setup_link: str) -> Non
     sys.stdout.flush()
 
 
-def _missing(url: str, knowledge_base: str) -> str:
+def missing(url: str, knowledge_base: str) -> str:
     """What the brain still lacks, '' when it is ready."""
     try:
         status, body = _get(url, "/readyz")

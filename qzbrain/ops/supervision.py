@@ -11,17 +11,12 @@ from pathlib import Path
 from qzbrain.models.engines.manager import is_needed
 from qzbrain.settings import ROOT, Settings
 
-STOP_WAIT_S = 20
-"""Longest time that a stop takes: running answers may end until then, afterwards processes are killed."""
-
 GROUP = "qzbrain"
 ENGINES = "engines"
 """The engine manager under supervisord: there is always such a program, and it runs where there is something to manage."""
 GRAPH = "graph"
 """The graph service as a process of its own; it runs where QZBRAIN_GRAPH_SERVICE says so."""
 _SOCKET_PATH_BYTES = 100  # sun_path holds 108, and supervisord binds a temporary name that is longer by the pid
-_LOG_BYTES = 10_000_000
-_LOG_BACKUPS = 3
 
 
 def run_folder(settings: Settings) -> Path:
@@ -78,8 +73,8 @@ def configuration(settings: Settings) -> str:
             nodaemon="true",
             silent="true",
             logfile=_escaped(logs / "supervisord.log"),
-            logfile_maxbytes=_LOG_BYTES,
-            logfile_backups=_LOG_BACKUPS,
+            logfile_maxbytes=settings.log_file_mb << 20,
+            logfile_backups=settings.log_files,
             pidfile=_escaped(run / "supervisord.pid"),
             childlogdir=_escaped(logs),
             identifier="qzbrain",
@@ -92,15 +87,20 @@ def configuration(settings: Settings) -> str:
             _section("unix_http_server", file=_escaped(socket), chmod="0700"),
             _section("supervisorctl", serverurl=f"unix://{_escaped(socket)}"),
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+            f"[rpcinterface:{GROUP}]\nsupervisor.rpcinterface_factory = qzbrain.ops.restart_counts:make\n",
         ]
+    return "\n".join([*sections, *program_sections(settings, programs())])
+
+
+def program_sections(settings: Settings, commands: dict[str, list[str]], **more: str) -> list[str]:
+    """A section for each process, with `more` in each, and the group. Those that these settings do not need are not started by themselves."""
     idle = set() if is_needed(settings) else {ENGINES}
     idle |= set() if settings.qzbrain_graph_service == "on" else {GRAPH}
-    sections += [_program(name, command, logs / f"{name}.log", autostart=name not in idle) for name, command in programs().items()]
-    sections.append(_section(f"group:{GROUP}", programs=",".join(programs())))  # one group stops together, several one after the other
-    return "\n".join(sections)
+    sections = [_program(settings, name, command, autostart=name not in idle, **more) for name, command in commands.items()]
+    return [*sections, _section(f"group:{GROUP}", programs=",".join(commands))]  # one group stops together, several one after the other
 
 
-def _program(name: str, command: list[str], log: Path, *, autostart: bool) -> str:
+def _program(settings: Settings, name: str, command: list[str], *, autostart: bool, **more: str) -> str:
     return _section(
         f"program:{name}",
         command=_escaped(shlex.join(command)),
@@ -109,13 +109,14 @@ def _program(name: str, command: list[str], log: Path, *, autostart: bool) -> st
         autorestart="true",
         startsecs=0,
         stopsignal="TERM",
-        stopwaitsecs=STOP_WAIT_S,
+        stopwaitsecs=settings.stop_wait_s,
         stopasgroup="true",
         killasgroup="true",
         redirect_stderr="true",
-        stdout_logfile=_escaped(_escaped(log)),  # supervisord expands this one twice
-        stdout_logfile_maxbytes=_LOG_BYTES,
-        stdout_logfile_backups=_LOG_BACKUPS,
+        stdout_logfile=_escaped(_escaped(log_folder(settings) / f"{name}.log")),  # supervisord expands this one twice
+        stdout_logfile_maxbytes=settings.log_file_mb << 20,
+        stdout_logfile_backups=settings.log_files,
+        **more,
     )
 
 

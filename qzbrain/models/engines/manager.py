@@ -26,8 +26,8 @@ from qzbrain.settings import ModelSettings, Settings, config_path, load_settings
 log = logs.get(__name__)
 LOOK_S = 0.1
 CONFIGURATION_S = 1.0
-FAREWELL_S = 15.0
-"""How long running answers have when the whole brain stops; supervisord waits 20 s in all."""
+LAST_S = 5.0
+"""What an engine may take to end, of STOP_WAIT_S; until then running answers may go on when the whole brain stops."""
 
 
 def managed_models(settings: Settings) -> dict[str, ModelSettings]:
@@ -69,8 +69,9 @@ class Manager:
                     log.error("swap_step_not_kept", exc_info=exc)
             self._follow(wishes)
             time.sleep(LOOK_S)
+        farewell_s = max(0.5, self._settings.stop_wait_s - LAST_S)
         for keeper in (*self._keepers.values(), *self._leaving):
-            keeper.close(FAREWELL_S)
+            keeper.close(farewell_s)
         for keeper in (*self._keepers.values(), *self._leaving):
             keeper.join()
 

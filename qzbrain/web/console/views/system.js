@@ -72,15 +72,14 @@ function Parts({ disk }) {
 function Processes({ rows }) {
   const words = useWords();
   if (!rows.length) return null;
-  const now = Date.now() / 1000;
   const heads = ["process", "state", "pid", "running", "memory"];
   return html`<section class="panel" aria-label=${words("system.processes")}><h3>${words("system.processes")}</h3>
     <div class="table-scroll"><table class="documents plain-table">
       <thead><tr>${heads.map((key) => html`<th key=${key} scope="col">${words(`system.${key}`)}</th>`)}</tr></thead>
       <tbody>${rows.map((one) => html`<tr key=${one.name}>
         <td>${one.name}</td>
-        <td><span class="state state-${one.state === "RUNNING" ? "ready" : one.wanted ? "failed" : "stopped"}">${words(one.state === "RUNNING" ? "system.up" : one.wanted ? "system.down" : "system.idle")}</span></td>
-        <td>${one.pid || "–"}</td><td>${one.since ? duration(Math.max(1, now - one.since)) : "–"}</td><td>${one.memory_bytes ? size(one.memory_bytes) : "–"}</td>
+        <td><span class="state state-${one.state === "running" ? "ready" : one.needed ? "failed" : "stopped"}">${words(one.state === "running" ? "system.up" : one.needed ? "system.down" : "system.idle")}</span></td>
+        <td>${one.pid || "–"}</td><td>${one.pid ? duration(Math.max(1, one.uptime_s)) : "–"}</td><td>${one.memory_bytes ? size(one.memory_bytes) : "–"}</td>
       </tr>`)}</tbody>
     </table></div>
   </section>`;
