@@ -11,12 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from qzbrain.cli.session import open_brain
-from qzbrain.cli.terminal import Json, WrongUsage, note, progress, result, result_json, t, table, transfer
+from qzbrain.cli.terminal import Json, Progress, WrongUsage, note, progress, result, result_json, t, table, transfer
 from qzbrain.settings import Settings, load_settings
 
 app = typer.Typer(help=t("制作离线包，供没有网络的机器安装", "Make an offline bundle for machines without a network"), invoke_without_command=True)
 
 _KEY = t("签名私钥；默认用 bundle keygen 生成的那一把（若有）", "Private key to sign with; by default the one of bundle keygen, where there is one")
+_PYTHON = t(
+    "auto（独立安装，取不到则同 system）、system（目标机器自带）或目录",
+    "auto (a standalone one; where it cannot be had, as system), system (the machine has one), or a folder",
+)
 
 
 @app.callback()
@@ -29,15 +33,15 @@ def bundle(
     packs: Annotated[list[Path] | None, typer.Option("--pack", metavar="FILE", help=t("带上这个知识包", "Take this pack along"))] = None,
     kbs: Annotated[list[str] | None, typer.Option("--kb", metavar="KB", help=t("导出并带上这个知识库", "Export this knowledge base and take it along"))] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="FILE", help=t("带上容器镜像（sh deploy.sh --save FILE）", "Take container images along (sh deploy.sh --save FILE)"))
+        Path | None,
+        typer.Option("--images", metavar="FILE", help=t("带上容器镜像（sh deploy.sh --save FILE）", "Take container images along (sh deploy.sh --save FILE)")),
     ] = None,
     machine: Annotated[str, typer.Option("--platform", help=t("目标机器：linux-x86_64 或 linux-aarch64", "The machine: linux-x86_64 or linux-aarch64"))] = "",
     glibc: Annotated[str, typer.Option("--glibc", help=t("目标机器的 glibc 不低于此版本", "The glibc that it has at least"))] = "2.28",
-    python: Annotated[
-        str,
-        typer.Option("--python", help=t("auto（独立安装，取不到则同 system）、system（目标机器自带）或目录", "auto (a standalone one; where it cannot be had as system), system (the machine has one), or a folder")),
-    ] = "auto",
-    versions: Annotated[str, typer.Option("--python-version", help=t("安装包适用的 Python 版本，如 3.11,3.12", "Versions of Python that wheels are for: 3.11,3.12"))] = "",
+    python: Annotated[str, typer.Option("--python", help=_PYTHON)] = "auto",
+    versions: Annotated[
+        str, typer.Option("--python-version", help=t("安装包适用的 Python 版本，如 3.11,3.12", "Versions of Python that wheels are for: 3.11,3.12"))
+    ] = "",
     sign: Annotated[Path | None, typer.Option("--sign", metavar="KEY", help=_KEY)] = None,
     no_sign: Annotated[bool, typer.Option("--no-sign", help=t("不签名", "Do not sign it"))] = False,
     cache: Annotated[Path | None, typer.Option("--cache", help=t("下载缓存的目录", "Folder of what was fetched"))] = None,
@@ -53,7 +57,7 @@ def bundle(
     choice = building.Choice(
         cache=(cache or settings.data / "bundle" / "cache").absolute(), extras=extras or [], embedder=not without_embedder, models=models or [],
         packs=[*map(_existing, packs or []), *([] if show else _exported(settings, kbs or []))], images=_existing(images) if images else None,
-        processor=_processor(machine), glibc=_minor(glibc, "2", "glibc"), python=python,
+        processor=_processor(machine), glibc=_minor(glibc, "2", "glibc"), python="system" if show and python == "auto" else python,
         pythons=[_minor(one.strip(), "3", "python-version") for one in versions.split(",") if one.strip()],
         key=None if no_sign else sign or _usual_key(settings),
     )  # fmt: skip
@@ -81,7 +85,12 @@ def keygen(
     result(t(f"私钥：{made.private}（请保密并备份）", f"private key: {made.private} (keep it secret, and a copy of it)"))
     result(t(f"公钥：{made.public}", f"public key: {made.public}"))
     result(t(f"指纹：{made.fingerprint}", f"fingerprint: {made.fingerprint}"))
-    note(t("请通过离线包以外的途径，把指纹或公钥告诉安装者。", "Tell those who install your bundles the fingerprint, or give them the public key, some other way than in a bundle."))
+    note(
+        t(
+            "请通过离线包以外的途径，把指纹或公钥告诉安装者。",
+            "Tell those who install your bundles the fingerprint, or give them the public key, some other way than in a bundle.",
+        )
+    )
 
 
 @app.command(help=t("核对一个离线包：完整性、签名、内容。", "Check a bundle: is it whole, who signed it, what is in it."))
@@ -102,13 +111,15 @@ def verify(
         result_json({"whole": True, "signed_by": checked.fingerprint, "key_checked": bool(key), "sums_sha256": checked.identity, "manifest": checked.manifest})
         return
     manifest = checked.manifest
-    result(t(f"完好：qzbrain {manifest.version}，{manifest.platform}，{len(checked.sums)} 个文件。", f"whole: qzbrain {manifest.version}, {manifest.platform}, {len(checked.sums)} files."))
+    what, files = f"qzbrain {manifest.version}, {manifest.platform}", len(checked.sums)
+    result(t(f"完好：{what}，{files} 个文件。", f"whole: {what}, {files} files."))
     if not checked.fingerprint:
         result(t("没有签名。", "It is not signed."))
     elif key:
         result(t(f"由所要求的密钥签名：{checked.fingerprint}", f"signed by the key that you named: {checked.fingerprint}"))
     else:
-        result(t(f"签名者：{checked.fingerprint}（请与从其他途径得知的指纹核对）", f"signed by {checked.fingerprint} (compare it with what you know some other way)"))
+        told = t("请与从其他途径得知的指纹核对", "compare it with what you know some other way")
+        result(t(f"签名者：{checked.fingerprint}（{told}）", f"signed by {checked.fingerprint} ({told})"))
     for part, size in sorted(manifest.sizes.items()):
         result(f"  {part}: {size / 1e6:,.1f} MB")
 
@@ -137,8 +148,12 @@ def _exported(settings: Settings, kbs: list[str]) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for kb in kbs:
             with progress(t(f"导出 {kb}", f"exporting {kb}")) as bar:
-                made.append(Path(brain.packs.write(caller, kb, folder, Choice(), lambda _stage, done, total, _unit, bar=bar: bar.update(done, total)).path))
+                made.append(Path(brain.packs.write(caller, kb, folder, Choice(), _of_pack(bar)).path))
     return made
+
+
+def _of_pack(bar: Progress) -> Callable[[str, int, int, str], None]:
+    return lambda _stage, done, total, _unit: bar.update(done, total)
 
 
 def _existing(path: Path) -> Path:
@@ -152,7 +167,11 @@ def _processor(machine: str) -> str:
 
     found = (machine or f"linux-{platform.machine()}").removeprefix("linux-")
     if found not in PROCESSORS:
-        raise WrongUsage("unknown_platform", zh=f"不支持 {machine or found}；可用：linux-x86_64、linux-aarch64。", en=f"{machine or found} is not supported; there are linux-x86_64 and linux-aarch64.")
+        raise WrongUsage(
+            "unknown_platform",
+            zh=f"不支持 {machine or found}；可用：linux-x86_64、linux-aarch64。",
+            en=f"{machine or found} is not supported; there are linux-x86_64 and linux-aarch64.",
+        )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import sqlite3
@@ -90,10 +91,11 @@ def test_a_signature_of_the_standard_is_right_and_its_malleable_twin_is_not() ->
     assert not ed25519.is_signed(public, b"\xaf\x82", twin)
 
 
-@pytest.mark.parametrize("pem", [b"", b"-----BEGIN PUBLIC KEY-----\n!!\n-----END PUBLIC KEY-----\n", b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(b"x" * 44) + b"\n-----END PUBLIC KEY-----\n"])
-def test_what_is_no_key_is_no_key(pem: bytes) -> None:
-    with pytest.raises(ValueError):
-        ed25519.public_key(pem)
+@pytest.mark.parametrize("inside", [b"!!", base64.b64encode(b"x" * 44), b""])
+def test_what_is_no_key_is_no_key(inside: bytes) -> None:
+    for pem in (inside, b"-----BEGIN PUBLIC KEY-----\n" + inside + b"\n-----END PUBLIC KEY-----\n"):
+        with pytest.raises(ValueError):
+            ed25519.public_key(pem)
 
 
 def test_the_same_parts_make_the_same_file_and_openssl_and_sha256sum_agree_with_it(tmp_path: Path) -> None:
@@ -109,7 +111,8 @@ def test_the_same_parts_make_the_same_file_and_openssl_and_sha256sum_agree_with_
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=folder, check=True)
     verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(tmp_path / "key.pub"), "-rawin", "-in", SUMS, "-sigfile", SIGNATURE]
     subprocess.run(verify, cwd=folder, check=True, capture_output=True)
-    told = subprocess.run(f"openssl pkey -pubin -in {tmp_path}/key.pub -outform DER | tail -c 32 | sha256sum", shell=True, capture_output=True, text=True, check=True)
+    by_hand = f"openssl pkey -pubin -in {tmp_path}/key.pub -outform DER | tail -c 32 | sha256sum"
+    told = subprocess.run(by_hand, shell=True, capture_output=True, text=True, check=True)
     assert checked.fingerprint == f"sha256:{told.stdout.split()[0]}"
 
 
@@ -150,7 +153,7 @@ def test_what_is_missing_added_or_a_link_is_found(tmp_path: Path) -> None:
 def test_a_tar_that_is_cut_short_or_none_is_refused(tmp_path: Path) -> None:
     tar = made(tmp_path, load_key(make_key(tmp_path / "key").private))
     data = tar.read_bytes()
-    for length in (0, 100, 512, 40_000, 80_000, data.index(b"SHA256SUMS.sig") + 512, len(data) // 2):
+    for length in (0, 100, 512, 40_000, 70_000, data.index(b"SHA256SUMS.sig") + 512, len(data) // 2):
         tar.write_bytes(data[:length])
         with pytest.raises(BrainError) as refused:
             check_tar(tar)
@@ -186,9 +189,9 @@ def test_a_bundle_of_a_later_format_is_not_guessed_at(tmp_path: Path) -> None:
 def test_the_machine_must_fit(tmp_path: Path) -> None:
     here = replace(MANIFEST_OF_TEST, platform=f"linux-{os.uname().machine}", glibc=glibc())
     require_machine(here)
-    for wrong, code in ((replace(here, platform="linux-s390x"), "wrong_platform"), (replace(here, glibc="2.99"), "old_glibc"), (replace(here, pythons=["3.99"]), "wrong_python")):
+    for change, code in (({"platform": "linux-s390x"}, "wrong_platform"), ({"glibc": "2.99"}, "old_glibc"), ({"pythons": ["3.99"]}, "wrong_python")):
         with pytest.raises(Conflict, match=code):
-            require_machine(wrong)
+            require_machine(replace(here, **change))
     require_room(tmp_path / "deep" / "er", 1000)
     with pytest.raises(Conflict, match="disk_full"):
         require_room(tmp_path / "deep" / "er", 1 << 60)
@@ -222,7 +225,7 @@ OF_NUMPY = [
     wheel(f"numpy-2.4.6-cp3{minor}-cp3{minor}-{platform}.whl")
     for minor in (11, 12, 13)
     for platform in (
-        "manylinux_2_27_x86_64.manylinux_2_28_x86_64", "manylinux_2_27_aarch64.manylinux_2_28_aarch64", "musllinux_1_2_x86_64", "macosx_14_0_arm64", "win_amd64",
+        "manylinux_2_27_x86_64.manylinux_2_28_x86_64", "manylinux_2_27_aarch64.manylinux_2_28_aarch64", "musllinux_1_2_x86_64", "macosx_14_0_arm64",
     )
 ]  # fmt: skip
 
@@ -239,7 +242,8 @@ def test_a_wheel_that_the_machine_cannot_use_is_not_taken() -> None:
     with pytest.raises(Conflict, match="no_wheel") as refused:
         best(PIN, OF_NUMPY, Target("x86_64", 26, [12]), 12)
     assert "manylinux_2_27_x86_64" in refused.value.en
-    files = [wheel("a-1-py3-none-any.whl"), wheel("a-1-cp38-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"), wheel("a-1-cp312-cp312-manylinux_2_31_x86_64.whl"), wheel("not a wheel.whl")]
+    names = ["a-1-py3-none-any.whl", "a-1-cp38-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl", "a-1-cp312-cp312-manylinux_2_31_x86_64.whl", "none.whl"]
+    files = [wheel(name) for name in names]
     assert best(PIN, files, Target("x86_64", 28, [12]), 12).file.name.startswith("a-1-cp38-abi3")
     assert best(PIN, files, Target("x86_64", 31, [12]), 12).file.name.startswith("a-1-cp312")
     found = best(PIN, files[:1], Target("aarch64", 28, [12]), 12)
@@ -281,10 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/simple/a/":
             self._reply(302, b"", Location="/real/a/")
         elif self.path == "/real/a/":
-            import hashlib
-
-            links = "".join(f'<a data-x="1" href="../files/{name}#sha256={hashlib.sha256(data).hexdigest()}">{name}</a>\n' for name, data in self.server.files.items())
-            self._reply(200, links.encode())
+            hashes = {name: hashlib.sha256(data).hexdigest() for name, data in self.server.files.items()}
+            self._reply(200, "".join(f'<a data-x="1" href="../files/{name}#sha256={one}">{name}</a>\n' for name, one in hashes.items()).encode())
         elif self.path.startswith("/real/files/"):
             self._reply(200, self.server.files[self.path.rpartition("/")[2]])
         else:
@@ -310,8 +312,6 @@ def package_index() -> Iterator[PackageIndex]:
 
 
 def test_wheels_come_from_the_index_once(package_index: PackageIndex, tmp_path: Path) -> None:
-    import hashlib
-
     wanted = hashlib.sha256(b"good" * 1000).hexdigest()
     pin, http = Pin("a", "1", frozenset({wanted, "1" * 64})), urllib3.PoolManager()
     index = Index(package_index.url, http, tmp_path)
@@ -348,7 +348,8 @@ def test_a_model_goes_with_its_table(tmp_path: Path, make_settings: Any) -> None
     folder = tmp_path / "data" / "models" / "Qwen3-0.6B"
     folder.mkdir(parents=True)
     (folder / "Qwen3-0.6B-Q8_0.gguf").write_bytes(b"GGUF")
-    table = {"mine": {"engine": "llamacpp", "path": "Qwen3-0.6B/Qwen3-0.6B-Q8_0.gguf", "context": 4096, "environment": "x"}, "far": {"engine": "external", "base_url": "http://x/v1"}}
+    mine = {"engine": "llamacpp", "path": "Qwen3-0.6B/Qwen3-0.6B-Q8_0.gguf", "context": 4096, "environment": "x"}
+    table = {"mine": mine, "far": {"engine": "external", "base_url": "http://x/v1"}}
     settings: Settings = make_settings(models={name: ModelSettings.model_validate(values) for name, values in table.items()})
     model, parts = model_parts(settings, "mine")
     assert model.values == {"engine": "llamacpp", "context": 4096, "path": "mine/Qwen3-0.6B-Q8_0.gguf"}

@@ -1,4 +1,4 @@
-"""A clean Debian: what a machine has on which nothing was installed but Python 3.11, venv and curl. Built once into `.tools/clean-root`, then laid under each use.
+"""A clean Debian: a machine on which nothing was installed but Python 3.11, venv and curl. Built once into `.tools/clean-root`, then laid under each use.
 
     with CleanRoot(tmp_path) as root:
         root.put(bundle, "/srv/bundle.tar")

@@ -64,10 +64,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--with-ocr", action="store_true", help="同时安装文字识别 · install OCR, too")
     parser.add_argument("--without-embedder", action="store_true", help="不安装内置向量模型 · leave the built-in embedder out")
     parser.add_argument("--docker", action="store_true", help="容器方式：其余参数交给 deploy.sh · in containers: further arguments are those of deploy.sh")
-    options, options.more = parser.parse_known_args()
-    if options.more and not options.docker:
-        parser.error(f"不认识的参数 · unknown arguments: {' '.join(options.more)}")
-    options.to = Path(os.path.realpath(Path(os.environ.get("QZBRAIN_FROM", os.getcwd())) / options.to.expanduser()))
+    options, more = parser.parse_known_args()
+    options.more = more
+    if more and not options.docker:
+        parser.error(f"不认识的参数 · unknown arguments: {' '.join(more)}")
+    options.to = Path(os.path.realpath(Path(os.environ.get("QZBRAIN_FROM", ".")) / options.to.expanduser()))
     return options
 
 
@@ -113,7 +114,8 @@ def _install(options: argparse.Namespace, checked: Checked, place: Place, name: 
     old = place.version()
     place.switch(name)
     if old:
-        say(f"已从 {old} 升级到 {name}；旧版本保留在 {place.versions / old}。", f"upgraded from {old} to {name}; the old version stays in {place.versions / old}.")
+        stays = place.versions / old
+        say(f"已从 {old} 升级到 {name}；旧版本保留在 {stays}。", f"upgraded from {old} to {name}; the old version stays in {stays}.")
 
 
 def _require_trust(checked: Checked, key: str, place: Place) -> None:

@@ -104,7 +104,8 @@ def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
     """Decide on everything. Raises InvalidRequest, NotFound, Conflict, Unavailable."""
     unknown = [one for one in choice.extras if one not in EXTRAS]
     if unknown:
-        raise InvalidRequest("unknown_extra", zh=f"没有这样的附加部分：{unknown[0]}（可选：{', '.join(EXTRAS)}）。", en=f"There is no extra {unknown[0]} (there are: {', '.join(EXTRAS)}).")
+        there = ", ".join(EXTRAS)
+        raise InvalidRequest("unknown_extra", zh=f"没有附加部分 {unknown[0]}（可选：{there}）。", en=f"There is no extra {unknown[0]} (only: {there}).")
     index = Index(index_url(), http_pool(), choice.cache)
     parts, taken = [*_source_parts()], list[BundledModel]()
     if choice.embedder:
@@ -119,10 +120,10 @@ def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
     parts += [Part(f"python/{name}", path, name.startswith("bin/")) for name, path in (pythons.files_of(python, pythons.version_of(python)) if python else [])]
     target = Target(choice.processor, choice.glibc, minors)
     wheels, needs = {}, [0]
-    for name, files in _locked(choice).items():
+    for name, locked in _locked(choice).items():
         zh, en = f"选择安装包（{name}）", f"choosing wheels ({name})"
         with tell.stage(zh, en) as update:
-            chosen = choose(index, pins(files, without=_ONLY_TO_CONVERT), target, update)
+            chosen = choose(index, pins(locked, without=_ONLY_TO_CONVERT), target, update)
         wheels[name] = [(one.pin, one.file) for one in chosen]
         needs += [one.glibc for one in chosen]
     manifest = Manifest(

@@ -82,7 +82,7 @@ def make_environment(bundle: Path, folder: Path, name: str, python: Path) -> Non
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], **options: object) -> subprocess.Popen[bytes]:
     """A process that ends with this one, even by kill -9."""
-    return subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, **options)  # type: ignore[call-overload,no-any-return]  # noqa: PLW1509
+    return subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def _end_with_parent() -> None:

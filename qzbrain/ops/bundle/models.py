@@ -39,7 +39,8 @@ def model_parts(settings: Settings, name: str) -> tuple[BundledModel, list[Part]
         values = {"kind": listed.kind, **listed.settings}
         name = listed.name
     elif model is None:
-        raise NotFound("model_not_known", zh=f"没有名为“{name}”的模型。见 qzbrain model list。", en=f'There is no model "{name}". See: qzbrain model list', param="model")
+        zh, en = f"没有名为“{name}”的模型。见 qzbrain model list。", f'There is no model "{name}". See: qzbrain model list'
+        raise NotFound("model_not_known", zh=zh, en=en, param="model")
     else:
         raise Conflict(
             "model_not_portable",

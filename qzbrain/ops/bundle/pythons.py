@@ -29,8 +29,8 @@ def fetched(uv: Path, version: str, platform: str, cache: Path) -> Path:
         raise Unavailable(
             "python_unreachable",
             zh=f"无法取得 Python {version} 的独立安装（{why}）。可用 UV_PYTHON_INSTALL_MIRROR 指定镜像，或用 --python system 要求目标机器自带 Python。",
-            en=f"The standalone build of Python {version} cannot be fetched ({why}). Name a mirror with UV_PYTHON_INSTALL_MIRROR, or take --python system: then "
-            "the machine must have a Python.",
+            en=f"The standalone build of Python {version} cannot be fetched ({why}). Name a mirror with UV_PYTHON_INSTALL_MIRROR, or take --python system: "
+            "then the machine must have a Python.",
         )
     return there[-1]
 

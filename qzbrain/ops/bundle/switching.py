@@ -66,7 +66,7 @@ class Place:
     def version(self) -> str:
         """The name of the version in force; '' for none."""
         try:
-            name = Path(os.readlink(self.current)).name
+            name = self.current.readlink().name
         except OSError:
             return ""
         return name if is_complete(self.versions / name) else ""
@@ -143,7 +143,7 @@ class Place:
             if journal.restoring or _revision(Path(journal.database)) != _revision(Path(journal.copy)):
                 _write(self.journal, json.dumps(asdict(replace(journal, restoring=True))))
                 _remove_log(journal.database)
-                os.replace(journal.copy, journal.database)
+                Path(journal.copy).replace(journal.database)
             else:
                 Path(journal.copy).unlink()
         elif journal.database and not journal.copy:
@@ -189,7 +189,7 @@ class Place:
         new = link.with_name(f".{link.name}.new")
         new.unlink(missing_ok=True)
         new.symlink_to(Path("versions") / name)
-        os.replace(new, link)
+        new.replace(link)
         _sync_folder(self.folder)
 
     def _write_launcher(self) -> None:
@@ -251,7 +251,7 @@ def _write(path: Path, text: str, *, mode: int = 0o600) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.chmod(mode)
-    os.replace(new, path)
+    new.replace(path)
     _sync_folder(path.parent)
 
 

@@ -52,7 +52,7 @@ def write_bundle(target: Path, folder: str, parts: Iterable[Part], key: Ed25519P
     try:
         with new.open("wb") as out:
             counted = _Hashed(out)
-            with tarfile.open(fileobj=counted, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive:  # type: ignore[arg-type]
+            with tarfile.open(fileobj=counted, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive:
                 for part in parts:
                     sums.append((part.name, _add(archive, folder, part)))
                     done += part.size()
@@ -86,7 +86,7 @@ def _add(archive: tarfile.TarFile, folder: str, part: Part) -> str:
     info.mtime = int(os.environ.get("SOURCE_DATE_EPOCH") or EPOCH)
     with io.BytesIO(part.content) if isinstance(part.content, bytes) else part.content.open("rb") as file:
         reading = _Reading(file)
-        archive.addfile(info, reading)  # type: ignore[arg-type]
+        archive.addfile(info, reading)
     return reading.digest.hexdigest()
 
 
