@@ -20,7 +20,7 @@ from qzbrain.ops.bundle.layout import CORE, EMBEDDER, IMAGES, LOCAL, LOCKED, MAN
 from qzbrain.ops.bundle.requirements import Pin, pins, written
 from qzbrain.ops.bundle.signing import fingerprint, load_key
 from qzbrain.ops.bundle.sources import commit, source_files
-from qzbrain.ops.bundle.wheels import Target, choose, fetch, installed_bytes, program_of
+from qzbrain.ops.bundle.wheels import AT_ONCE, Target, choose, fetch, installed_bytes, program_of
 from qzbrain.ops.bundle.writing import Part, Written, write_bundle
 from qzbrain.settings import ROOT, Settings
 
@@ -106,7 +106,7 @@ def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
     if unknown:
         there = ", ".join(EXTRAS)
         raise InvalidRequest("unknown_extra", zh=f"没有附加部分 {unknown[0]}（可选：{there}）。", en=f"There is no extra {unknown[0]} (only: {there}).")
-    index = Index(index_url(), http_pool(), choice.cache)
+    index = Index(index_url(), http_pool(at_once=AT_ONCE), choice.cache)
     parts, taken = [*_source_parts()], list[BundledModel]()
     if choice.embedder:
         parts.append(Part(EMBEDDER, models.embedder_file(settings)))
@@ -138,7 +138,7 @@ def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
 def build(planned: Planned, choice: Choice, target: Path, tell: Telling) -> Built:
     """Fetch what is missing and write the bundle. Raises Conflict, Unavailable, StorageFull, OSError."""
     files = {file.name: file for chosen in planned.wheels.values() for _, file in chosen}
-    http = http_pool()
+    http = http_pool(at_once=AT_ONCE)
     with tell.stage("下载安装包", "fetching wheels") as update:
         there = fetch(planned.index, [*files.values(), planned.program], choice.cache, http, update)
     program = there.pop(planned.program.name)
@@ -228,8 +228,9 @@ def _own_uv(index: Index, cache: Path) -> Path:
 def _sizes(parts: Iterable[Part]) -> dict[str, int]:
     found: dict[str, int] = {}
     for part in parts:
-        kind = part.name.partition("/")[0]
-        found[kind] = found.get(kind, 0) + part.size()
+        kind, inside, _ = part.name.partition("/")
+        if inside:
+            found[kind] = found.get(kind, 0) + part.size()
     return found
 
 

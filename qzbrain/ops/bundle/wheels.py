@@ -19,7 +19,7 @@ from qzbrain.models.hub.hubs import Source
 from qzbrain.ops.bundle.index import Index, WheelFile, unreachable
 from qzbrain.ops.bundle.requirements import Pin
 
-_AT_ONCE = 6
+AT_ONCE = 6
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST = {"x86_64": 5, "aarch64": 17}
 
@@ -50,7 +50,7 @@ class Wheel:
 def choose(index: Index, pins: Iterable[Pin], target: Target, tell: Callable[[int, int], None]) -> list[Wheel]:
     """The best wheel of each package for each of the target's Pythons. Raises Conflict (`no_wheel`), Unavailable."""
     pins = list(pins)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         pages = []
         for files in pool.map(index.wheels, pins):
             pages.append(files)
@@ -118,7 +118,7 @@ def fetch(index: Index, wheels: Sequence[WheelFile], cache: Path, http: urllib3.
         return target
 
     found = {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         for wheel, path in zip(wheels, pool.map(one, wheels), strict=True):
             found[wheel.name] = path
             done += 1
