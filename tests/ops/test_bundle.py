@@ -6,9 +6,12 @@ import base64
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
+import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -17,16 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from qzbrain.cli.app import app as command_line
 from qzbrain.errors import BrainError, Conflict, InvalidRequest, Unavailable
 from qzbrain.ops.bundle import ed25519
+from qzbrain.ops.bundle.__main__ import arguments
 from qzbrain.ops.bundle.building import _source_parts
 from qzbrain.ops.bundle.checking import check_folder, check_tar, require_key, wanted_fingerprint
 from qzbrain.ops.bundle.index import Index, WheelFile, index_url
 from qzbrain.ops.bundle.installing import MARK
-from qzbrain.ops.bundle.layout import FORMAT, MANIFEST, SIGNATURE, SUMS, Manifest
+from qzbrain.ops.bundle.layout import FORMAT, MANIFEST, SIGNATURE, SUMS, BundledModel, Manifest
 from qzbrain.ops.bundle.machine import glibc, require_machine, require_room
 from qzbrain.ops.bundle.models import model_parts
 from qzbrain.ops.bundle.requirements import Pin, pins, written
@@ -361,6 +367,18 @@ def test_a_model_goes_with_its_table(tmp_path: Path, make_settings: Any) -> None
             model_parts(settings, name)
 
 
+def test_models_of_a_bundle_are_put_in_their_place_and_configured(tmp_path: Path) -> None:
+    model = BundledModel("mine", {"engine": "llamacpp", "context": 4096, "path": "mine/x.gguf"})
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "models" / "mine" / "x.gguf").write_bytes(b"GGUF")
+    (tmp_path / MANIFEST).write_bytes(replace(MANIFEST_OF_TEST, models=[model]).dump())
+    environment = {**os.environ, "QZBRAIN_DATA": str(tmp_path / "data")}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "qzbrain.ops.bundle.placing", str(tmp_path)], cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "data" / "models" / "mine" / "x.gguf").read_bytes() == b"GGUF"
+    assert tomllib.loads((tmp_path / "data" / "config.toml").read_text(encoding="utf-8")) == {"models": {"mine": dict(model.values)}}
+
+
 # -- an upgrade that was interrupted
 
 
@@ -421,7 +439,20 @@ def test_a_first_installation_that_was_interrupted_leaves_no_data(place: Place) 
     assert not live.exists() and not (place.folder / "data").exists()
 
 
-# -- the command
+# -- the command and its documentation
+
+
+def test_the_page_names_every_option_and_none_that_does_not_exist() -> None:
+    page = (ROOT / "docs" / "offline.md").read_text(encoding="utf-8")
+    making, installing = page.split("## Install it")
+    named = set(re.findall(r"`(--[a-z-]+)", making))
+    group: Any = typer.main.get_command(command_line).commands["bundle"]  # type: ignore[attr-defined]
+    there = {name for one in group.params for name in one.opts if name.startswith("--")}
+    assert named | {"--output", "--json"} == there
+    assert "`-o`" in making
+    named = set(re.findall(r"^\| `(--[a-z-]+)", installing, re.MULTILINE))
+    assert named | {"--help"} == {name for action in arguments()._actions for name in action.option_strings if name.startswith("--")} - {"--bundle"}
+
 
 
 def test_the_command_makes_keys_checks_bundles_and_says_what_cannot_be(run: Any, tmp_path: Path) -> None:  # noqa: F811

@@ -53,7 +53,8 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-def _options() -> argparse.Namespace:
+def arguments() -> argparse.ArgumentParser:
+    """The options of install.sh."""
     parser = argparse.ArgumentParser(prog="install.sh", description="安装离线包，不使用网络。 · Install the bundle; no network is used.")
     parser.add_argument("--bundle", type=Path, required=True, help=argparse.SUPPRESS)
     default = Path("/opt/qzbrain") if os.geteuid() == 0 else Path.home() / "qzbrain"
@@ -64,6 +65,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--with-ocr", action="store_true", help="同时安装文字识别 · install OCR, too")
     parser.add_argument("--without-embedder", action="store_true", help="不安装内置向量模型 · leave the built-in embedder out")
     parser.add_argument("--docker", action="store_true", help="容器方式：其余参数交给 deploy.sh · in containers: further arguments are those of deploy.sh")
+    return parser
+
+
+def _options() -> argparse.Namespace:
+    parser = arguments()
     options, more = parser.parse_known_args()
     options.more = more
     if more and not options.docker:
