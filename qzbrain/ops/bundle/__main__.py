@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,7 +119,12 @@ def _install(options: argparse.Namespace, checked: Checked, place: Place, name: 
         require_room(place.folder, need + sizes.get("source", 0) + sizes.get("python", 0) + sizes.get("models", 0) + 4 * sizes.get("packs", 0))
         make_version(options.bundle, checked, folder, embedder=not options.without_embedder, ocr=options.with_ocr)
     old = place.version()
-    place.switch(name)
+    try:
+        place.switch(name)
+    except Conflict as exc:
+        if exc.code == "does_not_come_up":
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     if old:
         stays = place.versions / old
         say(f"已从 {old} 升级到 {name}；旧版本保留在 {stays}。", f"upgraded from {old} to {name}; the old version stays in {stays}.")
