@@ -11,6 +11,7 @@ from qzbrain.cli import (
     asking,
     auditing,
     backing_up,
+    bundling,
     configuration,
     database,
     doctoring,
@@ -58,6 +59,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(auditing.app, name="audit")
 app.add_typer(backing_up.app, name="backup")
 app.add_typer(service.app, name="service")
+app.add_typer(bundling.app, name="bundle")
 app.command(help=t("在前台启动全部进程（与 ./run.sh 相同）", "Start all processes in the foreground, as ./run.sh does"))(system.serve)
 app.command(help=t("只启动网页服务，由其他进程管理器看护时使用", "Start the web server alone, for another process manager"))(system.web)
 app.command(

@@ -161,7 +161,7 @@ class CleanRoot:
             self._outer.wait(30)
             assert self._outer.stdout is not None
             self._outer.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        subprocess.run(["rm", "-rf", str(self._folder)], check=False)
 
     def __enter__(self) -> CleanRoot:
         return self.start()

@@ -87,11 +87,11 @@ def hubs(settings: Settings, http: urllib3.PoolManager, chosen: str = "auto") ->
     return [hub for hub in made if chosen in ("auto", hub.name)]
 
 
-def http_pool() -> urllib3.PoolManager:
-    """Connections, through the proxy that the environment names (https_proxy, http_proxy)."""
+def http_pool(*, at_once: int = 1) -> urllib3.PoolManager:
+    """Connections, so many kept for each host, through the proxy that the environment names (https_proxy, http_proxy)."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get("https") or proxies.get("http")
-    return urllib3.ProxyManager(proxy, timeout=_TIMEOUT) if proxy else urllib3.PoolManager(timeout=_TIMEOUT)
+    return urllib3.ProxyManager(proxy, timeout=_TIMEOUT, maxsize=at_once) if proxy else urllib3.PoolManager(timeout=_TIMEOUT, maxsize=at_once)
 
 
 def refused(where: str, status: int) -> Unavailable:

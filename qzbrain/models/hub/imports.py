@@ -55,7 +55,7 @@ def import_model(settings: Settings, source: Path, *, name: str, sha256: str, li
     found, verified = _checked(source, sha256, tell) if source.is_file() and not split_of(source)[1] else ("", "")
     known = of_file(found) if found else None
     name = name or (known.name if known else _name_of(source))
-    path = source.resolve() if link else _copied(source, settings.data / "models" / name, tell)
+    path = source.resolve() if link else copied(source, settings.data / "models" / name, tell)
     values = {**(known.settings if known else _values(files)), "path": str(path if link else path.relative_to(settings.data / "models"))}
     if files.kind != "chat":
         values = {"kind": files.kind, **values}
@@ -79,7 +79,7 @@ def _checked(source: Path, sha256: str, tell: Tell) -> tuple[str, str]:
     return actual, how if wanted else ""
 
 
-def _copied(source: Path, folder: Path, tell: Tell) -> Path:
+def copied(source: Path, folder: Path, tell: Tell) -> Path:
     """The model in `folder`, each file whole or not there; what is there with the same size and time is not copied again."""
     files = (split_of(source)[1] or [source]) if source.is_file() else sorted(one for one in source.rglob("*") if one.is_file())
     base = source.parent if source.is_file() else source
