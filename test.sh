@@ -9,7 +9,7 @@
 # The tests have an environment of their own, .venv-test: what users run (.venv) stays what requirements.txt says.
 # Browser tests need Chromium and a Chinese font. As root on Debian or Ubuntu they are installed; elsewhere, when they are missing,
 # browser tests are skipped with a notice, or, with CI=true, the run fails. The same holds for the real servers that tests marked
-# `servers` start by themselves: MariaDB, Redis, nginx, and (Java, Maven) Elasticsearch, OpenSearch and Neo4j.
+# `servers` start by themselves: MariaDB, Redis, nginx, (Java, Maven) Elasticsearch, OpenSearch and Neo4j, and a Docker engine (as root).
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
@@ -40,8 +40,8 @@ ensure_browser() {
         "NOTICE: there is no Chromium, browser tests will be skipped (to install: apt-get install chromium fonts-noto-cjk)"
 }
 
-SERVER_PROGRAMS="mariadbd redis-server nginx slapd java mvn"
-SERVER_PACKAGES="mariadb-server redis-server nginx-light slapd openjdk-17-jdk-headless maven"
+SERVER_PROGRAMS="mariadbd redis-server nginx slapd java mvn dockerd iptables mmdebstrap"
+SERVER_PACKAGES="mariadb-server redis-server nginx-light slapd openjdk-17-jdk-headless maven docker.io iptables mmdebstrap"
 
 missing_servers() {
     local program
@@ -50,11 +50,12 @@ missing_servers() {
     done
 }
 
-fetch_java_servers() {  # 220 MB from Maven, once: no test should have to wait for it. A test that finds them missing says why.
+fetch_servers() {  # 220 MB from Maven, 150 MB from Debian, once: no test should have to wait for it. A test that finds them missing says why.
     LOG=$TOOLS/servers.log
     mkdir -p "$TOOLS"
     step "$BIN/python" -m tests.servers.search_distribution || tail -n 5 "$LOG" >&2
     step "$BIN/python" -m tests.servers.neo4j_distribution || tail -n 5 "$LOG" >&2
+    [ "$(id -u)" != 0 ] || step "$BIN/python" -m tests.servers.docker_engine || tail -n 5 "$LOG" >&2
 }
 
 ensure_servers() {
@@ -69,7 +70,7 @@ ensure_servers() {
     fi
     local missing
     missing=$(missing_servers)
-    [ -n "$missing" ] || { fetch_java_servers; return 0; }
+    [ -n "$missing" ] || { fetch_servers; return 0; }
     if [ "${CI:-}" = true ]; then
         die "缺少 ${missing}，真实服务的测试无法运行；CI 中不允许跳过。" "${missing}not installed, so tests on real servers cannot run; in CI they must not be skipped."
     fi

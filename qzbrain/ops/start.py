@@ -41,12 +41,7 @@ def start(settings: Settings) -> None:
     require_free_port(settings)
     if settings.qzbrain_graph_service == "on":
         require_graph_port(settings)
-    first = sample.needed(settings)
-    if first:
-        sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
-        sample.add(settings)
-    elif settings.mysql_host:
-        _require_server(settings)
+    first = _prepare_database(settings)
     told = _tell_setup_link(settings) if settings.accounts else []
     if is_needed(settings):
         expect_manager(settings)
@@ -59,8 +54,32 @@ def start(settings: Settings) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.ops.supervise", str(conf), settings.url, *wait, *told])
 
 
-def _require_server(settings: Settings) -> None:
-    """Whoever starts a brain hears what is wrong with its database server, instead of finding it in the logs. Raises SettingsInvalid, StorageBusy."""
+def prepare(settings: Settings) -> None:
+    """What a start does before its processes, for managers that run web and worker by themselves (containers): folders, tables, the sample.
+
+    Raises SettingsInvalid, Conflict, StorageFull, StorageBusy.
+    """
+    os.umask(0o077)
+    prepare_folders(settings)
+    if not _prepare_database(settings):
+        _build(settings)
+
+
+def _prepare_database(settings: Settings) -> bool:
+    """Bring the database to this version; True for the first start, which also brings the sample.
+
+    Whoever starts a brain hears what is wrong with its database server, instead of finding it in the logs. Raises SettingsInvalid, StorageBusy.
+    """
+    first = sample.needed(settings)
+    if first:
+        sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
+        sample.add(settings)
+    elif settings.mysql_host:
+        _build(settings)
+    return first
+
+
+def _build(settings: Settings) -> None:
     from qzbrain.brain import build
 
     build(settings).close()
