@@ -20,6 +20,7 @@ COPY LICENSE NOTICE chatglm.sql main.py /app/
 COPY qzbrain /app/qzbrain
 RUN python3 /build/image/install.py /opt/qzbrain /app \
     && /opt/qzbrain/bin/python /build/image/warm.py \
+    && chmod -R a+rX /opt/qzbrain /app "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && python3 /build/image/rootfs.py /root-of-image /opt/qzbrain \
     && install -d -m 700 /data-of-image
 

@@ -120,9 +120,10 @@ check_gpu() {
 # -- steps
 
 make_state() {
-    mkdir -p "$STATE/secrets" "$STATE/config" "$STATE/tls" && touch "$STATE/.env" 2>/dev/null ||
+    if ! { mkdir -p "$STATE/secrets" "$STATE/config" "$STATE/tls" && touch "$STATE/.env"; } 2>/dev/null; then
         die "无法写入 $STATE。请以该目录的所有者运行，或用 QZBRAIN_STATE 指定另一个目录。" \
             "$STATE cannot be written. Run this as the owner of that folder, or name another one with QZBRAIN_STATE."
+    fi
     chmod 700 "$STATE/secrets" "$STATE/tls"
     chmod 755 "$STATE/config"
     if [ -z "$(kept QZBRAIN_UID)" ]; then # who runs the containers: the user of the image, or who may read what this user makes
@@ -196,7 +197,8 @@ slots = $(default "$(kept VLLM_SLOTS)" 16)" ;; esac
     case ",$CHOSEN," in *,gpu-embedding,*) add_model vllm-embedding embedding http://vllm-embedding:8000/v1 "model = \"embedding\"
 context = $(default "$(kept VLLM_EMBEDDING_CONTEXT)" 1024)
 slots = 8" ;; esac
-    chmod 644 "$file"
+    chmod 600 "$file"
+    [ "$(id -u)" != 0 ] || chown "$(kept QZBRAIN_UID):$(kept QZBRAIN_GID)" "$file"
 }
 
 default() { printf '%s' "${1:-$2}"; }
@@ -271,7 +273,7 @@ start() {
     log=$STATE/.up.log
     compose up --detach --no-build --pull never --remove-orphans >"$log" 2>&1 &
     up=$!
-    trap 'kill "$up" 2>/dev/null; exit 130' INT TERM
+    trap '[ -z "$up" ] || kill "$up" 2>/dev/null; exit 130' INT TERM
     began=$(date +%s)
     before=''
     while :; do
@@ -280,8 +282,11 @@ start() {
             printf 'qzbrain: %3ss  %s\n' "$(($(date +%s) - began))" "等待 · waiting for: $now" >&2
             before=$now
         fi
-        if ! kill -0 "$up" 2>/dev/null; then
+        if [ -n "$up" ] && ! kill -0 "$up" 2>/dev/null; then
             wait "$up" || failed "$(worst)"
+            up=''
+        fi
+        if [ -z "$up" ]; then
             [ -n "$(states)" ] && [ -z "$now" ] && [ -z "$(lacking)" ] && break
         fi
         [ "$(($(date +%s) - began))" -lt "$WAIT_S" ] || failed "$(worst)"
@@ -294,7 +299,7 @@ start() {
 
 # failed SERVICE: the end of what it said, and what to do.
 failed() {
-    kill "$up" 2>/dev/null || true
+    [ -z "$up" ] || kill "$up" 2>/dev/null || true
     tail -n 5 "$STATE/.up.log" >&2 2>/dev/null || true
     service=${1:-}
     if [ -n "$service" ]; then

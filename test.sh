@@ -30,7 +30,9 @@ ensure_browser() {
         mkdir -p "$TOOLS"
         : >"$LOG"
         export DEBIAN_FRONTEND=noninteractive
-        step apt-get update -q && step apt-get install -y -q --no-install-recommends chromium fontconfig fonts-noto-cjk || tail -n 5 "$LOG" >&2
+        if ! { step apt-get update -q && step apt-get install -y -q --no-install-recommends chromium fontconfig fonts-noto-cjk; }; then
+            tail -n 5 "$LOG" >&2
+        fi
     fi
     has_browser && return 0
     if [ "${CI:-}" = true ]; then
@@ -66,7 +68,9 @@ ensure_servers() {
         : >"$LOG"
         export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
         # shellcheck disable=SC2086  # a list of words
-        step apt-get update -q && step apt-get install -y -q --no-install-recommends $SERVER_PACKAGES || tail -n 5 "$LOG" >&2
+        if ! { step apt-get update -q && step apt-get install -y -q --no-install-recommends $SERVER_PACKAGES; }; then
+            tail -n 5 "$LOG" >&2
+        fi
     fi
     local missing
     missing=$(missing_servers)

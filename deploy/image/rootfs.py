@@ -25,7 +25,7 @@ FILES = (
 LATE_LIBRARIES = ("libgcc_s.so.1", "libnss_dns.so.2", "libnss_files.so.2")
 """Loaded while a program runs, so that nothing names them."""
 UNUSED = re.compile(r"(^|/)(test|tests|idlelib|ensurepip|lib2to3|tkinter|turtledemo|pydoc_data|site-packages|dist-packages|config-[^/]*)(/|$)")
-UNUSED_MODULES = re.compile(r"/(nis|_tkinter|_test\w*|_ctypes_test|xxlimited\w*|_xxtestfuzz)\.")
+UNUSED_MODULES = re.compile(r"/(nis|_dbm|_gdbm|_tkinter|_test\w*|_ctypes_test|xxlimited\w*|_xxtestfuzz)\.")
 USER, UID = "qzbrain", 10001
 
 
@@ -81,7 +81,7 @@ def main() -> None:
         if environment not in link.parents:
             root.link(link)
     root.add_tree(library)
-    for needed in libraries([*programs, *library.rglob("*.so"), *environment.rglob("*.so"), *environment.rglob("*.so.*")]):
+    for needed in libraries([*programs, *root.out.joinpath(library.relative_to("/")).rglob("*.so"), *environment.rglob("*.so"), *environment.rglob("*.so.*")]):
         if environment not in needed.parents:
             root.add(needed)
     for name in FILES:

@@ -33,6 +33,7 @@ def main() -> None:
         from qzbrain.settings import load_settings
 
         prepare(load_settings())
+        os.umask(0o022)
         names = [module.name for module in pkgutil.walk_packages(qzbrain.__path__, "qzbrain.")]
         for name in (*THIRD_PARTY, *(name for name in names if name not in NOT_IMPORTED), "qzbrain.wsgi"):
             try:

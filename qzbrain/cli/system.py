@@ -73,11 +73,12 @@ def graph_service(
 
 
 def _become(program: str, *more: str) -> None:
-    from qzbrain.ops.start import prepare_folders
+    from qzbrain.ops.start import allow_many_connections, prepare_folders
     from qzbrain.ops.supervision import programs
 
     os.umask(0o077)
     prepare_folders(load_settings())
+    allow_many_connections()
     command = [*programs()[program], *more]
     os.chdir(ROOT)
     os.execv(command[0], command)

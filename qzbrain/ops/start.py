@@ -47,7 +47,7 @@ def start(settings: Settings) -> None:
         expect_manager(settings)
     conf = run_folder(settings) / "supervisord.conf"
     conf.write_text(configuration(settings), encoding="utf-8")
-    _allow_many_connections()
+    allow_many_connections()
     os.set_inheritable(lock, True)  # held by the supervisor from here on; its children do not get it
     os.chdir(ROOT)  # `-m qzbrain…` is found there without being installed
     wait = ["--await-knowledge-base", sample.NAME] if first and not settings.accounts else []
@@ -197,7 +197,7 @@ def require_graph_port(settings: Settings) -> None:
     )
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """Each stream takes two open files; the usual soft limit of 1,024 would end at some 500 streams."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)

@@ -33,6 +33,8 @@ def engine() -> Iterator[DockerEngine]:
 def deployment(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Made from nothing by deploy.sh, which builds the image; the administrator has used the link."""
     made = Deployment(engine, tmp_path_factory.mktemp("docker") / "state")
+    for image in engine.call("images", "--quiet", "qzbrain").stdout.split():
+        engine.call("rmi", "--force", image)  # of an earlier run
     try:
         told = made.deploy("--port", str(made.port), "--bind", "127.0.0.1")
         made.told = told.stdout + told.stderr  # type: ignore[attr-defined]

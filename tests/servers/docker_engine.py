@@ -101,6 +101,16 @@ class DockerEngine:
         """What Docker knows of a container."""
         return json.loads(self.call("inspect", container).stdout)[0]
 
+    def clear(self) -> None:
+        """Remove what a run that was killed has left, and builds that nobody will ask for again."""
+        if left := self.call("ps", "--all", "--quiet").stdout.split():
+            self.call("rm", "--force", "--volumes", *left)
+        if left := self.call("volume", "ls", "--quiet").stdout.split():
+            self.call("volume", "rm", "--force", *left)
+        self.call("network", "prune", "--force")
+        self.call("image", "prune", "--force")
+        self.call("builder", "prune", "--force", "--keep-storage", "4GB")
+
     # -- stand-ins
 
     def prepare(self) -> None:
@@ -152,7 +162,8 @@ def docker_engine() -> Iterator[DockerEngine]:
         run = Path(tempfile.mkdtemp(prefix="qzbrain-docker-"))
         engine = DockerEngine(run)
         try:
-            engine.start().prepare()
+            engine.start().clear()
+            engine.prepare()
             yield engine
         finally:
             engine.stop()
