@@ -10,10 +10,10 @@
 # The tests have an environment of their own, .venv-test: what users run (.venv) stays what requirements.txt says.
 # Browser tests need Chromium and a Chinese font. As root on Debian or Ubuntu they are installed; elsewhere, when they are missing,
 # browser tests are skipped with a notice, or, with CI=true, the run fails. The same holds for the real servers that tests marked
-# `servers` start by themselves: MariaDB, Redis, nginx, and (Java, Maven) Elasticsearch, OpenSearch and Neo4j.
+# `servers` start by themselves: MariaDB, Redis, nginx, (Java, Maven) Elasticsearch, OpenSearch and Neo4j, and a Docker engine (as root).
 #
 # As root on Linux the whole run (and --offline) is without a network, once everything is set up: whatever tries to leave the machine, by name or
-# by address, is seen, told, and fails the run (tests/offline/silence.py). Tests marked `network`, in tests/deploy, run after it, with one.
+# by address, is seen, told, and fails the run (tests/offline/silence.py). Tests marked `network` run after it, with one.
 set -euo pipefail
 
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/scripts/environment.sh"
@@ -34,7 +34,9 @@ ensure_browser() {
         mkdir -p "$TOOLS"
         : >"$LOG"
         export DEBIAN_FRONTEND=noninteractive
-        step apt-get update -q && step apt-get install -y -q --no-install-recommends chromium fontconfig fonts-noto-cjk || tail -n 5 "$LOG" >&2
+        if ! { step apt-get update -q && step apt-get install -y -q --no-install-recommends chromium fontconfig fonts-noto-cjk; }; then
+            tail -n 5 "$LOG" >&2
+        fi
     fi
     has_browser && return 0
     if [ "${CI:-}" = true ]; then
@@ -44,8 +46,8 @@ ensure_browser() {
         "NOTICE: there is no Chromium, browser tests will be skipped (to install: apt-get install chromium fonts-noto-cjk)"
 }
 
-SERVER_PROGRAMS="mariadbd redis-server nginx slapd java mvn ip mmdebstrap"
-SERVER_PACKAGES="mariadb-server redis-server nginx-light slapd openjdk-17-jdk-headless maven iproute2 mmdebstrap"
+SERVER_PROGRAMS="mariadbd redis-server nginx slapd java mvn ip mmdebstrap dockerd iptables"
+SERVER_PACKAGES="mariadb-server redis-server nginx-light slapd openjdk-17-jdk-headless maven iproute2 mmdebstrap docker.io iptables"
 
 missing_servers() {
     local program
@@ -54,11 +56,12 @@ missing_servers() {
     done
 }
 
-fetch_java_servers() {  # 220 MB from Maven, once: no test should have to wait for it. A test that finds them missing says why.
+fetch_servers() {  # 220 MB from Maven, 150 MB from Debian, once: no test should have to wait for it. A test that finds them missing says why.
     LOG=$TOOLS/servers.log
     mkdir -p "$TOOLS"
     step "$BIN/python" -m tests.servers.search_distribution || tail -n 5 "$LOG" >&2
     step "$BIN/python" -m tests.servers.neo4j_distribution || tail -n 5 "$LOG" >&2
+    [ "$(id -u)" != 0 ] || step "$BIN/python" -m tests.servers.docker_engine || tail -n 5 "$LOG" >&2
 }
 
 ensure_servers() {
@@ -69,11 +72,13 @@ ensure_servers() {
         : >"$LOG"
         export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
         # shellcheck disable=SC2086  # a list of words
-        step apt-get update -q && step apt-get install -y -q --no-install-recommends $SERVER_PACKAGES || tail -n 5 "$LOG" >&2
+        if ! { step apt-get update -q && step apt-get install -y -q --no-install-recommends $SERVER_PACKAGES; }; then
+            tail -n 5 "$LOG" >&2
+        fi
     fi
     local missing
     missing=$(missing_servers)
-    [ -n "$missing" ] || { fetch_java_servers; return 0; }
+    [ -n "$missing" ] || { fetch_servers; return 0; }
     if [ "${CI:-}" = true ]; then
         die "缺少 ${missing}，真实服务的测试无法运行；CI 中不允许跳过。" "${missing}not installed, so tests on real servers cannot run; in CI they must not be skipped."
     fi
@@ -92,7 +97,7 @@ without_network() {  # pytest's arguments
 everything() {
     if can_leave_network; then
         without_network -q -n 2 --dist loadfile
-        "$BIN/python" -m pytest -q -m network tests/deploy
+        "$BIN/python" -m pytest -q -m network
     elif [ "${CI:-}" = true ]; then
         die "无法离开网络，不能证明没有对外连接；CI 中不允许跳过。" "The network cannot be left, so silence cannot be proved; in CI it must be."
     else

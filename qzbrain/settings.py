@@ -1,8 +1,8 @@
 """Every setting once: name, default, meaning, validation. The only place that reads the environment.
 
 Order of precedence: environment > config.toml > default. Environment names are the field names in upper case (an empty value
-counts as not set); keys of config.toml are the field names as they stand here. Relative paths start at CURRENT_DIR, so that every
-process finds the same data wherever it was started. `docs/settings.md` is generated from here (`qzbrain config docs`).
+counts as not set); keys of config.toml are the field names as they stand here. A password, key or token may lie in a file instead, which
+the variable NAME_FILE names. Relative paths start at CURRENT_DIR, so that every process finds the same data wherever it was started. `docs/settings.md` is generated from here (`qzbrain config docs`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ModelSettings(BaseModel):
     base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
     api_key: str = Field("", description="Key sent to the engine.", repr=False)
-    api_key_env: str = Field("", description="Environment variable that holds the key.")
+    api_key_env: str = Field("", description="Environment variable that holds the key; with `_FILE` at its name's end, the file that holds it.")
     path: str = Field(
         "", description="Local engines: the GGUF file or the model's folder; relative paths start at CURRENT_DIR, then in `pretrained_models/` there."
     )
@@ -103,8 +103,8 @@ class ModelSettings(BaseModel):
         return size_bytes(self.memory_limit) if self.memory_limit else 0
 
     def key(self) -> str:
-        """The API key: `api_key`, else the variable named by `api_key_env`, else ''."""
-        return self.api_key or (os.environ.get(self.api_key_env, "") if self.api_key_env else "")
+        """The API key: `api_key`, else the variable named by `api_key_env`, or the file that this names, else ''. Raises SettingsInvalid."""
+        return self.api_key or (os.environ.get(self.api_key_env, "") or secret_from_file(self.api_key_env) if self.api_key_env else "")
 
 
 class Settings(BaseSettings):
@@ -592,11 +592,47 @@ def secrets_of(settings: Settings) -> list[str]:
 
 
 class _Environment(EnvSettingsSource):
-    """The environment without `MODELS`: a variable of that general name belongs to somebody else."""
+    """The environment without `MODELS`: a variable of that general name belongs to somebody else. With what secrets' files hold."""
 
     def __call__(self) -> dict[str, Any]:
-        """Values by field name."""
-        return {name: value for name, value in super().__call__().items() if name != "models"}
+        """Values by field name. Raises SettingsInvalid."""
+        values = {name: value for name, value in super().__call__().items() if name != "models"}
+        return values | {name: text for name in secret_settings() if (text := secret_from_file(name.upper()))}
+
+
+def secret_settings() -> list[str]:
+    """Settings that hold a password, a key or a token, by field name."""
+    return [name for name, field in Settings.model_fields.items() if not field.repr and name != "models"]
+
+
+def secret_from_file(variable: str) -> str:
+    """What is in the file that VARIABLE_FILE names, without the line's end; '' where that is not set. Raises SettingsInvalid."""
+    named = os.environ.get(f"{variable}_FILE", "")
+    if not named:
+        return ""
+    if os.environ.get(variable):
+        raise SettingsInvalid(
+            zh=f"{variable} 与 {variable}_FILE 同时设置了。请只保留一个。",
+            en=f"{variable} and {variable}_FILE are both set. Keep one of them.",
+            param=variable.lower(),
+        )
+    path = _placed(Path(named), Path(os.environ.get("CURRENT_DIR") or ROOT))
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "UTF-8"
+        raise SettingsInvalid(
+            zh=f"{variable}_FILE 指向的文件 {path} 无法读取（{reason}）。请改正路径，并确认运行用户可读。",
+            en=f"{variable}_FILE names {path}, which cannot be read ({reason}). Correct the path, and see that the user who runs the brain may read it.",
+            param=variable.lower(),
+        ) from exc
+    if not text:
+        raise SettingsInvalid(
+            zh=f"{variable}_FILE 指向的文件 {path} 是空的。请写入内容，或取消该设置。",
+            en=f"{variable}_FILE names {path}, which is empty. Put the secret into it, or unset the variable.",
+            param=variable.lower(),
+        )
+    return text
 
 
 def _listed(value: str) -> list[str]:
@@ -778,9 +814,11 @@ def require_graph_secret(settings: Settings) -> None:
 
 
 def origin_of(name: str) -> str:
-    """Where the value of a setting comes from: `environment`, the file's path, or `default`."""
+    """Where the value of a setting comes from: `environment`, the path of the configuration or of a secret's file, or `default`."""
     if name != "models" and any(os.environ.get(key) for key in (name.upper(), name)):
         return "environment"
+    if name in secret_settings() and (named := os.environ.get(f"{name.upper()}_FILE")):
+        return named
     path = config_path()
     return str(path) if path and name in _file_values(path) else "default"
 

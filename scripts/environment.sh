@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC1111  # Chinese quotes are meant
 # Makes a Python environment from a file of locked requirements. Sourced by run.sh and test.sh; sets nothing up by itself.
 #
 #   ensure_environment FOLDER REQUIREMENTS

@@ -281,3 +281,36 @@ def test_a_secret_that_is_none_is_refused_and_not_shown(token: str, config: Path
     with pytest.raises(SettingsInvalid) as refused:
         load_settings()
     assert refused.value.param == "graph_token" and token not in refused.value.en and token not in refused.value.zh
+
+
+def test_a_secret_may_lie_in_a_file(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    file.write_text("p@ss 密码\n", encoding="utf-8")
+    config.write_text("mysql_password = 'of the file'\n[models.a]\nengine = 'external'\nbase_url = 'http://h/v1'\napi_key_env = 'A_KEY'\n")
+    monkeypatch.setenv("MYSQL_PASSWORD_FILE", str(file))
+    monkeypatch.setenv("A_KEY_FILE", str(file))
+    settings = load_settings()
+    assert (settings.mysql_password, settings.models["a"].key()) == ("p@ss 密码", "p@ss 密码")
+    assert origin_of("mysql_password") == str(file)
+    monkeypatch.setenv("MYSQL_PASSWORD_FILE", "")
+    assert load_settings().mysql_password == "of the file"
+
+
+def test_files_are_for_secrets_only(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "port").write_text("7001")
+    monkeypatch.setenv("QZBRAIN_PORT_FILE", str(tmp_path / "port"))
+    assert load_settings().qzbrain_port == 9025
+
+
+@pytest.mark.parametrize(("content", "also", "word"), [(None, "", "cannot be read"), ("", "", "empty"), ("\n", "", "empty"), ("right", "other", "both")])
+def test_a_secrets_file_that_is_of_no_use_is_named(
+    content: str | None, also: str, word: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(file))
+    monkeypatch.setenv("REDIS_PASSWORD", also)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert word in refused.value.en and "REDIS_PASSWORD" in refused.value.zh and "right" not in refused.value.en

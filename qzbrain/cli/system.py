@@ -11,10 +11,22 @@ from qzbrain.cli.terminal import note, t
 from qzbrain.settings import ROOT, load_settings
 
 
-def serve() -> None:
+def serve(
+    prepare_only: Annotated[
+        bool,
+        typer.Option(
+            "--prepare-only",
+            help=t("只准备目录、数据表与示例，不启动进程（由容器等管理进程时使用）", "Only make folders, tables and the sample; for who runs the processes otherwise, as containers do"),
+        ),
+    ] = False,
+) -> None:
     """Start all processes in the foreground, as ./run.sh does."""
-    from qzbrain.ops.start import start
+    from qzbrain.ops.start import prepare, start
 
+    if prepare_only:
+        prepare(load_settings())
+        note(t("已准备好。", "Prepared."))
+        return
     start(load_settings())
 
 
@@ -59,11 +71,12 @@ def graph_service(
 
 
 def _become(program: str, *more: str) -> None:
-    from qzbrain.ops.start import prepare_folders
+    from qzbrain.ops.start import allow_many_connections, prepare_folders
     from qzbrain.ops.supervision import programs
 
     os.umask(0o077)
     prepare_folders(load_settings())
+    allow_many_connections()
     command = [*programs()[program], *more]
     os.chdir(ROOT)
     os.execv(command[0], command)

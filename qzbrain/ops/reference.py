@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from qzbrain.settings import ModelSettings, Settings, origin_of
+from qzbrain.settings import ModelSettings, Settings, origin_of, secret_settings
 
 MASK = "********"
 _SECRET_WORDS = ("password", "api_key", "token")
@@ -53,6 +53,8 @@ def page() -> str:
             "",
             "A setting is an environment variable (upper case), or a key of `config.toml` (lower case). Environment > `config.toml` > default.",
             "`config.toml` is the file that `QZBRAIN_CONFIG` names, else `config.toml` in the data folder, else `config.toml` in `CURRENT_DIR`.",
+            "Passwords, keys and tokens may lie in files of their own: `MYSQL_PASSWORD_FILE` names the file that holds `MYSQL_PASSWORD`, and so for all "
+            f"of {_names(secret_settings())}.",
             "Relative paths start at `CURRENT_DIR`. `qzbrain config init` writes a commented file, `qzbrain config show` prints what is in force.",
             "",
             *_rows(Settings, upper=True),
@@ -69,6 +71,10 @@ def page() -> str:
             "",
         ]
     )
+
+
+def _names(settings: list[str]) -> str:
+    return ", ".join(f"`{name.upper()}`" for name in settings)
 
 
 def template() -> str:

@@ -41,26 +41,45 @@ def start(settings: Settings) -> None:
     require_free_port(settings)
     if settings.qzbrain_graph_service == "on":
         require_graph_port(settings)
-    first = sample.needed(settings)
-    if first:
-        sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
-        sample.add(settings)
-    elif settings.mysql_host:
-        _require_server(settings)
+    first = _prepare_database(settings)
     told = _tell_setup_link(settings) if settings.accounts else []
     if is_needed(settings):
         expect_manager(settings)
     conf = run_folder(settings) / "supervisord.conf"
     conf.write_text(configuration(settings), encoding="utf-8")
-    _allow_many_connections()
+    allow_many_connections()
     os.set_inheritable(lock, True)  # held by the supervisor from here on; its children do not get it
     os.chdir(ROOT)  # `-m qzbrain…` is found there without being installed
     wait = ["--await-knowledge-base", sample.NAME] if first and not settings.accounts else []
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.ops.supervise", str(conf), settings.url, *wait, *told])
 
 
-def _require_server(settings: Settings) -> None:
-    """Whoever starts a brain hears what is wrong with its database server, instead of finding it in the logs. Raises SettingsInvalid, StorageBusy."""
+def prepare(settings: Settings) -> None:
+    """What a start does before its processes, for managers that run web and worker by themselves (containers): folders, tables, the sample.
+
+    Raises SettingsInvalid, Conflict, StorageFull, StorageBusy.
+    """
+    os.umask(0o077)
+    prepare_folders(settings)
+    if not _prepare_database(settings):
+        _build(settings)
+
+
+def _prepare_database(settings: Settings) -> bool:
+    """Bring the database to this version; True for the first start, which also brings the sample.
+
+    Whoever starts a brain hears what is wrong with its database server, instead of finding it in the logs. Raises SettingsInvalid, StorageBusy.
+    """
+    first = sample.needed(settings)
+    if first:
+        sys.stderr.write("qzbrain: 首次启动：正在建立数据库和示例知识库 laws… · first start: making the database and the sample knowledge base laws …\n")
+        sample.add(settings)
+    elif settings.mysql_host:
+        _build(settings)
+    return first
+
+
+def _build(settings: Settings) -> None:
     from qzbrain.brain import build
 
     build(settings).close()
@@ -178,7 +197,7 @@ def require_graph_port(settings: Settings) -> None:
     )
 
 
-def _allow_many_connections() -> None:
+def allow_many_connections() -> None:
     """Each stream takes two open files; the usual soft limit of 1,024 would end at some 500 streams."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)

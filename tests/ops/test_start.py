@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from qzbrain.brain import build
 from qzbrain.errors import Conflict
-from qzbrain.ops.start import port_is_free, prepare_folders, require_free_port, running_brain, take_lock
+from qzbrain.ops.start import port_is_free, prepare, prepare_folders, require_free_port, running_brain, take_lock
 from qzbrain.settings import Settings
 
 
@@ -59,3 +60,19 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         prepare_folders(Settings(qzbrain_data=tmp_path / "file" / "data"))
     assert refused.value.code == "data_folder_not_writable"
     assert "QZBRAIN_DATA" in refused.value.zh
+
+
+def test_preparing_makes_tables_and_sample_once_and_runs_nothing(make_settings: Callable[..., Settings], capfd: pytest.CaptureFixture[str]) -> None:
+    settings = make_settings()
+    prepare(settings)
+    assert "laws" in capfd.readouterr().err
+    assert running_brain(settings) == {}
+    brain = build(settings)
+    try:
+        caller = brain.access.local_caller()
+        assert [ref.name for ref in brain.access.resolve(caller)] == ["laws"]
+        brain.knowledge.delete(caller, "laws")
+        prepare(settings)  # whoever deleted the sample does not get it back
+        assert brain.access.resolve(caller) == [] and "laws" not in capfd.readouterr().err
+    finally:
+        brain.close()
