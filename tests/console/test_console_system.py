@@ -46,7 +46,7 @@ def test_checks_stand_by_step_with_what_to_do_and_are_made_again(house: str, ope
     assert "base_url" in page.evaluate("navigator.clipboard.readText()")
     page.get_by_role("button", name=re.compile(r"失败 1$")).click()
     expect(page.locator(".check")).to_have_count(1)
-    page.get_by_role("button", name="全部").click()
+    page.get_by_role("button", name="全部", exact=True).click()
     again = page.get_by_role("button", name="再次检查")
     with page.expect_response("**/api/system/doctor") as reply:
         again.focus()
@@ -65,7 +65,7 @@ def test_processes_disk_and_queue_are_shown_in_both_languages(house: str, open_p
     overview = page.get_by_role("region", name="Overview")
     expect(overview).to_contain_text("SQLite · built-in index · built-in queue")
     expect(overview).to_contain_text("0 failed")
-    expect(page.get_by_role("region", name="Data")).to_contain_text("brain.sqlite")
+    expect(page.get_by_role("region", name="Data", exact=True)).to_contain_text("brain.sqlite")
     shown = page.locator("#main").inner_text()
     assert not HAN.search(shown), HAN.findall(shown)
 
