@@ -150,7 +150,7 @@ def system(browser: Browser, server: Server, folder: Path) -> None:
     places: dict[str, dict[str, Any]] = {"light": {}, "dark": {"theme": "dark", "lang": "en-GB"}, "narrow": {"size": (375, 740)}}
     for name, more in places.items():
         page = open_page(browser, server, "/system", **more)
-        page.wait_for_selector(".check")
+        page.wait_for_selector(".finding")
         shoot(page, folder / f"system-{name}.png")
 
 

@@ -30,7 +30,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def check(page: Page, title: str):
-    return page.locator(".check", has=page.locator("strong", has_text=re.compile(f"^{title}$")))
+    return page.locator(".finding", has=page.locator("strong", has_text=re.compile(f"^{title}$")))
 
 
 def test_checks_stand_by_step_with_what_to_do_and_are_made_again(house: str, open_page) -> None:
@@ -38,15 +38,15 @@ def test_checks_stand_by_step_with_what_to_do_and_are_made_again(house: str, ope
     page.get_by_role("link", name="系统", exact=True).click()
     expect(page).to_have_url(house + "/system")
     wrong = check(page, "语言模型 away")
-    expect(wrong).to_have_class(re.compile("check-fail"), timeout=20_000)
+    expect(wrong).to_have_class(re.compile("finding-fail"), timeout=20_000)
     expect(wrong.locator("code")).to_contain_text("base_url")
-    expect(check(page, "网页服务")).to_have_class(re.compile("check-ok"))
-    assert page.locator(".step h4").all_inner_texts()[0] == "第 1 步 数据库"
+    expect(check(page, "网页服务")).to_have_class(re.compile("finding-ok"))
+    assert page.locator(".step-checks h4").all_inner_texts()[0] == "第 1 步 数据库"
     wrong.get_by_role("button", name="复制“语言模型 away”的处理办法").click()
     assert "base_url" in page.evaluate("navigator.clipboard.readText()")
     page.get_by_role("button", name=re.compile(r"失败 1$")).click()
-    expect(page.locator(".check")).to_have_count(1)
-    page.get_by_role("button", name="全部").click()
+    expect(page.locator(".finding")).to_have_count(1)
+    page.get_by_role("button", name="全部", exact=True).click()
     again = page.get_by_role("button", name="再次检查")
     with page.expect_response("**/api/system/doctor") as reply:
         again.focus()
@@ -65,7 +65,7 @@ def test_processes_disk_and_queue_are_shown_in_both_languages(house: str, open_p
     overview = page.get_by_role("region", name="Overview")
     expect(overview).to_contain_text("SQLite · built-in index · built-in queue")
     expect(overview).to_contain_text("0 failed")
-    expect(page.get_by_role("region", name="Data")).to_contain_text("brain.sqlite")
+    expect(page.get_by_role("region", name="Data", exact=True)).to_contain_text("brain.sqlite")
     shown = page.locator("#main").inner_text()
     assert not HAN.search(shown), HAN.findall(shown)
 
@@ -74,7 +74,7 @@ def test_processes_disk_and_queue_are_shown_in_both_languages(house: str, open_p
 def test_axe_finds_nothing_serious_and_narrow_it_fits(house: str, open_page, theme: str) -> None:
     page = open_page(house + "/system", size=(375, 740))
     page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-    expect(page.locator(".check").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".finding").first).to_be_visible(timeout=20_000)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page.evaluate((Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text())
     found = page.evaluate("async () => (await axe.run()).violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => v.id)")
@@ -93,7 +93,7 @@ def test_a_failure_says_so_and_is_tried_again(house: str, open_page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("检查没有完成")
     page.unroute("**/api/system/doctor", refuse)
     page.get_by_role("alert").get_by_role("button").click()
-    expect(page.locator(".check").first).to_be_visible(timeout=20_000)
+    expect(page.locator(".finding").first).to_be_visible(timeout=20_000)
 
 
 def test_only_administrators_find_the_way_there(house: str, open_page) -> None:

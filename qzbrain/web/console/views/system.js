@@ -93,7 +93,7 @@ function Checks({ checks, only, onOnly, busy }) {
       ${["", ...ORDER].map((status) => html`<button key=${status} type="button" class="filter" aria-pressed=${only === status} onClick=${() => onOnly(status)}>
         ${status ? words(`system.count.${status}`, { n: number(count(checks, status)) }) : words("state.all")}</button>`)}
     </div>
-    ${STEPS.map((step) => [step, shown.filter((one) => one.step === step)]).filter(([, list]) => list.length).map(([step, list]) => html`<section key=${step} class="step" aria-labelledby=${`step-${step}`}>
+    ${STEPS.map((step) => [step, shown.filter((one) => one.step === step)]).filter(([, list]) => list.length).map(([step, list]) => html`<section key=${step} class="step-checks" aria-labelledby=${`step-${step}`}>
       <h4 id=${`step-${step}`}>${words("system.stepTitle", { n: step, name: words(`system.step${step}`) })}</h4>
       <ul>${list.map((one) => html`<${CheckRow} key=${one.id} check=${one} />`)}</ul>
     </section>`)}
@@ -112,10 +112,10 @@ function CheckRow({ check }) {
     }
   };
   const isWanting = check.status === "fail" || check.status === "warn";
-  return html`<li class="check check-${check.status}">
-    <span class="check-mark"><${Icon} name=${MARKS[check.status]} /><span class="hidden">${words(`system.status.${check.status}`)}</span></span>
-    <div class="check-body"><p><strong>${check.title}</strong><span class="check-evidence">${check.evidence}</span></p>
-      ${isWanting && check.next && html`<div class="check-next"><code>${check.next}</code><${IconButton} icon="copy" label=${words("system.copyNext", { name: check.title })} onClick=${copy} /></div>`}
+  return html`<li class="finding finding-${check.status}">
+    <span class="finding-mark"><${Icon} name=${MARKS[check.status]} /><span class="hidden">${words(`system.status.${check.status}`)}</span></span>
+    <div class="finding-body"><p><strong>${check.title}</strong><span class="finding-evidence">${check.evidence}</span></p>
+      ${isWanting && check.next && html`<div class="finding-next"><code>${check.next}</code><${IconButton} icon="copy" label=${words("system.copyNext", { name: check.title })} onClick=${copy} /></div>`}
     </div>
   </li>`;
 }
