@@ -84,12 +84,12 @@ class Brain:
 
             require_libraries(settings)
         self.db = database_of(settings)
-        self.db.slow_ms = settings.slow_sql_ms
         migrate.upgrade(self.db)
         self.files = FileStore(settings.data / "files", offloader())
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
+        self.db.slow_ms = settings.slow_sql_ms  # from here on: migrating may take its time
         self.turn_ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None
 
     @cached_property
