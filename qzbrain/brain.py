@@ -86,12 +86,12 @@ class Brain:
 
             require_libraries(settings)
         self.db = database_of(settings)
-        self.db.slow_ms = settings.slow_sql_ms
         self.files = FileStore(settings.data / "files", offloader())
         self._migrate()
         self.access = Access(self.db)
         self.jobs = self._job_runner()
         self._embedders: dict[str, HttpEmbedder] = {}
+        self.db.slow_ms = settings.slow_sql_ms  # from here on: migrating may take its time
         self.turn_ended: Callable[[Turn, Done | Failed], None] = lambda _turn, _last: None
 
     def _migrate(self) -> None:

@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     slow_answer_s: float = Field(10.0, ge=0, le=3600, description="An answer that takes longer is logged (`slow_answer`) with its timings. 0: none is.")
     slow_search_ms: float = Field(500.0, ge=0, le=600_000, description="A search that takes longer is logged (`slow_search`) with its stages. 0: none is.")
     slow_sql_ms: float = Field(500.0, ge=0, le=600_000, description="A read or a transaction that takes longer is logged (`slow_sql`). 0: none is.")
+    metrics_token: str = Field(
+        "", description="Where there are accounts: a secret, 16 characters or more, that as a bearer token opens /metrics and nothing else.", repr=False
+    )
     otel_exporter_otlp_endpoint: str = Field(
         "", description="Address of an OpenTelemetry collector that takes OTLP over HTTP, `http://HOST:4318`; empty: nothing is traced. Needs `pip install "
         "'qzbrain[otel]'`."
@@ -437,9 +440,9 @@ class Settings(BaseSettings):
             ipaddress.ip_network(one, strict=False)
         return value
 
-    @field_validator("graph_token")
+    @field_validator("graph_token", "metrics_token")
     @classmethod
-    def _graph_secret(cls, value: str) -> str:
+    def _bearer_secret(cls, value: str) -> str:
         if value and not re.fullmatch(r"[\x21-\x7e]{16,200}", value):
             raise ValueError("not 16 to 200 printable ASCII characters without blanks; `openssl rand -hex 32` makes one")
         return value

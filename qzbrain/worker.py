@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from qzbrain import logs, metrics, tracing
+from qzbrain import logs, metrics
 from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.graph import importing as graph_importing
@@ -361,7 +361,7 @@ def _serve_rows(settings: Settings, held: int | None) -> None:
     workplace.run(lambda: bool(stopping), idle=lambda since_s: _renew_when_large(brain, workplace, lock, since_s, _RENEW_ABOVE_MB))
     brain.close()
     told()
-    tracing.stop()
+    traces.end()
     log.info("worker_ended")
 
 
@@ -454,7 +454,7 @@ def _take_part(app: Celery, settings: Settings, held: int | None, more: Sequence
         workplace.close()
         brain.close()
         told()
-        tracing.stop()
+        traces.end()
         log.info("worker_ended")
 
     log.info("worker_started", owner=brain.jobs.owner, broker=f"{settings.redis_host}:{settings.redis_port}")

@@ -18,7 +18,7 @@ from tests.servers.search_server import SearchServer
 
 MANUAL_NAMES = (
     "MYSQL_", "REDIS_", "CELERY_", "ES_", "QIZHI", "KGINSERT", "GRAPH_URL", "NEO4J", "QZBRAIN_", "MODEL_PATH", "CURRENT_DIR", "WEB_WORKERS", "RATE_LIMIT_",
-    "OTEL_", "SLOW_", "LOG_CONTENT",
+    "OTEL_", "SLOW_", "LOG_CONTENT", "METRICS_TOKEN",
     "BACKUP_",
 )  # fmt: skip
 

@@ -43,3 +43,8 @@ def begin(settings: Settings, process: str) -> None:
         log.error("traces_not_begun", reason=str(exc), next=f"OTEL_EXPORTER_OTLP_ENDPOINT is set and the library is not installed: {tracing.INSTALL}")
     else:
         log.info("traces_begun", endpoint=endpoint, content=settings.otel_content)
+
+
+def end() -> None:
+    """Send what waits, and trace no more."""
+    tracing.stop()

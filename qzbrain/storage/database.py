@@ -28,7 +28,6 @@ __all__ = ["Database", "Submitted", "after_commit"]
 log = logs.get(__name__)
 
 _FOLLOWING = "qz_after_commit"
-_SLOW_MS = 500.0
 _LONGEST_SHOWN = 500
 _READ, _WRITE = metrics.SQL_SECONDS.labels("read"), metrics.SQL_SECONDS.labels("write")
 
@@ -41,7 +40,7 @@ class Database:
         self._driver: Driver = SqliteDriver(place) if isinstance(place, Path) else place
         self._lock = Lock()
         self._group = GroupCommit(self, self._driver.tries)
-        self.slow_ms = _SLOW_MS
+        self.slow_ms = 0.0
         """What takes longer is logged; 0: nothing is."""
 
     @property

@@ -6,6 +6,7 @@ apart and several brains may run on one host. Programs send `Authorization: Bear
 
 from __future__ import annotations
 
+import hmac
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -21,6 +22,8 @@ from qzbrain.web import guards
 from qzbrain.web.sse import EventStream
 
 _BEARER = "bearer "
+METRICS_READER = "metrics-reader"
+"""Who sends METRICS_TOKEN to /metrics, where alone he is somebody."""
 
 
 class Callers:
@@ -44,6 +47,8 @@ class Callers:
         header = environ.get("HTTP_AUTHORIZATION", "")
         if header[: len(_BEARER)].lower() == _BEARER:
             key = header[len(_BEARER) :].strip()
+        if key and environ.get("PATH_INFO") == "/metrics" and self._is_metrics_token(key):
+            return Caller(METRICS_READER, METRICS_READER, lang, address=address)
         if key:
             found = self._brain.api_keys.caller(key, lang, address) if key.startswith(KEY_PREFIX) else None
             if found is None:
@@ -56,6 +61,10 @@ class Callers:
         token = self.token(environ)
         session = self._brain.sessions.caller(token, lang, address) if token else None
         return session or Caller(ANONYMOUS, ANONYMOUS, lang, address=address)
+
+    def _is_metrics_token(self, given: str) -> bool:
+        wanted = self._brain.settings.metrics_token
+        return bool(wanted) and hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
 
     def token(self, environ: dict[str, Any]) -> str:
         """The session's token that a browser sent, '' for none."""

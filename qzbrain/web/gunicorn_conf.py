@@ -69,7 +69,7 @@ def worker_exit(_server: Any, _worker: Any) -> None:
     if program is not None:
         program.brain.close_audit()
         program.brain.end_engines()
-        program.tracing.stop()
+        program.traces.end()
 
 
 def post_fork(_server: Any, worker: Any) -> None:

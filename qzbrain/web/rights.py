@@ -14,7 +14,7 @@ from flask import Flask, g, request
 from qzbrain.auth.access import ANONYMOUS, LOCAL_USER, Access
 from qzbrain.domain import Caller
 from qzbrain.errors import PermissionRefused
-from qzbrain.web.callers import signed_out
+from qzbrain.web.callers import METRICS_READER, signed_out
 
 Need = Literal["nobody", "own_account", "signed_in", "create", "administer", "read", "write", "manage"]
 """`nobody`: open to who is not signed in. `own_account`: signed in, even where a new password must be chosen first. `create`: may make knowledge
@@ -177,6 +177,8 @@ def attach(app: Flask, access: Access) -> None:
 
     @app.before_request
     def allow() -> None:
+        if g.caller.id == METRICS_READER and request.method in ("GET", "HEAD"):  # told by the address, see Callers
+            return
         if request.url_rule is not None:  # an unknown address: 404, as for anybody
             require(access, g.caller, need_of(request.method, request.url_rule.rule))
 

@@ -261,3 +261,10 @@ def test_a_collector_in_trouble_costs_no_answer_anything(watched: Watched, busy:
     assert 1 <= len(watched.lines("traces_not_taken")) <= 4
     assert watched.lines("library_log") == []
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", watched.lines("traces_not_taken")[0]["endpoint"])
+
+
+def test_a_stop_sends_what_has_not_been_sent(watched: Watched, busy: object) -> None:
+    assert watched.brain.call("GET", "/api/jobs", X_Request_Id="last-of-all")[0] == 200
+    watched.brain.stop()
+    assert watched.collector.spans("GET /api/jobs", request_id="last-of-all")
+    assert "Traceback" not in watched.brain.log.read_text(encoding="utf-8")
