@@ -32,6 +32,8 @@ from qzbrain.storage.tables import access_state, document_texts, metadata
 _BATCH_ROWS = 500
 _BATCH_CHARS = 2_000_000
 _FETCHED = 100
+_LEAVING_S = 1.0
+"""A server goes on listing a session for a moment after its client has left."""
 
 Progress = Callable[[int, int], None]
 
@@ -158,15 +160,21 @@ def require_no_session(database: Database) -> None:
     """Nobody else is connected, as far as this user may see: at least its own sessions, which are those of brains. Raises Conflict."""
     if database.kind != "mysql":
         return
-    with database.read() as connection:
-        me, here = connection.exec_driver_sql("SELECT CONNECTION_ID(), DATABASE()").one()
-        others = sum(row.db == here and row.Id != me for row in connection.exec_driver_sql("SHOW PROCESSLIST"))
+    until = time.monotonic() + _LEAVING_S
+    while (others := _sessions(database)) and time.monotonic() < until:
+        time.sleep(0.05)
     if others:
         raise Conflict(
             "already_running",
             zh=f"还有 {others} 个连接正在使用数据库 {database.place}。请先停止所有使用它的 qzbrain。",
             en=f"{others} other connections use the database {database.place}. Stop every brain on it first.",
         )
+
+
+def _sessions(database: Database) -> int:
+    with database.read() as connection:
+        me, here = connection.exec_driver_sql("SELECT CONNECTION_ID(), DATABASE()").one()
+        return sum(row.db == here and row.Id != me for row in connection.exec_driver_sql("SHOW PROCESSLIST"))
 
 
 def _require_head(source: Database) -> None:

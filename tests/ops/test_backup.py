@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import insert, select
 
 from qzbrain.brain import beside_backup, build
-from qzbrain.errors import StorageBusy
+from qzbrain.errors import Conflict, StorageBusy
 from qzbrain.jobs.lock import WorkerLock
+from qzbrain.ops import restoring
 from qzbrain.ops.start import prepare_folders, take_lock
 from qzbrain.settings import Settings
+from qzbrain.storage.backups.checking import faults
 from qzbrain.storage.backups.of_settings import repository_of
 from qzbrain.storage.backups.repository import Backup
 from qzbrain.storage.backups.taking import take
@@ -41,6 +43,10 @@ def key(tmp_path: Path) -> Path:
     path = tmp_path / "backup.key"
     path.write_text(SECRET + "\n")
     return path
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """Nobody looks."""
 
 
 def code_of(outcome: Any) -> tuple[int, str]:
@@ -131,26 +137,33 @@ def test_encrypted_it_shows_nothing_without_the_key(settings: Settings, run: Run
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_damage_anywhere_is_found_and_nothing_is_restored(settings: Settings, run: Run, tmp_path: Path, key: Path, encrypted: bool) -> None:  # noqa: F811
     fill(settings, number=2)
-    folder, there = tmp_path / "backups", tmp_path / "elsewhere"
+    folder, there = tmp_path / "backups", settings.model_copy(update={"qzbrain_data": tmp_path / "elsewhere"})
     with_key = ("--key-file", key) if encrypted else ()
     assert run("backup", "-o", folder, *with_key).code == 0
-    broken = 0
+    repository, broken = repository_of(settings, folder, key if encrypted else None), 0
+    whole = repository.find("latest")
     for path in list(parts(folder)):
         content = path.read_bytes()
-        if not content:
-            continue
-        for wrong in (content[:-1], content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]):
+        half = len(content) // 2
+        for wrong in (content[:-1], content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]):
             path.unlink()  # it may be a link to the original
             path.write_bytes(wrong)
-            found = run("backup", "verify", "latest" if path.name != "backup.json" else path.parent.name, "-o", folder, *with_key, "--json")
-            assert found.code == 1 and "backup_damaged" in found.out, path
-            if path.name != "backup.json":
-                assert code_of(run("restore", "latest", "--from", folder, "--into", there, *with_key, "--json")) == (1, "backup_damaged"), path
+            if path.name == "backup.json":
+                with pytest.raises(Conflict) as refused:
+                    repository.find(whole.id)
+            else:
+                assert {one.code for one in faults(repository, whole, silent)} == {"backup_damaged"}, path
+                with pytest.raises(Conflict) as refused:
+                    restoring.restore(there, repository, whole, replace=True, progress=silent)
+            assert refused.value.code == "backup_damaged", path
             broken += 1
         path.write_bytes(content)
-    assert broken >= 8 and not there.exists()
-    assert run("backup", "verify", "-o", folder, *with_key).code == 0
-    assert run("restore", "latest", "--from", folder, "--into", there, *with_key).code == 0
+    found = run("backup", "verify", "-o", folder, *with_key)
+    assert broken >= 8 and found.code == 0 and not there.data.exists()
+    (folder / "backups" / whole.id / "settings").write_bytes(b"")
+    assert run("backup", "verify", "-o", folder, *with_key, "--json").json["faults"][0]["code"] == "backup_damaged"
+    (folder / "backups" / whole.id / "settings").unlink()
+    assert run("backup", "verify", "-o", folder, *with_key).code == 1
 
 
 def test_restoring_over_a_brain_is_asked_for_and_saves_what_was_there(settings: Settings, run: Run) -> None:  # noqa: F811
@@ -270,7 +283,7 @@ def test_while_uploads_and_deletions_go_on_no_row_is_without_its_original(settin
     try:
         while len(made) < 5 or (done[0] < 12 and len(made) < 200):
             with repository.locked():
-                made.append(take(brain.db, brain.files, repository, "manual", beside_backup(settings), lambda _stage, _done, _total: None))
+                made.append(take(brain.db, brain.files, repository, "manual", beside_backup(settings), silent))
     finally:
         ending.set()
         thread.join()

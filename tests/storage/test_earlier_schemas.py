@@ -55,20 +55,20 @@ def old_brain(settings: Settings, revision: str) -> dict[str, list[dict[str, Any
 
 @pytest.mark.parametrize("revision", [f"{number:04}" for number in range(1, int(migrate.HEAD))])
 def test_an_upgrade_keeps_everything_and_can_be_undone(
-    revision: str, make_settings: Callable[..., Settings], run: Run, capsys: pytest.CaptureFixture[str]  # noqa: F811
+    revision: str, make_settings: Callable[..., Settings], run: Run, capfd: pytest.CaptureFixture[str]  # noqa: F811
 ) -> None:
     settings = make_settings()
     before = old_brain(settings, revision)
     assert all(rows for rows in before.values())
     build(settings).close()
-    assert f"-before-{migrate.HEAD}-" in capsys.readouterr().err
+    assert f"-before-{migrate.HEAD}-" in capfd.readouterr().err
     after = rows_of(settings.database_path)
     assert after["alembic_version"] == [{"version_num": migrate.HEAD}]
     for name, rows in before.items():
         if name != "alembic_version":
             assert [{key: row[key] for key in rows[0] if key in row} for row in after[name]] == rows, name
     build(settings).close()
-    assert "-before-" not in capsys.readouterr().err, "once is enough"
+    assert "-before-" not in capfd.readouterr().err, "once is enough"
 
     (listed,) = run("backup", "list", "--json").json["backups"]
     assert (listed["revision"], listed["reason"], listed["files"]) == (revision, f"before-{migrate.HEAD}", 1)

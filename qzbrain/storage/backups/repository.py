@@ -416,16 +416,16 @@ def _made(folder: Path, secret: bytes | None) -> dict[str, Any]:
     """An empty folder, or none yet, becomes a repository."""
     with _translated(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept = folder / _REPOSITORY
+        if any(path.name not in ("lock", _REPOSITORY) and not path.name.startswith(UNFINISHED) for path in folder.iterdir()) and not kept.exists():
+            raise Conflict(
+                "not_a_backup_folder",
+                zh=f"目录 {folder} 中已有其他文件，且不是备份目录。请换一个空目录（-o 或 BACKUP_DIR）。",
+                en=f"The folder {folder} holds other files and is no backup folder. Name an empty one (-o or BACKUP_DIR).",
+                param="output",
+            )
         with Repository(folder, None).locked(wait=True):
-            kept = folder / _REPOSITORY
             if not kept.exists():
-                if any(path.name != "lock" and not path.name.startswith(UNFINISHED) for path in folder.iterdir()):
-                    raise Conflict(
-                        "not_a_backup_folder",
-                        zh=f"目录 {folder} 中已有其他文件，且不是备份目录。请换一个空目录（-o）。",
-                        en=f"The folder {folder} holds other files and is no backup folder. Name an empty one (-o).",
-                        param="output",
-                    )
                 told = {"format": FORMAT, "version": VERSION, "key": Key.new(secret)[1] if secret else None}
                 new = folder / f"{UNFINISHED}repository"
                 new.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
