@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DatabaseError
 
 from qzbrain.brain import database_of
 from qzbrain.errors import BrainError
@@ -200,7 +201,7 @@ def _jobs(settings: Settings) -> tuple[int, int]:
         due = select(func.count()).where(jobs.c.status == "pending", jobs.c.run_after <= now)
         held = select(func.count()).where(jobs.c.status == "running", jobs.c.lease_until >= now)
         return int(database.rows(due)[0][0]), int(database.rows(held)[0][0])
-    except BrainError:
+    except (BrainError, DatabaseError):  # the server is away, or there are no tables yet
         return 0, 0
     finally:
         database.close()

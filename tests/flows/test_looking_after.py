@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from qzbrain.ops.processes import Process, Processes
+from qzbrain.settings import Settings
 from tests.engine import Engine
 from tests.running import ROOT, RunningBrain, wait_for
 
@@ -34,8 +36,13 @@ def command(brain: RunningBrain, *arguments: str) -> tuple[int, dict[str, Any], 
     return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
-def processes(brain: RunningBrain) -> dict[str, dict[str, Any]]:
-    return {one["name"]: one for one in command(brain, "status")[1]["processes"]}
+def looked_at(brain: RunningBrain) -> Processes:
+    """What the commands use, without a process for each."""
+    return Processes(Settings(qzbrain_data=brain.data, qzbrain_port=brain.port))
+
+
+def processes(brain: RunningBrain) -> dict[str, Process]:
+    return {one.name: one for one in looked_at(brain).look()}
 
 
 def test_processes_are_shown_stopped_and_restarted(tmp_path: Path) -> None:
@@ -68,34 +75,33 @@ def look(brain: RunningBrain) -> None:
     assert {by_name["web"]["pid"], by_name["worker"]["pid"]} <= set(brain.processes())
     assert all(Path(by_name[name]["log"]).exists() for name in ("web", "worker"))
     os.kill(by_name["worker"]["pid"], signal.SIGKILL)
-    wait_for(lambda: (now := processes(brain)["worker"])["restarts"] == 1 and now["state"] == "running", "one restart is told", 15)
-    assert processes(brain)["web"]["restarts"] == 0
+    wait_for(lambda: (now := processes(brain)["worker"]).restarts == 1 and now.well, "one restart is told", 15)
+    assert processes(brain)["web"].restarts == 0
     text = subprocess.run([sys.executable, "-m", "qzbrain.cli", "status"], cwd=ROOT, env=brain.environment, capture_output=True, text=True, timeout=60)
     assert "不需要" in text.stdout and "worker.log" in text.stdout
 
 
 def one_by_one(brain: RunningBrain) -> None:
-    assert command(brain, "stop", "worker")[0] == 0
-    code, told, _ = command(brain, "status")
-    assert code == 1  # it is meant to run
-    assert next(one for one in told["processes"] if one["name"] == "worker")["state"] == "stopped"
-    assert command(brain, "stop", "worker")[0] == 0  # it is as wanted
-    assert command(brain, "restart", "worker")[0] == 0
-    assert command(brain, "status")[0] == 0
+    looked_at(brain).stop("worker")
+    assert command(brain, "status")[0] == 1  # it is meant to run
+    assert processes(brain)["worker"].state == "stopped"
+    looked_at(brain).stop("worker")  # it is as wanted
+    looked_at(brain).restart("worker")
+    assert processes(brain)["worker"].well
     code, told, _ = command(brain, "restart", "wrong")
     assert code == 2 and "engines" in told["error"]["message"]
 
 
 def all_at_once(brain: RunningBrain) -> None:
     """The settings are read anew, under the same process id."""
-    before = processes(brain)["web"]["pid"]
+    before = processes(brain)["web"].pid
     file = brain.data / "config.toml"
     file.write_text(f'qzbrain_graph_service = "on"\nqzbrain_graph_port = {free_port()}\n{file.read_text()}')
     assert command(brain, "restart")[0] == 0
     assert brain.process is not None and brain.process.poll() is None
     assert brain.status("/readyz") == 200
     now = processes(brain)
-    assert now["web"]["pid"] != before and now["graph"]["state"] == "running" and now["web"]["restarts"] == 0
+    assert now["web"].pid != before and now["graph"].state == "running" and now["web"].restarts == 0
 
 
 def free_port() -> int:
