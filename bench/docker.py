@@ -50,7 +50,7 @@ def measure(engine: DockerEngine, deployment: Deployment, profiles: str) -> dict
     begun = time.monotonic()
     status, conversation = deployment.call("POST", "/api/conversations", {"knowledge_bases": ["laws"]})
     assert status == 201, conversation
-    status, answer = deployment.call("POST", f"/api/conversations/{conversation['id']}/messages", {"message": "行政处罚的种类有哪些？"})
+    status, answer = deployment.call("POST", f"/api/conversations/{conversation['id']}/messages", {"content": "行政处罚的种类有哪些？"})
     assert status == 200 and answer["citations"], answer
     figures["first_answer_s"] = round(time.monotonic() - begun, 2)
     time.sleep(IDLE_S)

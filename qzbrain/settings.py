@@ -2,7 +2,8 @@
 
 Order of precedence: environment > config.toml > default. Environment names are the field names in upper case (an empty value
 counts as not set); keys of config.toml are the field names as they stand here. A password, key or token may lie in a file instead, which
-the variable NAME_FILE names. Relative paths start at CURRENT_DIR, so that every process finds the same data wherever it was started. `docs/settings.md` is generated from here (`qzbrain config docs`).
+the variable NAME_FILE names. Relative paths start at CURRENT_DIR, so that every process finds the same data wherever it was started.
+`docs/settings.md` is generated from here (`qzbrain config docs`).
 """
 
 from __future__ import annotations

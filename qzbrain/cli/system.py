@@ -16,7 +16,7 @@ def serve(
         bool,
         typer.Option(
             "--prepare-only",
-            help=t("只准备目录、数据表与示例，不启动进程（由容器等管理进程时使用）", "Only make folders, tables and the sample; for who runs the processes otherwise, as containers do"),
+            help=t("只准备目录、数据表与示例，不启动进程（容器中使用）", "Only make folders, tables and the sample, as containers do before their processes"),
         ),
     ] = False,
 ) -> None:
