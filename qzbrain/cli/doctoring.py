@@ -78,10 +78,12 @@ def _mended(settings: Settings | None, *, ask: bool) -> list[dict[str, object]]:
 
 
 def _done(action: Action) -> dict[str, object]:
+    from sqlalchemy.exc import SQLAlchemyError
+
     said = t(action.zh, action.en)
     try:
         action.do()
-    except (BrainError, OSError) as exc:
+    except (BrainError, OSError, SQLAlchemyError) as exc:
         reason = exc.message(LANG) if isinstance(exc, BrainError) else str(exc)
         note(f"{_MARKS['fail']} {said}: {reason}")
         return {"action": said, "done": False, "reason": reason}

@@ -233,7 +233,7 @@ def _told(found: Sequence[Finding], lang: Lang, step: int | None) -> list[Check]
     for one in sorted(found, key=lambda x: x.step):
         if step not in (None, one.step):
             continue
-        cause = next((failed[name] for name in CAUSES[kind(one.id)] if name in failed), None) if one.status in ("warn", "fail") else None
+        cause = next((failed[name] for name in CAUSES.get(kind(one.id), ()) if name in failed), None) if one.status in ("warn", "fail") else None
         evidence = one.evidence[lang == "en"]
         if cause is not None:
             why = f"{cause.title[0]}，第 {cause.step} 步" if lang == "zh" else f"{cause.title[1]}, step {cause.step}"

@@ -3,6 +3,7 @@ left, indexes (from SQL), and the schema while nothing runs."""
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from qzbrain.brain import Brain, build
-from qzbrain.errors import BrainError
+from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
 from qzbrain.ops.start import prepare_folders, running_brain
@@ -36,7 +37,14 @@ Work = Callable[[Brain, Callable[[], bool]], None]
 
 
 def plan(settings: Settings, work: Work) -> list[Action]:
-    """What can be put right now, in the order in which it should be."""
+    """What can be put right now, in the order in which it should be. Raises Conflict on a data folder of another user: what is made would be ours, not his."""
+    if settings.data.exists() and (owner := settings.data.stat().st_uid) != os.geteuid():
+        raise Conflict(
+            "data_of_another_user",
+            zh=f"数据目录 {settings.data} 属于用户 {owner}。请以其身份运行：sudo -u '#{owner}' qzbrain doctor --fix；若它应归您，见 qzbrain doctor --step 5。",
+            en=f"The data folder {settings.data} belongs to user {owner}. Run it as that user: sudo -u '#{owner}' qzbrain doctor --fix. "
+            "Should it be yours: qzbrain doctor --step 5",
+        )
     return [*_folders(settings), *_rights(settings), *_left(settings), *_schema(settings), *_indexes(settings, work)]
 
 

@@ -130,6 +130,16 @@ def test_what_cannot_be_done_is_told_and_fails(run: Run, data: Path, monkeypatch
     assert (one["done"], "supervisor.sock" in one["action"], bool(one["reason"])) == (False, True, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
+def test_the_data_of_another_user_are_his_to_fix(run: Run, data: Path) -> None:
+    (data / "run" / "supervisor.sock").touch()
+    os.chown(data, 65534, 65534)
+    told = run("doctor", "--fix", "--yes", "--json")
+    assert (told.code, told.json["error"]["code"]) == (1, "data_of_another_user")
+    assert "sudo -u '#65534' qzbrain doctor --fix" in told.json["error"]["message"]
+    assert (data / "run" / "supervisor.sock").exists()
+
+
 def test_a_config_that_cannot_be_used_is_reported_and_nothing_is_fixed(run: Run, data: Path) -> None:
     (data / "config.toml").write_text("qzbrain_prot = 1\n")
     told = run("doctor", "--fix", "--yes", "--json")
