@@ -34,6 +34,7 @@ class Draft:
         "parts",
         "reason",
         "rung",
+        "stored_s",
         "timings",
         "unsupported",
         "usage",
@@ -45,6 +46,8 @@ class Draft:
         self._at = started
         self.parts: dict[Part, float] = {}
         """Seconds by part, of those that are over."""
+        self.stored_s = 0.0
+        """What it took to store the answer; not in `timings`, which are stored with it."""
         self._parts: list[str] = []
         self._stated: tuple[dict[Lang, str], dict[str, object]] | None = None
         self.lang = lang

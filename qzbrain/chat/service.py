@@ -219,16 +219,17 @@ class ChatService:
                 _await([end, *turn.pending])  # one transaction for all of a quick answer
         except BrainError as exc:
             return _failed(exc)
-        answer.timings["store_ms"] = round((time.perf_counter() - began) * 1e3, 3)  # known when it is stored: the stored answer has it not
+        draft.stored_s = time.perf_counter() - began
         return Done(answer)
 
     def _tell(self, turn: Turn, draft: Draft, last: Done | Failed, span: tracing.Span) -> None:
         """What the answer took its time for: to the metrics, the trace, and the log where it was slow."""
         for part, seconds in draft.parts.items():
             metrics.ANSWER_PART_SECONDS.labels(part).observe(seconds)
+        metrics.ANSWER_PART_SECONDS.labels("store").observe(draft.stored_s)
         if isinstance(last, Failed) and (last.status == 429 or last.code == "queue_timeout"):
             metrics.REFUSALS.labels(last.code).inc()
-        total_s = sum(draft.parts.values())
+        total_s = sum(draft.parts.values()) + draft.stored_s
         told: dict[str, str | float | bool] = {
             "model": draft.model, "rung": draft.rung, "citations": len(draft.citations), "prompt_tokens": draft.usage.prompt_tokens,
             "completion_tokens": draft.usage.completion_tokens, "stopped": isinstance(last, Done) and last.answer.stopped,
@@ -243,7 +244,7 @@ class ChatService:
             log.warning(
                 "slow_answer", message_id=turn.message_id, conversation_id=turn.conversation_id, took_ms=round(total_s * 1e3, 1), **told,
                 error=last.code if isinstance(last, Failed) else "", question_chars=len(turn.plan.question), knowledge_bases=len(turn.plan.kbs),
-                degraded=[one.part for one in draft.degraded], timings=draft.timings, **more,
+                degraded=[one.part for one in draft.degraded], timings=draft.timings, store_ms=round(draft.stored_s * 1e3, 3), **more,
             )  # fmt: skip
 
     def _fail(self, turn: Turn, draft: Draft, exc: BrainError) -> Failed:

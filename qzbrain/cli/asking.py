@@ -31,7 +31,6 @@ _PARTS = {
     "check": t("核对引文", "checking citations"),
     "compose": t("摘录成文", "composing without a model"),
     "other": t("其他", "other"),
-    "store": t("保存（在总时间之后）", "storing (after the total)"),
 }
 _BAR = 30
 

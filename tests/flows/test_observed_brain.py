@@ -175,8 +175,8 @@ def test_labels_say_what_happened(busy: tuple[Samples, Samples, Samples]) -> Non
         assert more("qzbrain_search_stage_seconds_count", stage=stage) >= 1, stage
     for stage in ("read", "store", "index", "embed"):
         assert more("qzbrain_ingest_stage_seconds_count", stage=stage) >= 1, stage
-    for part in PARTS:
-        assert more("qzbrain_answer_part_seconds_count", part=part) >= (0 if part == "check" else 1), part
+    for part in (*PARTS, "store"):
+        assert more("qzbrain_answer_part_seconds_count", part=part) >= 1, part
     assert (sum_of(during, "qzbrain_sockets"), sum_of(during, "qzbrain_streams", transport="socket")) == (1, 1)
     assert sum_of(during, "qzbrain_model_answers_running", model="narrow") == 1
     assert (sum_of(after, "qzbrain_sockets"), sum_of(after, "qzbrain_model_answers_running", model="narrow")) == (0, 0)
@@ -194,7 +194,7 @@ def test_the_parts_of_an_answer_make_up_its_time(watched: Watched, busy: object,
     _, reply, _ = watched.ask(model, user="timed", stream=stream)
     timings: dict[str, float] = reply["timings"]
     assert sum(timings.get(f"{part}_ms", 0) for part in PARTS) == pytest.approx(timings["total_ms"], abs=0.05)
-    assert timings["total_ms"] >= timings["first_token_ms"] > 0 and timings["store_ms"] > 0
+    assert timings["total_ms"] >= timings["first_token_ms"] > 0
     if model.startswith("scripted"):
         assert (timings["engine_ms"] >= 95 and timings["streaming_ms"] >= 45 and "queue_ms" in timings and "compose_ms" not in timings) or "@none" not in model
     else:
@@ -229,7 +229,7 @@ def test_a_request_is_one_trace_from_its_caller_to_the_engine(watched: Watched, 
 
 def test_what_was_slow_is_in_the_log_with_its_parts_and_without_its_text(watched: Watched, busy: object) -> None:
     late = next(line for line in watched.lines("slow_answer") if line["timings"].get("engine_ms", 0) >= 650)
-    assert late["took_ms"] >= 700
+    assert late["took_ms"] >= 700 and late["store_ms"] > 0
     assert (late["model"], late["rung"], late["question_chars"], bool(late["request_id"])) == ("scripted", "model", len(QUESTION), True)
     assert "批准" not in json.dumps(watched.lines("slow_answer"), ensure_ascii=False)
     quick = watched.ask("extractive@rules")[1]

@@ -651,7 +651,6 @@ export default {
   "timing.other": "Other",
   "timing.queue": "In the queue",
   "timing.search": "Search",
-  "timing.store": "Storing",
   "timing.streaming": "Engine writing",
   "timing.title": "Timing {time}",
   "try.answerable": "Can be answered, confidence {confidence}, took {ms} ms",

@@ -632,7 +632,6 @@ export default {
   "timing.other": "其他",
   "timing.queue": "排队",
   "timing.search": "检索",
-  "timing.store": "保存",
   "timing.streaming": "引擎作答",
   "timing.title": "耗时 {time}",
   "try.answerable": "可以回答，把握 {confidence}，用时 {ms} 毫秒",

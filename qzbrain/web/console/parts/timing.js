@@ -2,7 +2,7 @@
 import { milliseconds, useWords } from "../core/i18n.js";
 import { html } from "../core/ui.js";
 
-const PARTS = ["search", "graph", "evidence", "queue", "engine", "streaming", "check", "compose", "other", "store"];
+const PARTS = ["search", "graph", "evidence", "queue", "engine", "streaming", "check", "compose", "other"];
 const STAGES = ["references", "words", "facts", "embed", "vectors", "graph", "fill", "rerank"];
 
 export function Timing({ message }) {
