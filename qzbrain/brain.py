@@ -100,7 +100,11 @@ class Brain:
             return
         from qzbrain.storage.backups.of_settings import upgrade
 
-        upgrade(self.settings, self.db, self.files, lambda: beside_backup(self.settings))
+        try:
+            upgrade(self.settings, self.db, self.files, lambda: beside_backup(self.settings))
+        except BaseException:
+            self.db.close()
+            raise
 
     @cached_property
     def sessions(self) -> Sessions:

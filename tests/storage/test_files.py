@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> FileStore:
 
 
 def everything(store: FileStore) -> list[Path]:
-    return [path for path in store.root.rglob("*") if path.is_file()]
+    return [path for path in store.root.rglob("*") if path.is_file() and path.name != ".held"]
 
 
 def test_content_is_kept_under_its_hash_and_read_back(store: FileStore) -> None:
@@ -66,4 +66,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: FileStore) -> None:
 
     with pytest.raises(ConnectionResetError):
         store.put(Broken(), limit_bytes=10)  # type: ignore[arg-type]
+    assert everything(store) == []
+
+
+def test_what_is_held_is_not_removed_and_goes_afterwards(store: FileStore) -> None:
+    kept = store.put(io.BytesIO(b"held"), limit_bytes=10)
+    assert not store.are_held
+    with store.held(), store.held():  # two backups at a time
+        assert store.are_held and not FileStore(store.root).remove(kept.sha256)
+        assert len(everything(store)) == 1
+    assert not store.are_held and store.remove(kept.sha256)
     assert everything(store) == []
