@@ -1,9 +1,8 @@
-"""The deployment manual, command by command, in a clean Debian; and README's first command. What is executed is parsed out of the documents."""
+"""README's first command and the deployment manual, command by command, in a clean Debian. What is executed is parsed out of the documents."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -124,6 +123,34 @@ def marked(test):  # type: ignore[no-untyped-def]
 
 
 @marked
+def test_the_first_command_of_readme_starts_a_brain_that_answers(root: CleanRoot, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    (\./\S+\.sh) ", readme, re.MULTILINE)
+    assert commands == ["./run.sh", "./test.sh"]  # the second is what .ci/run runs, on a machine as bare as this one
+    assert re.search(r"\bexec ./test\.sh$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    question = next(x for x in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if x.startswith("curl"))
+    folder = "/opt/qzbrain"  # the manual's own place: its set-up then has nothing left to do, and need not be waited for twice
+    assert root.run(f"mkdir {folder} && tar -xzf /root/qzbrain.tar.gz -C {folder} --strip-components=1").returncode == 0
+    log = tmp_path / "run.log"
+    began = time.monotonic()
+    process = root.popen(f"cd {folder} && exec {commands[0]}", network=True, log=log)
+    try:
+
+        def is_ready() -> bool:
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            return "qzbrain is ready: http://127.0.0.1:9025" in log.read_text(encoding="utf-8")
+
+        wait_for(is_ready, f"ready: {log.read_text(encoding='utf-8')}", 400, step_s=0.2)
+        print(f"{time.monotonic() - began:.1f} s from nothing to ready")
+        done = root.run(question, network=True)
+        assert "警告" in done.stdout and '"citations"' in done.stdout, done
+    finally:
+        stopped = root.run(f"{folder}/.venv/bin/qzbrain stop; code=$?; rm -rf {folder}/data; exit $code")
+    assert stopped.returncode == 0, stopped
+    assert process.wait(30) == 0
+
+
+@marked
 def test_every_command_of_the_manual_does_what_it_says(root: CleanRoot, tmp_path: Path) -> None:
     english, chinese = blocks("en"), blocks("zh")
     took: list[tuple[float, str]] = []
@@ -147,31 +174,3 @@ def test_every_command_of_the_manual_does_what_it_says(root: CleanRoot, tmp_path
             took.append((time.monotonic() - began, block.text.splitlines()[0]))
     for seconds, first in sorted(took, reverse=True)[:8]:
         print(f"{seconds:6.1f} s  {first}")
-
-
-@marked
-def test_the_first_command_of_readme_starts_a_brain_that_answers(root: CleanRoot, tmp_path: Path) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^    (\./\S+\.sh) ", readme, re.MULTILINE)
-    assert commands == ["./run.sh", "./test.sh"]  # the second is what .ci/run runs, on a machine as bare as this one
-    assert re.search(r"\bexec ./test\.sh$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    question = next(x for x in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if x.startswith("curl"))
-    folder = "/root/readme"
-    assert root.run(f"mkdir {folder} && tar -xzf /root/qzbrain.tar.gz -C {folder} --strip-components=1").returncode == 0
-    log = tmp_path / "run.log"
-    began = time.monotonic()
-    process = root.popen(f"cd {folder} && exec {commands[0]}", network=True, log=log)
-    try:
-
-        def is_ready() -> bool:
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            return "qzbrain is ready: http://127.0.0.1:9025" in log.read_text(encoding="utf-8")
-
-        wait_for(is_ready, f"ready: {log.read_text(encoding='utf-8')}", 400, step_s=0.2)
-        print(f"{time.monotonic() - began:.1f} s from nothing to ready")
-        done = root.run(question, network=True)
-        assert "警告" in done.stdout and '"citations"' in done.stdout, done
-    finally:
-        stopped = root.run(f"cd {folder} && {shlex.quote(folder)}/.venv/bin/qzbrain stop")
-    assert stopped.returncode == 0, stopped
-    assert process.wait(30) == 0
