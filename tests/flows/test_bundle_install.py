@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +204,8 @@ def test_3_killed_in_the_middle_and_again_it_answers(site: Site) -> None:
         assert "董事会" in site.answer("rules", "采购由谁批准？")["choices"][0]["message"]["content"]
         again = site.install()
     assert again.returncode == 0 and "was installed already" in again.stderr and "stays as it is" in again.stderr, again.stderr
-    assert site.root.run(f"{USER} /srv/q/qzbrain doctor --json").stdout
+    nothing_to_do = site.root.run(f"{USER} QZBRAIN_EMBEDDER=none /srv/q/current/run.sh --setup-only")
+    assert (nothing_to_do.returncode, nothing_to_do.stderr) == (0, "")
 
 
 def newer(data: bytes) -> bytes:
@@ -233,17 +232,14 @@ def test_4_a_newer_bundle_upgrades_it_and_one_that_does_not_come_up_does_not(sit
     assert [one.name for one in (site.root.path / "srv/q/versions").iterdir() if one.is_dir()] == [old.name]
     with site.changed(changes):
         refused(site.install(), "--upgrade")
+        with site.running():
+            refused(site.install("--upgrade"), "a brain is running", "http://127.0.0.1:9025")
+            assert "董事会" in site.answer("rules", "采购由谁批准？")["choices"][0]["message"]["content"]
+        assert (site.root.path / "srv/q/current").readlink() == old
         done = site.install("--upgrade")
     assert done.returncode == 0, done.stderr
     assert "0.2.0" in done.stderr
     assert (site.root.path / "srv/q/current").readlink() != old
     assert site.there(f"/srv/q/{old}") and site.there(f"/srv/q/before-upgrade/{old.name}.sqlite") and not site.there("/srv/q/upgrading.json")
-    with closing(sqlite3.connect(site.root.path / "srv/q/data/brain.sqlite")) as database:
-        assert database.execute("SELECT version_num FROM alembic_version").fetchone() != ("9999",)
     with site.running():
         assert "董事会" in site.answer("rules", "采购由谁批准？")["choices"][0]["message"]["content"]
-        with site.changed(dict.fromkeys(changes, lambda data: data.replace(b"0.1.0", b"0.3.0"))):
-            refused(site.install("--upgrade"), "a brain is running", "http://127.0.0.1:9025")
-            prepared = [one.name for one in (site.root.path / "srv/q/versions").iterdir() if one.name.startswith("0.3.0")]
-    assert len(prepared) == 1
-    shutil.rmtree(site.root.path / "srv/q")
