@@ -22,7 +22,7 @@ OF_PROMETHEUS = {"instance", "job"}
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 _WORDS = {
     "sum", "min", "max", "count", "by", "without", "rate", "increase", "histogram_quantile", "topk", "and", "or", "unless", "ignoring", "on", "group_left",
-    "__rate_interval",
+    "__rate_interval", "time",
 }  # fmt: skip
 
 
