@@ -27,7 +27,7 @@ _PYTHON = t(
 def bundle(
     context: typer.Context,
     output: Annotated[Path | None, typer.Option("--output", "-o", help=t("写到哪个文件或目录", "The file or folder to write to"))] = None,
-    extras: Annotated[list[str] | None, typer.Option("--with", help=t("附加部分：ocr、faiss、neo4j、sso", "An extra: ocr, faiss, neo4j, sso"))] = None,
+    extras: Annotated[list[str] | None, typer.Option("--with", help=t("附加部分，如 ocr、sso", "An extra, such as ocr or sso"))] = None,
     without_embedder: Annotated[bool, typer.Option("--without-embedder", help=t("不含内置向量模型", "Leave the built-in embedder out"))] = False,
     models: Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help=t("带上这个模型", "Take this model along"))] = None,
     packs: Annotated[list[Path] | None, typer.Option("--pack", metavar="FILE", help=t("带上这个知识包", "Take this pack along"))] = None,

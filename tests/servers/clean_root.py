@@ -6,8 +6,8 @@
         done = root.run("apt-get update", network=True)                                        # the machine's own network
         server = root.popen("cd /srv/qzbrain && ./run.sh")
 
-Mounts, processes and the network of a use end with it, or with this process. Needs root and mmdebstrap; without them, and in CI, tests
-skip with a notice.
+Mounts, processes and the network of a use end with it, or with this process. Needs root and mmdebstrap; without them tests skip with a
+notice, and fail in CI.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-import pytest
-
 from tests.running import ROOT, wait_for
+from tests.servers.programs import missing, need, need_namespaces
 
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv", "curl")
 _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
@@ -44,6 +43,7 @@ printf '#!/bin/sh\\nexit 101\\n' > "$1"/usr/sbin/policy-rc.d; chmod +x "$1"/usr/
 # The first process inside: makes the mounts, says so, takes in orphans, and ends (with everything inside) when its input ends.
 _INIT = """set -e
 mount --make-rprivate /
+[ -z "$3" ] || mount -t tmpfs -o "size=$3" tmpfs "$2"
 mkdir -p "$2/upper" "$2/work" "$2/root"
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root" 2>/dev/null || cp -a "$1/." "$2/root/"
 mount -t proc proc "$2/root/proc"
@@ -59,25 +59,16 @@ _ENVIRONMENT = {
 }  # fmt: skip
 
 
-def skip(reason: str) -> None:
-    """Skip with a notice."""
-    pytest.skip(f"NOT TESTED IN A CLEAN ROOT: {reason}")
-
-
 def base(packages: tuple[str, ...] = PACKAGES) -> Path:
     """The folder of the root that every use lies on; made (about a minute) when it is not there. Nobody may write into it."""
-    if os.environ.get("CI") == "true":
-        skip("it would take CI too long, and may not be allowed there")
     if os.geteuid() != 0:
-        skip("only root can make one")
-    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True, check=False).returncode:
-        skip("this machine does not allow namespaces (unshare)")
+        missing("only root can make a clean root")
+    need_namespaces()
     for program, package in (("mmdebstrap", "mmdebstrap"), ("nsenter", "util-linux"), ("ip", "iproute2")):
-        if shutil.which(program) is None:
-            skip(f"{program} is not installed (apt-get install --no-install-recommends {package})")
+        need(program, package)
     sources = next((one for one in _SOURCES if one.is_file()), None)
     if sources is None:
-        skip("this is no Debian: there is no list of its packages' sources")
+        missing("this is no Debian: there is no list of its packages' sources")
     place = ROOT / ".tools" / "clean-root"
     place.mkdir(parents=True, exist_ok=True)
     made = place / hashlib.sha256(f"1 {packages} {_HOOK}".encode()).hexdigest()[:12]
@@ -104,6 +95,13 @@ def _make(target: Path, packages: tuple[str, ...], sources: str) -> None:
         partial.rename(target)
 
 
+def _memory() -> str:
+    """How much memory a use may take for what it writes, '' where that must go to the disk: memory is there at once, and gone at once."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    available = next(int(line.split()[1]) >> 20 for line in lines if line.startswith("MemAvailable"))
+    return "6g" if available >= 10 else ""
+
+
 class CleanRoot:
     """One use. `packages`: what is installed besides the essential ones; each choice is a base of its own, so take the default unless it matters."""
 
@@ -115,7 +113,7 @@ class CleanRoot:
     def start(self) -> CleanRoot:
         """Lay a fresh root over the base, with processes and a network (`lo` alone) of its own."""
         self._folder.mkdir(parents=True)
-        command = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "bash", "-c", _INIT, "init", str(self._base), str(self._folder)]
+        command = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "bash", "-c", _INIT, "init", str(self._base), str(self._folder), _memory()]
         self._outer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._outer.stdout is not None
         assert self._outer.stdout.readline() == b"ready\n", "the root could not be mounted"

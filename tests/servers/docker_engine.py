@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.servers.programs import missing, need
+from tests.servers.programs import missing, need, need_namespaces
 
 KEPT = Path("/var/tmp/qzbrain-docker")
 SOURCES = Path(__file__).resolve().parent / "docker"
@@ -152,6 +152,7 @@ def docker_engine() -> Iterator[DockerEngine]:
     """The engine, with plugins and stand-ins ready. Skips, or fails in CI, where it cannot be."""
     if os.geteuid():
         missing("a Docker engine of the tests' own needs root")
+    need_namespaces()
     need("dockerd", "docker.io iptables")
     need("iptables", "iptables")
     KEPT.mkdir(exist_ok=True)

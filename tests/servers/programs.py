@@ -24,6 +24,12 @@ def missing(reason: str) -> None:
     pytest.skip(f"NOT TESTED ON A REAL SERVER: {reason}")
 
 
+def need_namespaces() -> None:
+    """Skip where this machine does not let root make namespaces, as in a container without rights: nothing there can be installed for it, in CI neither."""
+    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("NOT TESTED: this machine does not allow namespaces (unshare)")
+
+
 def end(process: subprocess.Popen[bytes] | None, *, within_s: float = 30) -> None:
     """SIGTERM, then SIGKILL; returns when the process is gone."""
     if process is None or process.poll() is not None:

