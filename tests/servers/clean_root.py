@@ -44,6 +44,7 @@ printf '#!/bin/sh\\nexit 101\\n' > "$1"/usr/sbin/policy-rc.d; chmod +x "$1"/usr/
 # The first process inside: makes the mounts, says so, takes in orphans, and ends (with everything inside) when its input ends.
 _INIT = """set -e
 mount --make-rprivate /
+[ -z "$3" ] || mount -t tmpfs -o "size=$3" tmpfs "$2"
 mkdir -p "$2/upper" "$2/work" "$2/root"
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root" 2>/dev/null || cp -a "$1/." "$2/root/"
 mount -t proc proc "$2/root/proc"
@@ -104,6 +105,13 @@ def _make(target: Path, packages: tuple[str, ...], sources: str) -> None:
         partial.rename(target)
 
 
+def _memory() -> str:
+    """How much memory a use may take for what it writes, '' where that must go to the disk: memory is there at once, and gone at once."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    available = next(int(line.split()[1]) >> 20 for line in lines if line.startswith("MemAvailable"))
+    return "6g" if available >= 10 else ""
+
+
 class CleanRoot:
     """One use. `packages`: what is installed besides the essential ones; each choice is a base of its own, so take the default unless it matters."""
 
@@ -115,7 +123,7 @@ class CleanRoot:
     def start(self) -> CleanRoot:
         """Lay a fresh root over the base, with processes and a network (`lo` alone) of its own."""
         self._folder.mkdir(parents=True)
-        command = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "bash", "-c", _INIT, "init", str(self._base), str(self._folder)]
+        command = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "bash", "-c", _INIT, "init", str(self._base), str(self._folder), _memory()]
         self._outer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._outer.stdout is not None
         assert self._outer.stdout.readline() == b"ready\n", "the root could not be mounted"
@@ -161,7 +169,7 @@ class CleanRoot:
             self._outer.wait(30)
             assert self._outer.stdout is not None
             self._outer.stdout.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        subprocess.run(["rm", "-rf", str(self._folder)], check=False)
 
     def __enter__(self) -> CleanRoot:
         return self.start()
