@@ -14,7 +14,7 @@ from qzbrain.errors import Conflict, InvalidRequest
 from qzbrain.settings import load_settings
 
 if TYPE_CHECKING:
-    from qzbrain.ops.processes import Process, Processes
+    from qzbrain.ops.supervised import Process, Processes
 
 _NOT_RUNNING = 3
 """Exit code of `status` where nothing runs, as init scripts have it."""
@@ -70,7 +70,7 @@ def restart(name: Name = None, json: Json = False) -> None:
 
 
 def _processes() -> Processes:
-    from qzbrain.ops.processes import Processes
+    from qzbrain.ops.supervised import Processes
 
     return Processes(load_settings())
 

@@ -17,7 +17,7 @@ from tests.running import ROOT, wait_for
 from tests.servers.clean_root import CleanRoot
 
 _ENDED = re.compile(r"^@@@ (\d+)$", re.MULTILINE)
-_BLOCK_S = 180
+_BLOCK_S = 330
 
 
 def plain(block: Block) -> str:

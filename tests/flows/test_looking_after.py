@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from qzbrain.ops.processes import Process, Processes
+from qzbrain.ops.supervised import Process, Processes
 from qzbrain.settings import Settings
 from tests.engine import Engine
 from tests.running import ROOT, RunningBrain, wait_for
