@@ -203,8 +203,8 @@ def _external(check: str, title: Text, name: str, model: ModelSettings) -> Findi
     except (OSError, ValueError, AttributeError) as exc:
         reason = str(getattr(exc, "reason", exc))
         advice = (
-            "启动该模型服务，或改正 base_url；在此之前回答降级为摘录",
-            "start that server, or correct base_url; until then answers are taken from the texts",
+            f"curl -sS {url}；启动该模型服务，或改正 base_url；在此之前回答降级为摘录",
+            f"curl -sS {url}; start that server, or correct base_url; until then answers are taken from the texts",
         )
         return Finding.fail(check, _STEP, title, (f"{url} 不可用：{reason}", f"{url}: {reason}"), advice)
     wanted = model.model or name
