@@ -7,7 +7,7 @@ const STAGES = ["references", "words", "facts", "embed", "vectors", "graph", "fi
 
 export function Timing({ message }) {
   const words = useWords();
-  const { timings } = message;
+  const timings = message.timings || {}; // one that failed has none
   const total = timings.total_ms;
   if (!total) return null;
   const parts = PARTS.filter((part) => timings[`${part}_ms`] > 0);
