@@ -31,6 +31,8 @@ COPY requirements-local.txt /build/requirements-local.txt
 RUN python3 -m venv --without-pip /opt/engine \
     && python3 -m pip --python /opt/engine/bin/python install \
         --require-hashes --no-deps --only-binary :all: --no-compile -r /build/requirements-local.txt
+# hadolint ignore=DL3008
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY deploy/image /build/image
 COPY qzbrain/models/hub/e5.py qzbrain/models/engines/llamacpp_serve.py /app/
 RUN python3 /build/image/engine.py /opt/engine /app/e5.py /models/multilingual-e5-small-q4_0.gguf \
