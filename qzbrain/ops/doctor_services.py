@@ -6,10 +6,10 @@ import urllib.error
 import urllib.request
 
 from qzbrain.jobs.lock import worker_is_alive
-from qzbrain.ops import processes
 from qzbrain.ops.finding import Finding, Text
 from qzbrain.ops.own_tls import own_tls
 from qzbrain.ops.start import running_brain
+from qzbrain.ops.supervised import seen
 from qzbrain.ops.supervision import log_folder
 from qzbrain.settings import Settings
 
@@ -55,13 +55,13 @@ def supervised(settings: Settings) -> list[Finding]:
     title: Text = ("进程", "processes")
     if not running_brain(settings):
         return [Finding.skip("processes", _STEP, title, ("没有运行", "not running"), ("./run.sh", "./run.sh"))]
-    there = processes.supervised(settings)
+    there = seen(settings)
     if there is None:
         shown = ("由其他进程管理器看护，或控制套接字不可用", "minded by another process manager, or the control socket cannot be used")
         return [Finding.skip("processes", _STEP, title, shown, ("qzbrain doctor --step 8",) * 2)]
-    seen = ", ".join(f"{one.name} {one.state}" for one in there)
+    shown = (", ".join(f"{one.name} {one.state}" for one in there),) * 2
     down = [one for one in there if one.needed and one.state not in ("running", "starting")]
     if down:
         log = log_folder(settings) / f"{down[0].name}.log"
-        return [Finding.fail("processes", _STEP, title, (seen, seen), (f"tail -n 50 {log}",) * 2)]
-    return [Finding.ok("processes", _STEP, title, (seen, seen))]
+        return [Finding.fail("processes", _STEP, title, shown, (f"tail -n 50 {log}",) * 2)]
+    return [Finding.ok("processes", _STEP, title, shown)]

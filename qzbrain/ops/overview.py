@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qzbrain import __version__
 from qzbrain.errors import BrainError
-from qzbrain.ops import doctor_data, processes
+from qzbrain.ops import doctor_data
 from qzbrain.ops.start import running_brain
+from qzbrain.ops.supervised import seen
 from qzbrain.ops.supervision import run_folder
 from qzbrain.retrieval.backends import chosen
 from qzbrain.settings import Settings
@@ -38,7 +39,7 @@ def overview(settings: Settings) -> dict[str, Any]:
         "database": "mysql" if settings.mysql_host else "sqlite",
         "index": chosen(settings),
         "broker": "redis" if settings.redis_host else "builtin",
-        "processes": [asdict(one) for one in processes.supervised(settings) or []] if running else [],
+        "processes": [asdict(one) for one in seen(settings) or []] if running else [],
         "disk": _disk(settings),
         "queue": _queue(settings),
     }

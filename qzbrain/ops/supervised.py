@@ -137,7 +137,7 @@ class Processes:
             ) from exc
 
 
-def supervised(settings: Settings) -> list[Process] | None:
+def seen(settings: Settings) -> list[Process] | None:
     """All that supervisord minds; None when nothing runs, or it cannot be asked."""
     try:
         return Processes(settings).look()
