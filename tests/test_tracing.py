@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from qzbrain import tracing
+from qzbrain.errors import SettingsInvalid
+from qzbrain.ops import traces
+from qzbrain.settings import Settings, load_settings
 from qzbrain.storage.cooperation import beside
 from tests.running import free_port, wait_for
 from tests.servers.otlp_collector import OtlpCollector
@@ -99,3 +103,34 @@ def test_a_collector_that_does_not_take_them_costs_spans_and_no_time(collector: 
     assert not told["exported"]
     assert not collector.bodies
     assert not [x for x in threading.enumerate() if x.name == "traces-end"] or fault == "slow"
+
+
+def test_without_the_library_the_brain_starts_and_says_how_to_get_it(
+    make_settings: Callable[..., Settings], collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = make_settings(otel_exporter_otlp_endpoint=collector.endpoint)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+        traces.begin(settings, "web")
+        assert not tracing.on()
+        assert "traces_not_begun" in (said := capfd.readouterr().err) and tracing.INSTALL in said
+    traces.begin(settings, "web")
+    assert tracing.on()
+    traces.end()
+    assert not tracing.on()
+    traces.begin(make_settings(), "web")
+    assert not tracing.on()
+
+
+@pytest.mark.parametrize(
+    ("address", "good"), [("http://h:4318", True), ("https://h/otlp", True), ("h:4318", False), ("http://u:p@h:4318", False), ("grpc://h", False)]
+)
+def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: object, address: str, good: bool) -> None:
+    monkeypatch.setenv("QZBRAIN_DATA", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+    if good:
+        assert load_settings().otel_exporter_otlp_endpoint == address
+    else:
+        with pytest.raises(SettingsInvalid, match="otel_exporter_otlp_endpoint") as refused:
+            load_settings()
+        assert "u:p" not in str(refused.value)
