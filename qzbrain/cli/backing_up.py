@@ -49,7 +49,6 @@ def backup(context: typer.Context, output: Folder = None, key_file: KeyFile = No
 
     with open_brain() as (brain, _), _stages() as shown:
         repository = repository_of(brain.settings, output, key_file, make=True)
-        require_key(repository)
         with repository.locked():
             made = take(brain.db, brain.files, repository, "manual", beside_backup(brain.settings), shown)
     if json:
@@ -162,6 +161,8 @@ def _restored(settings: Settings, backup: str, folder: Path | None, key_file: Pa
     repository = repository_of(settings, folder, key_file)
     found = repository.find(backup)
     require_key(repository)
+    if key_file is not None and repository.folder == settings.backup_folder.absolute():  # what is there is saved into the same folder
+        settings = settings.model_copy(update={"backup_key_file": str(key_file.absolute())})
     with _stages() as shown:
         done = restoring.restore(settings, repository, found, replace=replace, keep_schema=keep_schema, progress=shown)
     if json:

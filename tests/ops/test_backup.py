@@ -134,6 +134,22 @@ def test_encrypted_it_shows_nothing_without_the_key(settings: Settings, run: Run
     assert not [path for path in parts(tmp_path / "open") if path.name == "secrets"]
 
 
+def test_what_is_saved_beside_encrypted_backups_is_encrypted(settings: Settings, run: Run, key: Path) -> None:  # noqa: F811
+    fill(settings, number=1)
+    assert run("backup", "--key-file", key).code == 0
+    assert code_of(run("restore", "latest", "--replace", "--json")) == (1, "backup_key_needed")
+    with pytest.raises(Conflict) as refused:
+        repository_of(settings, make=True)
+    assert refused.value.code == "backup_key_needed", "nothing is written there without the key"
+    saved = run("restore", "latest", "--replace", "--key-file", key, "--json").json["saved"]
+    listed = run("backup", "list", "--json").json["backups"]
+    assert [one["encrypted"] for one in listed] == [True, True] and listed[-1]["id"] == saved
+    assert run("backup", "verify", saved, "--key-file", key).code == 0
+    kept = settings.backup_folder / "repository.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"wrapped": "', b'"wrapped": "A'))
+    assert code_of(run("backup", "verify", "--key-file", key, "--json")) == (1, "backup_damaged")
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_damage_anywhere_is_found_and_nothing_is_restored(settings: Settings, run: Run, tmp_path: Path, key: Path, encrypted: bool) -> None:  # noqa: F811
     fill(settings, number=2)

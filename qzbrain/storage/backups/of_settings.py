@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 from qzbrain.errors import BrainError, SettingsInvalid
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
-from qzbrain.storage.backups.repository import Repository
+from qzbrain.storage.backups.repository import Repository, require_key
 from qzbrain.storage.backups.rows import counted
 from qzbrain.storage.backups.sealing import secret_of
 from qzbrain.storage.backups.taking import Beside, take
@@ -26,9 +26,12 @@ _USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
 def repository_of(settings: Settings, folder: Path | None = None, key_file: Path | None = None, *, make: bool = False) -> Repository:
-    """The folder of backups that is given or else that of the settings. See `Repository.open`."""
+    """The folder of backups that is given or else that of the settings; `make`: to write into, so with its key. See `Repository.open`."""
     key = key_file or settings.backup_key_path
-    return Repository.open((folder or settings.backup_folder).absolute(), secret_of(key) if key else None, make=make)
+    found = Repository.open((folder or settings.backup_folder).absolute(), secret_of(key) if key else None, make=make)
+    if make:
+        require_key(found)
+    return found
 
 
 def shown(settings: Settings) -> dict[str, str]:

@@ -104,7 +104,7 @@ class Repository:
         """
         try:
             kept = orjson.loads((folder / _REPOSITORY).read_bytes())
-            if not isinstance(kept, dict) or kept.get("format") != FORMAT:
+            if not isinstance(kept, dict) or kept.get("format") != FORMAT or kept.get("checksum") != _checksum(kept.get("key")):
                 raise ValueError(_REPOSITORY)
         except FileNotFoundError:
             if not make:
@@ -426,13 +426,19 @@ def _made(folder: Path, secret: bytes | None) -> dict[str, Any]:
             )
         with Repository(folder, None).locked(wait=True):
             if not kept.exists():
-                told = {"format": FORMAT, "version": VERSION, "key": Key.new(secret)[1] if secret else None}
+                key = Key.new(secret)[1] if secret else None
+                told = {"format": FORMAT, "version": VERSION, "key": key, "checksum": _checksum(key)}
                 new = folder / f"{UNFINISHED}repository"
                 new.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
                 to_disk(folder)
                 new.replace(kept)
             made: dict[str, Any] = orjson.loads(kept.read_bytes())
             return made
+
+
+def _checksum(key: Any) -> str:
+    """So that a damaged key is not taken for a wrong one."""
+    return hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _key_of(folder: Path, kept: Any, secret: bytes | None) -> Key | None:
