@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -22,8 +23,6 @@ from qzbrain.storage.backups.of_settings import repository_of
 from qzbrain.storage.tables import conversations, messages
 from tests.ops.backed_up import answers, fill, rows_of
 from tests.running import ROOT
-
-KILLS = 4
 
 
 @pytest.fixture
@@ -53,46 +52,51 @@ def command(settings: Settings, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(given, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def length_of(settings: Settings, *arguments: object) -> tuple[float, float]:
-    """Seconds until a command of this kind gets to work, and until it has ended."""
-    began = time.monotonic()
+def ended(settings: Settings, *arguments: object) -> None:
+    """A command that comes to its end."""
     process = command(settings, *arguments)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said.decode()
-    took = time.monotonic() - began
-    return 0.4 * took, took
 
 
-def killed(settings: Settings, at_s: float, *arguments: object) -> bool:
-    """Whether the command was still at work then."""
+def killed(settings: Settings, at_work: Callable[[], bool], after_s: float, *arguments: object) -> bool:
+    """Kill a command so long after it was seen at work; whether it was still there then."""
     process = command(settings, *arguments)
-    try:
-        process.communicate(timeout=at_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate(timeout=10)
-        return True
-    assert process.returncode == 0
-    return False
+    while not at_work() and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(after_s)
+    alive = process.poll() is None
+    process.kill()
+    process.communicate(timeout=10)
+    return alive
 
 
 def test_backups_are_whole_or_not_there(settings: Settings, tmp_path: Path) -> None:
     chance, folder = random.Random(5), tmp_path / "backups"
-    begins, ends = length_of(settings, "backup", "-o", folder)
-    survived = sum(not killed(settings, chance.uniform(begins, ends), "backup", "-o", folder) for _ in range(KILLS))
-    repository = repository_of(settings, folder)
-    found = repository.backups()
-    assert 1 <= len(found) <= KILLS + 1 and len(found) == len(repository.names()) and len(found) >= 1 + survived
-    assert survived < KILLS
-    for one in found:
-        assert not list(faults(repository, one, lambda _stage, _done, _total: None))
-    length_of(settings, "backup", "-o", folder)
-    assert not list(folder.glob("*/.new-*")), "what the killed ones left is gone"
+    ended(settings, "backup", "-o", folder)
+
+    def at_work() -> bool:
+        return bool(list(folder.glob("backups/.new-*")))
+
+    for after_s in (0.0, chance.uniform(0, 0.2), chance.uniform(0, 0.4)):
+        there = len(repository_of(settings, folder).backups())
+        for left in folder.glob("backups/.new-*"):  # what the killed one left is seen by nobody
+            shutil.rmtree(left)
+        alive = killed(settings, at_work, after_s, "backup", "-o", folder)
+        repository = repository_of(settings, folder)
+        found = repository.backups()
+        assert len(found) - there in ((0, 1) if alive else (1,)) and len(found) == len(repository.names())
+        assert not any(list(faults(repository, one, lambda _stage, _done, _total: None)) for one in found)
+        if after_s == 0.0:
+            assert len(found) == there and at_work(), "it was not killed in the middle"
+    (folder / "backups" / ".new-left").mkdir(exist_ok=True)
+    ended(settings, "backup", "-o", folder)
+    assert not list(folder.glob("*/.new-*")), "what killed ones left is gone"
 
 
 def test_a_brain_is_the_old_one_or_the_new_one(settings: Settings) -> None:
-    chance = random.Random(6)
-    length_of(settings, "backup")
+    chance, data = random.Random(6), settings.data
+    ended(settings, "backup")
     new = rows_of(settings), answers(settings)
     brain = build(settings)
     brain.knowledge.delete(brain.access.local_caller("zh"), "rules")
@@ -100,20 +104,22 @@ def test_a_brain_is_the_old_one_or_the_new_one(settings: Settings) -> None:
     fill(settings, kb="other", number=2)
     old: tuple[Any, Any] = rows_of(settings), answers(settings)
     assert old[1] != new[1]
-    length_of(settings, "backup")
+    ended(settings, "backup")
     of_new, of_old = (one.id for one in repository_of(settings).backups())
-    begins, ends = length_of(settings, "restore", of_new, "--replace")
-    assert (rows_of(settings), answers(settings)) == new
-    length_of(settings, "restore", of_old, "--replace")
-    outcomes = {"old": 0, "new": 0}
-    for _ in range(KILLS):
-        killed(settings, chance.uniform(begins, ends), "restore", of_new, "--replace")
+
+    def building() -> bool:
+        return (data / "restore.part").exists()
+
+    def placing() -> bool:
+        return (data / "restore.ready").exists()
+
+    for at_work, after_s, possible in ((building, 0.0, (old,)), (building, chance.uniform(0, 0.8), (old, new)), (placing, 0.0, (new,))):
+        shutil.rmtree(data / "restore.part", ignore_errors=True)
+        killed(settings, at_work, after_s, "restore", of_new, "--replace")
         state = rows_of(settings), answers(settings)
-        assert state in (old, new)
-        outcomes["new" if state == new else "old"] += 1
-        if state == new:
-            length_of(settings, "restore", of_old, "--replace")
-    assert outcomes["old"], outcomes
-    length_of(settings, "restore", of_new, "--replace")
-    assert (rows_of(settings), answers(settings)) == new
-    assert not [*settings.data.glob("restore.part"), *settings.data.glob("restore.ready")]
+        assert state in possible, (at_work.__name__, after_s)
+        if state == new and at_work is building:
+            ended(settings, "restore", of_old, "--replace")
+    ended(settings, "restore", of_old, "--replace")
+    assert (rows_of(settings), answers(settings)) == old
+    assert not [*data.glob("restore.part"), *data.glob("restore.ready")]
