@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     )
     otel_content: Literal["off", "on"] = Field("off", description="`on`: traces hold questions and answers as texts; otherwise times and numbers alone.")
     # -- backups
-    backup_dir: Path | None = Field(None, description="Folder of backups; `backups` in the data folder by default. Best on another disk (docs/backup.md).")
+    backup_dir: str = Field("", description="Folder of backups; `backups` in the data folder by default. Best on another disk (docs/backup.md).")
     backup_every: str = Field("", description="When backups are made by themselves: a time of day (`03:30`) or an interval (`30m`, `12h`, `7d`); empty: never.")
     backup_keep: int = Field(7, ge=1, le=10_000, description="How many backups are kept of those made by themselves, and how many of those before upgrades.")
     backup_key_file: str = Field("", description="File that holds the secret which backups are encrypted with; empty: they are not encrypted.")
@@ -513,7 +513,7 @@ class Settings(BaseSettings):
     @property
     def backup_folder(self) -> Path:
         """BACKUP_DIR, absolute."""
-        return _placed(self.backup_dir, self.current_dir) if self.backup_dir else self.data / "backups"
+        return _placed(Path(self.backup_dir), self.current_dir) if self.backup_dir else self.data / "backups"
 
     @property
     def backup_key_path(self) -> Path | None:

@@ -416,4 +416,4 @@ def _put_secrets(repository: Repository, backup: Backup, data: Path) -> None:
 def elsewhere(settings: Settings, folder: Path) -> Settings:
     """The settings of a brain with a data folder of its own, and an SQLite database in it."""
     apart = {"mysql_host": "", "redis_host": "", "es_url_add": "", "neo4j_url": ""}
-    return settings.model_copy(update={"qzbrain_data": folder.absolute(), "backup_dir": settings.backup_folder, **apart})
+    return settings.model_copy(update={"qzbrain_data": folder.absolute(), "backup_dir": str(settings.backup_folder), **apart})

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from qzbrain import metrics
+from qzbrain import logs, metrics
 from qzbrain.brain import Brain, build
 from qzbrain.chat.plan import Ask
 from qzbrain.domain import Done
@@ -30,6 +30,14 @@ def knowing(settings: Settings) -> Brain:
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in capfd.readouterr().err.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def warnings_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger keeps the level at which it was first used: by another test, perhaps, that wanted errors alone."""
+    logs.configure("info", "test")
+    for module in ("qzbrain.chat.service", "qzbrain.retrieval.hybrid"):
+        monkeypatch.setattr(f"{module}.log", logs.get(module))
 
 
 @pytest.mark.parametrize("content", ["off", "on"])

@@ -56,7 +56,7 @@ def test_every_command_is_documented_and_every_documented_command_exists() -> No
         for name, command in group.commands.items():  # type: ignore[attr-defined]
             if hasattr(command, "commands"):
                 yield from commands(command, f"{prefix} {name}")
-            else:
+            if not hasattr(command, "commands") or command.invoke_without_command:
                 yield f"{prefix} {name}"
 
     there = set(commands(typer.main.get_command(command_line), "qzbrain"))

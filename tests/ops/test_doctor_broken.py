@@ -385,7 +385,7 @@ def judged(found: dict[str, Check], world: World, case: Case) -> None:
 
 
 @pytest.fixture
-def on_mysql(world: World, mysql: dict[str, Any], mariadb: MariaDb) -> World:
+def on_mysql(world: World, mysql: dict[str, Any], mariadb: MariaDb) -> Iterator[World]:
     """The same, but an empty brain on MariaDB, all as it should be."""
     mariadb.run("SET GLOBAL max_allowed_packet = 67108864")
     mariadb.run(f"ALTER DATABASE {mysql['mysql_db']} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
@@ -393,7 +393,8 @@ def on_mysql(world: World, mysql: dict[str, Any], mariadb: MariaDb) -> World:
     build(world.settings).close()
     (world.data / "audit.head").unlink(missing_ok=True)
     assert crying(world.look()) - world.usual == set()
-    return world
+    yield world
+    mariadb.run("SET GLOBAL max_allowed_packet = 16777216")
 
 
 @pytest.mark.servers

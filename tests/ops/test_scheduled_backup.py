@@ -86,7 +86,7 @@ def test_the_worker_makes_them_and_keeps_some(make_settings: Callable[..., Setti
 def test_one_that_cannot_be_made_is_told(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "letter.txt").write_text("x")
-    brain = build(make_settings(backup_every="1h", backup_dir=tmp_path / "taken"))
+    brain = build(make_settings(backup_every="1h", backup_dir=str(tmp_path / "taken")))
     schedule = Schedule(brain)
     schedule.start()
     until(lambda: bool(brain.db.rows(select(jobs.c.id).where(jobs.c.kind == KIND, jobs.c.status == "failed"))), within_s=30, what="failed")

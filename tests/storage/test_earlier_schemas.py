@@ -87,7 +87,7 @@ def test_an_upgrade_keeps_everything_and_can_be_undone(
 def test_an_upgrade_that_cannot_be_backed_up_does_not_begin(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "other.txt").write_text("x")
-    settings = make_settings(backup_dir=tmp_path / "taken")
+    settings = make_settings(backup_dir=str(tmp_path / "taken"))
     before = old_brain(settings, "0010")
     with pytest.raises(SettingsInvalid) as refused:
         build(settings)

@@ -67,6 +67,7 @@ def _confine() -> None:
 
 
 def _engine(threads: int) -> Any:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it is imported: else it tells its maker of each process and session (from 1.29 on, on Linux too)
     import onnxruntime
 
     usual = onnxruntime.SessionOptions
