@@ -97,7 +97,7 @@ without_network() {  # pytest's arguments
 everything() {
     if can_leave_network; then
         without_network -q -n 2 --dist loadfile
-        "$BIN/python" -m pytest -q -m network -n 2 --dist loadfile
+        "$BIN/python" -m pytest -q -m network -n 3 --dist loadfile
     else    # in CI, too: what runs there may not be allowed to make namespaces
         say "注意：无法离开网络（需要 root、命名空间、/dev/net/tun、iproute2），测试在有网络的情况下运行，没有对外连接未得到证明。" \
             "NOTICE: the network cannot be left (that takes root, namespaces, /dev/net/tun, iproute2); the tests run with one, and silence is not proved."

@@ -84,9 +84,9 @@ def test_the_test_that_was_running_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_brain_in_use_tries_nothing_for_a_minute(tmp_path: Path) -> None:
-    code, tried, said = silently(tmp_path, sys.executable, "-m", "tests.offline.a_minute", str(tmp_path / "brain"))
+def test_a_brain_in_use_tries_nothing(tmp_path: Path) -> None:
+    code, tried, said = silently(tmp_path, sys.executable, "-m", "tests.offline.in_use", str(tmp_path / "brain"))
     assert tried == set(), said
     assert code == 0, said
     told = json.loads(said.splitlines()[0])
-    assert told["answers"] >= 5 and told["searches"] >= 5 and told["documents"] >= 2 and told["pages"] >= 5, told
+    assert told["answers"] >= 2 and told["searches"] >= 5 and told["documents"] >= 2 and told["pages"] >= 5, told
