@@ -19,7 +19,7 @@ from tests.deploy.deployment import SERVICES, Deployment, waited
 from tests.running import wait_for
 from tests.servers.docker_engine import DockerEngine, docker_engine
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
 QUESTION = "行政处罚的种类有哪些？"
 
 

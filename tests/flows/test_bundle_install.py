@@ -24,7 +24,7 @@ from qzbrain.ops.bundle.signing import fingerprint, load_key, make_key, public_p
 from tests.running import ROOT, wait_for
 from tests.servers.clean_root import CleanRoot, base
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
 
 ASK = """curl -s http://127.0.0.1:9025/v1/chat/completions -H 'Content-Type: application/json' \
 -d '{"model": "auto@%s", "messages": [{"role": "user", "content": "%s"}]}'"""
