@@ -75,6 +75,8 @@ _LOCK_POLL_S = 0.1
 _STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
 _TEND_GRAPHS_S = 2.0
+_RESTORED_S = 30.0
+"""So long between two tries to build indexes that a restore has left to do."""
 _M_ARENA_MAX = -8
 
 Stop = Callable[[], bool]
@@ -90,6 +92,7 @@ class Workplace:
         self._making = Lock()
         self._entries_swept = -validity.EVERY_S
         self._graphs_tended = 0.0
+        self._renewal_tried = 0.0
         self._reader = Reader(brain.settings, child)
         pipeline = Pipeline(brain.db, self._feeder, self._reader, brain.follow_documents, brain.graph_at_ingest)
         purge = Purge(brain.db, brain.files, self._feeder, lambda: brain.index)
@@ -136,8 +139,7 @@ class Workplace:
 
     def prepare(self, stop: Stop) -> None:
         """What is done before the first job."""
-        if (self._brain.settings.data / REINDEX).exists():
-            self._renew_restored()
+        self._renew_restored()
         self._sweep()
         self._renew_indexes(stop)
         bring_in(self._brain.db, self._brain.access, self._brain.packs, self._brain.settings)
@@ -161,6 +163,8 @@ class Workplace:
         if time.monotonic() - self._graphs_tended >= _TEND_GRAPHS_S:
             self._tend_graphs()
             self._tend_mirror()
+        if time.monotonic() - self._renewal_tried >= _RESTORED_S:
+            self._renew_restored()
         copies = self._mirroring is not None and self._mirroring.lane.busy
         copies = copies or (self._backups is not None and self._backups.busy)
         if idle is not None and not self._lane.busy and not self._extraction.busy and not copies:
@@ -280,8 +284,11 @@ class Workplace:
                 log.info("strays_swept", files=swept)
 
     def _renew_restored(self) -> None:
-        """The command that put a backup into its place was killed before it had built the indexes anew."""
-        from qzbrain.ops.restoring import renew_indexes
+        """The command that put a backup into its place was killed before it had built the indexes anew, or their server was away; perhaps it still is."""
+        self._renewal_tried = time.monotonic()
+        if not (self._brain.settings.data / REINDEX).exists():
+            return
+        from qzbrain.ops.renewing import renew_indexes
 
         try:
             renew_indexes(self._brain, lambda _stage, _done, _total: None)

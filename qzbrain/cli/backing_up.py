@@ -179,6 +179,12 @@ def _restored(settings: Settings, backup: str, folder: Path | None, key_file: Pa
     if done.aside:
         zh = f"原数据库已损坏，无法备份；其文件已复制到 {done.aside}。"
         note(t(zh, f"The database that was there is damaged and could not be backed up; its files are in {done.aside}."))
+    if done.unindexed and keep_schema:
+        zh = f"检索服务不可用（{done.unindexed}），其索引仍是恢复前的；请在旧版本程序中对每个知识库运行 qzbrain kb reindex。"
+        note(t(zh, f"The search server cannot be used ({done.unindexed}): run qzbrain kb reindex of the older program for each knowledge base."))
+    elif done.unindexed:
+        zh = f"检索服务不可用（{done.unindexed}），索引尚未重建；后台处理进程会在服务恢复后重建，不必再次恢复。"
+        note(t(zh, f"The search server cannot be used ({done.unindexed}): the worker builds the indexes when it can; there is no need to restore again."))
     if keep_schema:
         note(
             t(

@@ -23,7 +23,7 @@ from qzbrain.ops.supervision import log_folder
 from qzbrain.retrieval.backends import chosen, search_index
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
-from qzbrain.storage.migrate import HEAD
+from qzbrain.storage.migrate import HEAD, interrupted
 
 _NO_TABLE = "1146"
 """MySQL's code for a table that is not there."""
@@ -42,6 +42,8 @@ def _with_database(check: Callable[[Settings, Connection], Finding], id: str, st
             return [none_yet]
         try:
             with opened(settings) as connection:
+                if settings.mysql_host and (backup := interrupted(connection)) is not None:
+                    return [_broken_off(id, step, (zh, en), backup)]
                 return [check(settings, connection)]
         except DatabaseError as exc:
             said = str(exc.orig)
@@ -52,6 +54,12 @@ def _with_database(check: Callable[[Settings, Connection], Finding], id: str, st
             return [Finding.skip(id, step, (zh, en), ("数据库不可用", "the database cannot be used"), ("qzbrain doctor --step 1", "qzbrain doctor --step 1"))]
 
     return run
+
+
+def _broken_off(id: str, step: int, title: Text, backup: str) -> Finding:
+    """What is in the database is not whole; told once, by the check of its schema."""
+    shown, command = (f"向其中恢复备份 {backup} 时被中断", f"the restore of {backup} into it was interrupted"), f"qzbrain restore {backup}"
+    return (Finding.fail if id == "revision" else Finding.skip)(id, step, title, shown, (command, command))
 
 
 def _damaged(settings: Settings) -> Text:

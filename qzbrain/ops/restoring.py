@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ from sqlalchemy.exc import DatabaseError
 
 from qzbrain.auth.audit_head import HeadFile
 from qzbrain.brain import Brain, beside_backup, build, database_of
-from qzbrain.errors import BrainError, Conflict
+from qzbrain.errors import Conflict, IndexUnavailable
 from qzbrain.jobs.lock import WorkerLock
 from qzbrain.ops.copying import no_brain, require_no_session
+from qzbrain.ops.renewing import Former, build_indexes, drop_indexes, renew_indexes
 from qzbrain.ops.start import prepare_folders
 from qzbrain.retrieval.backends import chosen
-from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings
 from qzbrain.storage import migrate
 from qzbrain.storage.backups import REINDEX, placing
@@ -40,10 +40,10 @@ from qzbrain.storage.backups.repository import Backup, Repository, damaged, to_d
 from qzbrain.storage.backups.rows import BadRows, Progress, load
 from qzbrain.storage.backups.sealing import PIECE
 from qzbrain.storage.backups.taking import take
-from qzbrain.storage.counters import COUNTED, go_on_after, last_number
+from qzbrain.storage.counters import COUNTED, go_on_after
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
-from qzbrain.storage.tables import audit_log, knowledge_bases, vector_spaces
+from qzbrain.storage.tables import audit_log
 
 _NEVER_BACK = ("sessions", "links", "login_failures")
 """Who was signed in, and links that were sent, do not come back."""
@@ -51,7 +51,10 @@ _NEVER_BACK = ("sessions", "links", "login_failures")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. `saved`: the backup of what was there before; `aside`: where a database lies that could not be read any more."""
+    """What was done. `saved`: the backup of what was there before; `aside`: where a database lies that could not be read any more.
+
+    `unindexed`: why the indexes are still those of before, and the worker has yet to build them; None where they are as they should be.
+    """
 
     backup: str
     made_at: str
@@ -62,6 +65,7 @@ class Restored:
     missing: int
     saved: str | None
     aside: str | None
+    unindexed: str | None
     seconds: float
 
 
@@ -88,12 +92,13 @@ def restore(settings: Settings, repository: Repository, backup: Backup, *, repla
             count = _place_originals(repository, backup, files, progress)
             into = _into_server if settings.mysql_host else _into_file
             revision = into(settings, repository, backup, keep_schema=keep_schema, progress=progress)
+        unindexed = _renewed(settings, keep_schema=keep_schema, progress=progress)
         if saved is not None:
             with (kept := repository_of(settings)).locked(wait=True):
                 kept.prune(settings.backup_keep, ("before-restore",))
     seconds = round(time.monotonic() - began, 3)
     rows = sum(backup.rows.values())
-    return Restored(backup.id, backup.made_at, database.place, revision, rows, count, backup.missing, saved, aside, seconds)
+    return Restored(backup.id, backup.made_at, database.place, revision, rows, count, backup.missing, saved, aside, unindexed, seconds)
 
 
 def downgrade_backup(repository: Repository) -> Backup:
@@ -106,30 +111,6 @@ def downgrade_backup(repository: Repository) -> Backup:
             en=f"There is no backup from before an upgrade in {repository.folder}, so there is nothing to go back to. qzbrain backup list shows other backups.",
         )
     return found[-1]
-
-
-def renew_indexes(brain: Brain, progress: Progress) -> None:
-    """Build the indexes anew that hold what was before a restore. Killed, it is done again."""
-    mark = brain.settings.data / REINDEX
-    try:
-        before = orjson.loads(mark.read_bytes())
-    except (OSError, ValueError):
-        before = {}
-    bases = [row.id for row in brain.db.rows(select(knowledge_bases.c.id))]
-    for shelf in sorted({*before.get("shelves", ()), *(shelf for kb_id in bases for shelf in shelves(kb_id))}):
-        brain.index.drop(shelf)
-    for space in before.get("spaces", ()):
-        brain.vectors.drop(space)
-    _build_indexes(brain, bases, progress)
-    mark.unlink(missing_ok=True)
-
-
-def _build_indexes(brain: Brain, bases: Sequence[str], progress: Progress) -> None:
-    for kb_id in bases:
-        for shelf in shelves(kb_id):
-            if shelf == kb_id or brain.db.rows(documents_on(shelf).limit(1)):
-                brain.feeder.rebuild(shelf, lambda done, total: progress("index", done, total))
-        brain.feeder.rebuild_vectors(kb_id)
 
 
 # -- before
@@ -278,14 +259,14 @@ def _into_file(settings: Settings, repository: Repository, backup: Backup, *, ke
     staged = settings.model_copy(update={"qzbrain_data": new, "redis_host": "", "neo4j_url": "", "es_url_add": "", "ldap_url": "", "oidc_issuer": ""})
     try:
         embedded = chosen(settings) == "embedded"
-        numbers, before = _numbers_of(settings), _indexed_now(settings)
+        former = Former.of(settings)
         with closing(Database(new / name)) as database:
-            revision = _fill(database, repository, backup, numbers, keep_schema=keep_schema, progress=progress)
+            revision = _fill(database, repository, backup, former, keep_schema=keep_schema, progress=progress)
             _set_head(database, HeadFile.of(staged), backup)
         if not keep_schema:
             _finish_staged(staged, backup, embedded=embedded, progress=progress)
         if not embedded:
-            (new / REINDEX).write_bytes(orjson.dumps(before))
+            former.note(new)
         _put_secrets(repository, backup, new)
         secrets = [f"secrets/{path.name}" for path in (new / "secrets").glob("*")]
         put = [x for x in (name, index, REINDEX, head.path.name, *secrets) if (new / x).exists()]
@@ -293,9 +274,6 @@ def _into_file(settings: Settings, repository: Repository, backup: Backup, *, ke
     except BaseException:
         placing.abandon(settings.data)
         raise
-    if not embedded and not keep_schema:
-        with closing(build(settings)) as brain:
-            renew_indexes(brain, progress)
     return revision
 
 
@@ -303,31 +281,8 @@ def _finish_staged(staged: Settings, backup: Backup, *, embedded: bool, progress
     """What is done with the whole of a brain before it counts: its indexes, and a line in its audit log."""
     with closing(build(staged)) as brain:
         if embedded:
-            _build_indexes(brain, [row.id for row in brain.db.rows(select(knowledge_bases.c.id))], progress)
+            build_indexes(brain, progress)
         _note(brain, backup)
-
-
-def _numbers_of(settings: Settings) -> dict[str, int]:
-    """The last numbers that the present database gave, as far as they can be read: none is to be given twice."""
-    if not settings.mysql_host and not settings.database_path.exists():
-        return {}
-    try:
-        with closing(database_of(settings)) as database, database.read() as connection:
-            there = set(inspect(connection).get_table_names())
-            return {name: last_number(connection, database.kind, name) for name in COUNTED if name in there}
-    except (DatabaseError, sqlite3.DatabaseError, BrainError):
-        return {}
-
-
-def _indexed_now(settings: Settings) -> dict[str, list[str]]:
-    """Shelves and vector spaces of the present database, as far as they can be read."""
-    try:
-        with closing(database_of(settings)) as database:
-            bases = [row.id for row in database.rows(select(knowledge_bases.c.id))]
-            spaces = [row.id for row in database.rows(select(vector_spaces.c.id))]
-    except (DatabaseError, sqlite3.DatabaseError, BrainError):
-        return {"shelves": [], "spaces": []}
-    return {"shelves": [shelf for kb_id in bases for shelf in shelves(kb_id)], "spaces": spaces}
 
 
 # -- a server
@@ -335,20 +290,17 @@ def _indexed_now(settings: Settings) -> dict[str, list[str]]:
 
 def _into_server(settings: Settings, repository: Repository, backup: Backup, *, keep_schema: bool, progress: Progress) -> str:
     """Empty and fill the database's own tables, marked meanwhile."""
-    before = _indexed_now(settings)
-    with closing(database_of(settings)) as database:
-        numbers = _numbers_of(settings)
-        with migrate.restoring(database, backup.id):
-            (settings.data / REINDEX).write_bytes(orjson.dumps(before))
-            migrate.clear(database)
-            revision = _fill(database, repository, backup, numbers, keep_schema=keep_schema, progress=progress)
-            shutil.rmtree(settings.index_path, ignore_errors=True)
-            HeadFile.of(settings).path.unlink(missing_ok=True)
-            _set_head(database, HeadFile.of(settings), backup)
-            _put_secrets(repository, backup, settings.data)
+    former = Former.of(settings)
+    with closing(database_of(settings)) as database, migrate.restoring(database, backup.id):
+        former.note(settings.data)
+        migrate.clear(database)
+        revision = _fill(database, repository, backup, former, keep_schema=keep_schema, progress=progress)
+        shutil.rmtree(settings.index_path, ignore_errors=True)
+        HeadFile.of(settings).path.unlink(missing_ok=True)
+        _set_head(database, HeadFile.of(settings), backup)
+        _put_secrets(repository, backup, settings.data)
     if not keep_schema:
         with closing(build(settings)) as brain:
-            renew_indexes(brain, progress)
             _note(brain, backup)
     return revision
 
@@ -356,7 +308,7 @@ def _into_server(settings: Settings, repository: Repository, backup: Backup, *, 
 # -- both
 
 
-def _fill(database: Database, repository: Repository, backup: Backup, numbers: dict[str, int], *, keep_schema: bool, progress: Progress) -> str:
+def _fill(database: Database, repository: Repository, backup: Backup, former: Former, *, keep_schema: bool, progress: Progress) -> str:
     """Make the tables of the backup's revision, fill them, and bring them to this program's; returns the revision in the end."""
     migrate.upgrade(database, to=backup.revision)
     try:
@@ -370,9 +322,10 @@ def _fill(database: Database, repository: Repository, backup: Backup, numbers: d
             if name in there:
                 connection.exec_driver_sql(f"DELETE FROM {name}")  # noqa: S608  our own names
         for name in COUNTED:
-            go_on_after(connection, database.kind, name, max(backup.numbers.get(name, 0), numbers.get(name, 0)))
+            go_on_after(connection, database.kind, name, max(backup.numbers.get(name, 0), former.numbers.get(name, 0)))
     if not keep_schema:
         migrate.upgrade(database)
+    former.leave_copies(database)
     return migrate.current_revision(database) or backup.revision
 
 
@@ -392,6 +345,21 @@ def _last_event(connection: Connection) -> tuple[int, str] | None:
         return None
     row = connection.execute(select(audit_log.c.number, audit_log.c.hash).order_by(audit_log.c.number.desc()).limit(1)).first()
     return (row.number, row.hash) if row else None
+
+
+def _renewed(settings: Settings, *, keep_schema: bool, progress: Progress) -> str | None:
+    """Build the indexes that did not come with the rows. Why that has to wait, where their server is away."""
+    if not (settings.data / REINDEX).exists():
+        return None
+    try:
+        if keep_schema:
+            drop_indexes(settings)
+        else:
+            with closing(build(settings)) as brain:
+                renew_indexes(brain, progress)
+    except IndexUnavailable as exc:
+        return exc.code
+    return None
 
 
 def _note(brain: Brain, backup: Backup) -> None:

@@ -69,11 +69,11 @@ def restoring(database: Database, backup: str) -> Iterator[None]:
 
 
 def interrupted(connection: Connection) -> str | None:
-    """The backup that was being put into this database when that broke off; '' where it broke off before that was noted; None in a whole one."""
+    """The backup that was being put into this database when that broke off; None in a whole one, or where it broke off before the mark was written."""
     if not inspect(connection).has_table(RESTORING):
         return None
     row = connection.exec_driver_sql(f"SELECT backup FROM {RESTORING}").first()  # noqa: S608  our own name
-    return row[0] if row else ""
+    return row[0] if row else None
 
 
 def require_whole(database: Database) -> None:

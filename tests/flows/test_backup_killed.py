@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from qzbrain.brain import build
-from qzbrain.domain import utc_now
 from qzbrain.settings import Settings
 from qzbrain.storage.backups.checking import faults
 from qzbrain.storage.backups.of_settings import repository_of
-from qzbrain.storage.tables import conversations, messages
+from tests.flows.backup_process import ended, killed, talk
 from tests.ops.backed_up import answers, fill, rows_of
-from tests.running import ROOT
 
 
 @pytest.fixture
@@ -31,44 +24,6 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
     fill(made)
     talk(made, 4000)
     return made
-
-
-def talk(settings: Settings, count: int) -> None:
-    """So many messages: work for some tenths of a second."""
-    brain = build(settings)
-    of_conversation = {"id": "c" * 22, "owner": "local", "knowledge_bases": [], "created_at": utc_now(), "updated_at": utc_now()}
-    common = {"conversation_id": "c" * 22, "role": "user", "status": "done", "model": "", "rung": "", "rung_reason": "", "details": {}, "created_at": utc_now()}
-    with brain.db.write() as connection:
-        connection.execute(insert(conversations).values(of_conversation))
-        rows = [{**common, "id": f"m{n:08}", "content": f"第{n}个问题：采购由谁批准？" * 10, "position": n} for n in range(count)]
-        connection.execute(insert(messages), rows)
-    brain.close()
-
-
-def command(settings: Settings, *arguments: object) -> subprocess.Popen[bytes]:
-    outer = {key: value for key, value in os.environ.items() if not key.startswith("QZBRAIN_")}
-    environment = {**outer, "QZBRAIN_DATA": str(settings.data), "QZBRAIN_EMBEDDER": "none"}
-    given = [sys.executable, "-m", "qzbrain.cli", *map(str, arguments)]
-    return subprocess.Popen(given, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def ended(settings: Settings, *arguments: object) -> None:
-    """A command that comes to its end."""
-    process = command(settings, *arguments)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said.decode()
-
-
-def killed(settings: Settings, at_work: Callable[[], bool], after_s: float, *arguments: object) -> bool:
-    """Kill a command so long after it was seen at work; whether it was still there then."""
-    process = command(settings, *arguments)
-    while not at_work() and process.poll() is None:
-        time.sleep(0.001)
-    time.sleep(after_s)
-    alive = process.poll() is None
-    process.kill()
-    process.communicate(timeout=10)
-    return alive
 
 
 def test_backups_are_whole_or_not_there(settings: Settings, tmp_path: Path) -> None:

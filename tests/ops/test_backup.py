@@ -18,6 +18,7 @@ from qzbrain.jobs.lock import WorkerLock
 from qzbrain.ops import restoring
 from qzbrain.ops.start import prepare_folders, take_lock
 from qzbrain.settings import Settings
+from qzbrain.storage.backups import REINDEX
 from qzbrain.storage.backups.checking import faults
 from qzbrain.storage.backups.of_settings import repository_of
 from qzbrain.storage.backups.repository import Backup
@@ -29,6 +30,7 @@ from tests.cli.conftest import (
     run,  # noqa: F401  the fixture
 )
 from tests.ops.backed_up import answers, caller_of, files_of, fill, idle, rows_of
+from tests.running import free_port
 
 SECRET = "correct horse battery staple"
 
@@ -232,6 +234,26 @@ def test_a_damaged_database_is_put_aside(settings: Settings, run: Run) -> None: 
     assert done.code == 0, done.err
     assert rows_of(settings) == before
     assert (Path(done.json["aside"]) / settings.database_path.name).read_bytes().endswith(b"\xff")
+
+
+def test_a_search_server_that_is_away_keeps_no_rows_back_and_the_worker_tries_again(settings: Settings, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    fill(settings)
+    rows, said = rows_of(settings), answers(settings)
+    assert run("backup").code == 0
+    monkeypatch.setenv("ES_URL_ADD", f"127.0.0.1:{free_port()}")
+    done = run("restore", "latest", "--replace", "--json")
+    assert (done.code, done.json["unindexed"]) == (0, "search_unreachable"), done.err
+    assert rows_of(settings) == rows and (settings.data / REINDEX).exists()
+    assert "search_unreachable" in run("restore", "latest", "--replace").err
+    monkeypatch.delenv("ES_URL_ADD")
+    brain = build(settings)
+    worker = Workplace(brain)
+    worker.rest(0, None)
+    assert not (settings.data / REINDEX).exists(), "while it runs it looks again and again"
+    worker.close()
+    brain.close()
+    assert answers(settings) == said
+    assert run("restore", "latest", "--replace", "--json").json["unindexed"] is None
 
 
 def test_the_audit_chain_holds_and_nobody_is_signed_in(settings: Settings, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -1,9 +1,13 @@
-"""Stands between a client and its server, and cuts the line at one message: before it, or after it was passed on but before the reply."""
+"""Stands between a client and its server, and cuts the line at one message: before it, or after it was passed on but before the reply.
+
+So a client can be killed at a moment of the test's choosing: `then` is called while it waits for that message's reply.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -11,19 +15,19 @@ Cut = Literal["before", "after"]
 
 
 class CuttingProxy:
-    """Listens on a free port of 127.0.0.1. `arm(mark, cut)`: the next message of a client that holds `mark` is where the line is cut, once."""
+    """Listens on a free port of 127.0.0.1. `arm(mark, cut)`: the next message of a client that holds `mark` is where the line is cut, once; `cuts` counts."""
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self._armed: tuple[bytes, Cut] | None = None
+        self._armed: tuple[bytes, Cut, Callable[[], object]] | None = None
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def arm(self, mark: bytes, cut: Cut) -> None:
-        """Cut at the next message that holds these bytes."""
-        self._armed = mark, cut
+    def arm(self, mark: bytes, cut: Cut, then: Callable[[], object] = lambda: None) -> None:
+        """Cut at the next message that holds these bytes; call `then` before the client can notice."""
+        self._armed = mark, cut, then
 
     def close(self) -> None:
         """Take no more connections."""
@@ -41,12 +45,14 @@ class CuttingProxy:
         with suppress(OSError):
             while data := line.client.recv(1 << 16):
                 if self._armed and self._armed[0] in data:
-                    cut, self._armed = self._armed[1], None
+                    (_, cut, then), self._armed = self._armed, None
                     self.cuts += 1
                     if cut == "after":
                         line.replies_wanted = False
                         line.server.sendall(data)
+                        then()
                         return  # its reply ends the line
+                    then()
                     break
                 line.server.sendall(data)
         line.end()
