@@ -63,7 +63,7 @@ def _mended(settings: Settings | None, *, ask: bool) -> list[dict[str, object]]:
 
     os.umask(0o077)
     actions = plan(settings, work_inline) if settings is not None else []
-    if not actions:
+    if settings is None or not actions:
         note(t("没有可以安全自动修复的问题。", "There is nothing that is safe to put right by itself."))
         return []
     note(t("将要修复：", "This will be done:"))
@@ -74,7 +74,23 @@ def _mended(settings: Settings | None, *, ask: bool) -> list[dict[str, object]]:
             raise WrongUsage("needs_yes", zh="没有终端可以询问。请加上 --yes 再运行。", en="There is no terminal to ask at. Run it again with --yes.")
         if not typer.confirm(t("现在执行？", "Do it now?"), err=True):
             return []
-    return [_done(one) for one in actions]
+    found = [_done(one) for one in actions]
+    _write_down(settings, actions, found)
+    return found
+
+
+def _write_down(settings: Settings, actions: Sequence[Action], found: Sequence[dict[str, object]]) -> None:
+    """In the audit log. Where that cannot be, it is said: what was done is done."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from qzbrain.ops.mending import write_down
+
+    told = list(zip(actions, found, strict=True))
+    try:
+        write_down(settings, [action for action, one in told if one["done"]], [action for action, one in told if not one["done"]])
+    except (BrainError, SQLAlchemyError) as exc:
+        reason = exc.message(LANG) if isinstance(exc, BrainError) else str(exc)
+        note(t(f"未能写入审计日志：{reason}", f"This could not be written into the audit log: {reason}"))
 
 
 def _done(action: Action) -> dict[str, object]:

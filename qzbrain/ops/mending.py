@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,13 +21,14 @@ from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
 from qzbrain.ops.start import prepare_folders, running_brain
 from qzbrain.ops.supervision import log_folder, run_folder
 from qzbrain.settings import Settings
-from qzbrain.storage.migrate import HEAD
+from qzbrain.storage.migrate import HEAD, revision_of
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do, told in both languages. `do` raises BrainError or OSError."""
+    """One thing to do, told in both languages. `kind`: a word for the audit log; `do` raises BrainError or OSError."""
 
+    kind: str
     zh: str
     en: str
     do: Callable[[], object]
@@ -48,11 +50,27 @@ def plan(settings: Settings, work: Work) -> list[Action]:
     return [*_folders(settings), *_rights(settings), *_left(settings), *_schema(settings), *_indexes(settings, work)]
 
 
+def write_down(settings: Settings, done: Sequence[Action], failed: Sequence[Action]) -> None:
+    """What was put right and what could not be, by kinds, in the audit log where one is kept. A database of another schema is left as it is.
+
+    Raises BrainError, SQLAlchemyError.
+    """
+    if not settings.audited or not (settings.mysql_host or settings.database_path.exists()):
+        return
+    with doctor_data.opened(settings) as connection:
+        if revision_of(connection) != HEAD:
+            return
+    with closing(build(settings)) as brain:
+        details = {"uid": os.getuid(), "done": Counter(one.kind for one in done), "failed": Counter(one.kind for one in failed)}
+        brain.audit.record(None, brain.access.local_caller(), "command.doctor", outcome="failed" if failed else "done", details=details)
+        brain.audit.flush()
+
+
 def _folders(settings: Settings) -> Iterator[Action]:
     missing = [path for path in (run_folder(settings), log_folder(settings)) if not path.is_dir()]
     if settings.data.is_dir() and missing:
         names = ", ".join(str(path) for path in missing)
-        yield Action(f"建立目录 {names}", f"make the folders {names}", lambda: prepare_folders(settings))
+        yield Action("folders", f"建立目录 {names}", f"make the folders {names}", lambda: prepare_folders(settings))
 
 
 def _rights(settings: Settings) -> Iterator[Action]:
@@ -61,7 +79,7 @@ def _rights(settings: Settings) -> Iterator[Action]:
     if config is not None and doctor_settings.holds_secret(config):
         paths = [*paths, config]
     for path in dict.fromkeys(paths):
-        yield Action(f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", partial(_close, path))
+        yield Action("rights", f"收回其他用户对 {path} 的权限", f"take others' rights on {path} away", partial(_close, path))
 
 
 def _close(path: Path) -> None:
@@ -71,7 +89,7 @@ def _close(path: Path) -> None:
 def _left(settings: Settings) -> Iterator[Action]:
     for one in leftovers.found(settings):
         verb = ("结束", "end") if one.engine else ("删除", "remove")
-        yield Action(f"{verb[0]}{one.zh}", f"{verb[1]} {one.en}", one.remove)
+        yield Action("leftovers", f"{verb[0]}{one.zh}", f"{verb[1]} {one.en}", one.remove)
 
 
 def _schema(settings: Settings) -> Iterator[Action]:
@@ -85,7 +103,7 @@ def _schema(settings: Settings) -> Iterator[Action]:
             row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
         if row and row[0] < HEAD:
             yield Action(
-                f"升级数据库 {row[0]} → {HEAD}（qzbrain db upgrade）", f"bring the database from {row[0]} to {HEAD} (qzbrain db upgrade)",
+                "schema", f"升级数据库 {row[0]} → {HEAD}（qzbrain db upgrade）", f"bring the database from {row[0]} to {HEAD} (qzbrain db upgrade)",
                 lambda: build(settings).close(),
             )  # fmt: skip
 
@@ -100,7 +118,7 @@ def _indexes(settings: Settings, work: Work) -> Iterator[Action]:
                 return
             _, wrong = doctor_data.differing(settings, connection)
         for name in wrong:
-            yield Action(f"重建知识库 {name} 的索引", f"build the index of the knowledge base {name} anew", partial(_reindex, settings, name, work))
+            yield Action("index", f"重建知识库 {name} 的索引", f"build the index of the knowledge base {name} anew", partial(_reindex, settings, name, work))
 
 
 def _reindex(settings: Settings, name: str, work: Work) -> None:

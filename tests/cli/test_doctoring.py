@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,12 @@ def break_much(data: Path) -> int:
     return int(subprocess.run(["bash", "-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!"], env=environment, capture_output=True, check=True).stdout)
 
 
+def noted(run: Run) -> list[tuple[str, str, dict[str, Any]]]:
+    """What the audit log has of the doctor: who, outcome, details."""
+    lines = run("audit", "export", "--action", "command.doctor").out.splitlines()
+    return [(event["actor"], event["outcome"], event["details"]) for event in map(json.loads, lines)]
+
+
 def test_people_read_it_step_by_step_with_what_to_do(run: Run, data: Path) -> None:
     (data / "run" / "supervisor.sock").touch()
     told = run("doctor")
@@ -100,6 +108,10 @@ def test_fix_puts_right_what_is_safe_and_leaves_the_rest(run: Run, data: Path) -
     assert (data / "logs").is_dir() and data.stat().st_mode & 0o077 == 0
     again = run("doctor", "--fix", "--yes", "--json")
     assert (again.code, again.json["fixed"]) == (0, [])
+    ((who, outcome, details),) = noted(run)
+    assert (who, outcome, details["uid"], details["failed"]) == ("local", "done", os.getuid(), {})
+    assert sum(details["done"].values()) == len(fixed) and {"folders", "rights", "leftovers", "index"} == set(details["done"])
+    assert run("audit", "verify").code == 0
 
 
 def test_without_a_terminal_it_says_what_it_would_do_and_does_nothing(run: Run, data: Path) -> None:
@@ -107,6 +119,7 @@ def test_without_a_terminal_it_says_what_it_would_do_and_does_nothing(run: Run, 
     told = run("doctor", "--fix")
     assert told.code == 2
     assert "supervisor.sock" in told.err and "--yes" in told.err
+    assert noted(run) == []
     assert (data / "run" / "supervisor.sock").exists()
 
 
@@ -128,6 +141,7 @@ def test_what_cannot_be_done_is_told_and_fails(run: Run, data: Path, monkeypatch
     assert told.code == 1
     (one,) = told.json["fixed"]
     assert (one["done"], "supervisor.sock" in one["action"], bool(one["reason"])) == (False, True, True)
+    assert noted(run) == [("local", "failed", {"uid": os.getuid(), "done": {}, "failed": {"leftovers": 1}})]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
