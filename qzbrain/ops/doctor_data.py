@@ -58,7 +58,7 @@ def _with_database(check: Callable[[Settings, Connection], Finding], id: str, st
 
 def _broken_off(id: str, step: int, title: Text, backup: str) -> Finding:
     """What is in the database is not whole; told once, by the check of its schema."""
-    shown, command = (f"向其中恢复备份 {backup} 时被中断", f"the restore of {backup} into it was interrupted"), f"qzbrain restore {backup}"
+    shown, command = ("恢复或升级被中断，数据不完整", "a restore or an upgrade was interrupted"), f"qzbrain restore {backup}"
     return (Finding.fail if id == "revision" else Finding.skip)(id, step, title, shown, (command, command))
 
 

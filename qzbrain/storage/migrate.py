@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from qzbrain.errors import SettingsInvalid
 from qzbrain.storage.base import Kind
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 HEAD = "0011"
 FOLDER = Path(__file__).parent / "migrations"
 RESTORING = "qzbrain_restoring"
-"""The table that marks a server's database while a backup is put into it."""
+"""The table that marks a server's database while a backup is put into it, or an upgrade changes it."""
+Around = Callable[[str], AbstractContextManager[str | None]]
 
 
 def current_revision(database: Database) -> str | None:
@@ -30,11 +32,12 @@ def current_revision(database: Database) -> str | None:
         return _revision(connection)
 
 
-def upgrade(database: Database, *, to: str = HEAD, around: Callable[[str], AbstractContextManager[None]] = lambda _revision: nullcontext()) -> bool:
+def upgrade(database: Database, *, to: str = HEAD, around: Around = lambda _revision: nullcontext()) -> bool:
     """Migrate to HEAD, or to an earlier revision; True when something changed. One process at a time, also of several hosts on one server.
 
-    `around`: entered before a database that is there already is changed, with its revision.
-    Raises SettingsInvalid when the database is newer than this program, or holds tables of other programs under our names.
+    `around`: entered before a database that is there already is changed, with its revision; gives the backup of it, if there is one. A server's database
+    is marked with that meanwhile, as by `restoring`. Raises SettingsInvalid when the database is newer than this program, or holds tables of other
+    programs under our names, and `upgrade_failed`.
     """
     found = current_revision(database)
     if _is_current(found) or found == to:
@@ -42,11 +45,21 @@ def upgrade(database: Database, *, to: str = HEAD, around: Callable[[str], Abstr
     from alembic import command
 
     config = _config()
-    with nullcontext() if found is None else around(found), database.write() as connection:
-        if _revision(connection) is None and database.kind == "mysql":
-            _clear_away_what_was_interrupted(connection, database.place)
-        config.attributes["connection"] = connection
-        command.upgrade(config, to)
+    with nullcontext() if found is None else around(found) as backup:
+        marked = database.kind == "mysql" and backup is not None
+        try:
+            with database.write() as connection:
+                if _revision(connection) is None and database.kind == "mysql":
+                    _clear_away_what_was_interrupted(connection, database.place)
+                if marked:
+                    _mark(connection, str(backup))
+                    connection.exec_driver_sql("COMMIT")
+                config.attributes["connection"] = connection
+                command.upgrade(config, to)
+                if marked:
+                    connection.exec_driver_sql(f"DROP TABLE {RESTORING}")
+        except DBAPIError as exc:
+            raise _failed(database.place, str(exc.orig), backup if marked else None) from exc
     return True
 
 
@@ -60,16 +73,14 @@ def restoring(database: Database, backup: str) -> Iterator[None]:
     """Mark a server's database as one that a backup is being put into, for as long as the block runs: MySQL commits each table by itself. When the
     block raises, or its process is killed, the mark stays, and `require_whole` refuses the database."""
     with database.write() as connection:
-        connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {RESTORING} (backup VARCHAR(255) NOT NULL)")
-        connection.exec_driver_sql(f"DELETE FROM {RESTORING}")  # noqa: S608  our own name
-        connection.execute(text(f"INSERT INTO {RESTORING} (backup) VALUES (:backup)"), {"backup": backup})  # noqa: S608
+        _mark(connection, backup)
     yield
     with database.write() as connection:
         connection.exec_driver_sql(f"DROP TABLE {RESTORING}")
 
 
 def interrupted(connection: Connection) -> str | None:
-    """The backup that was being put into this database when that broke off; None in a whole one, or where it broke off before the mark was written."""
+    """The backup that was being put into this database when that broke off, or that holds what was there before an upgrade that did; None in a whole one."""
     if not inspect(connection).has_table(RESTORING):
         return None
     row = connection.exec_driver_sql(f"SELECT backup FROM {RESTORING}").first()  # noqa: S608  our own name
@@ -81,12 +92,15 @@ def require_whole(database: Database) -> None:
     if database.kind != "mysql":
         return  # a file takes its place whole
     with database.read() as connection:
+        if interrupted(connection) is None:
+            return
+    with database.write() as connection:  # another host may be upgrading it just now
         backup = interrupted(connection)
     if backup is not None:
         raise SettingsInvalid(
             "restore_interrupted",
-            zh=f"向数据库 {database.place} 恢复备份 {backup} 时被中断，数据不完整。请重新运行 qzbrain restore {backup}。",
-            en=f"The restore of {backup} into {database.place} was interrupted; what is in it is not whole. Run it again: qzbrain restore {backup}",
+            zh=f"数据库 {database.place} 的恢复或升级被中断，其中数据不完整。请运行 qzbrain restore {backup}。",
+            en=f"A restore or an upgrade of the database {database.place} was interrupted; what is in it is not whole. Run: qzbrain restore {backup}",
         )
 
 
@@ -110,6 +124,25 @@ def schema(kind: Kind) -> list[str]:
     lines = [line.rstrip() for line in written.getvalue().splitlines() if not line.startswith("-- ")]
     statements = "\n".join(lines).replace(")ENGINE", ") ENGINE").replace(" RETURNING version_num", "").split(";\n")
     return [x.strip() for x in statements if x.strip()]
+
+
+def _mark(connection: Connection, backup: str) -> None:
+    connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {RESTORING} (backup VARCHAR(255) NOT NULL)")
+    connection.exec_driver_sql(f"DELETE FROM {RESTORING}")  # noqa: S608  our own name
+    connection.execute(text(f"INSERT INTO {RESTORING} (backup) VALUES (:backup)"), {"backup": backup})  # noqa: S608
+
+
+def _failed(place: str, reason: str, backup: str | None) -> SettingsInvalid:
+    """`backup`: of what was there before, where it is not there any more."""
+    zh, en = "没有改动任何内容。请先使用旧版本程序", "Nothing was changed. Use the older program meanwhile"
+    if backup is not None:
+        zh = f"升级前的内容在备份 {backup} 中。请先运行 qzbrain db downgrade，再使用旧版本程序"
+        en = f"What was there before is in the backup {backup}. Run qzbrain db downgrade and use the older program meanwhile"
+    return SettingsInvalid(
+        "upgrade_failed",
+        zh=f"数据库 {place} 升级到 {HEAD} 失败：{reason}。{zh}，并反馈此问题。",
+        en=f"The upgrade of the database {place} to {HEAD} failed: {reason}. {en}, and please report this.",
+    )
 
 
 def _is_current(revision: str | None) -> bool:

@@ -98,6 +98,18 @@ def test_an_upgrade_that_cannot_be_backed_up_does_not_begin(make_settings: Calla
     assert [x.name for x in (tmp_path / "taken").iterdir()] == ["other.txt"]
 
 
+def test_an_upgrade_that_fails_is_told_and_has_changed_nothing(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings()
+    old_brain(settings, "0003")
+    with closing(sqlite3.connect(settings.database_path)) as database, database:
+        database.execute("DROP INDEX ix_documents_kb_id_status_chunks")  # 0004 drops it
+    before = rows_of(settings.database_path)
+    with pytest.raises(SettingsInvalid) as refused:
+        build(settings)
+    assert refused.value.code == "upgrade_failed" and "ix_documents_kb_id_status_chunks" in refused.value.en
+    assert rows_of(settings.database_path) == before
+
+
 def test_a_brain_without_data_is_not_backed_up(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
     with closing(Database(settings.database_path)) as database:

@@ -55,28 +55,30 @@ def has_data(database: Database) -> bool:
 def upgrade(settings: Settings, database: Database, files: FileStore, beside: Callable[[], Beside]) -> bool:
     """Migrate; a database that has data is backed up first. True when something changed.
 
-    Raises SettingsInvalid for a newer database, for one into which a restore broke off, and where the backup cannot be made.
+    Raises SettingsInvalid for a newer database, for one in which a restore or an upgrade broke off, and where the backup cannot be made.
     """
     migrate.require_whole(database)
 
     @contextmanager
-    def backed_up(revision: str) -> Iterator[None]:
+    def backed_up(revision: str) -> Iterator[str | None]:
         if settings.backup_before_upgrade == "off" or not has_data(database):
-            yield
+            yield None
             return
         try:
             repository = repository_of(settings, make=True)
         except BrainError as exc:
             raise _not_backed_up(exc) from exc
         with repository.locked(wait=True):
-            if migrate.current_revision(database) == revision:  # else another process has done both while this one waited
-                _back_up(settings, database, files, repository, beside())
-            yield
+            if migrate.current_revision(database) != revision:  # another process has done both while this one waited
+                yield None
+                return
+            migrate.require_whole(database)  # or it has broken off
+            yield _back_up(settings, database, files, repository, beside())
 
     return migrate.upgrade(database, around=backed_up)
 
 
-def _back_up(settings: Settings, database: Database, files: FileStore, repository: Repository, beside: Beside) -> None:
+def _back_up(settings: Settings, database: Database, files: FileStore, repository: Repository, beside: Beside) -> str:
     try:
         made = take(database, files, repository, f"before-{migrate.HEAD}", beside, lambda _stage, _done, _total: None)
         repository.prune(settings.backup_keep, ("before-upgrade",))
@@ -86,6 +88,7 @@ def _back_up(settings: Settings, database: Database, files: FileStore, repositor
         f"qzbrain: 数据库将从版本 {made.revision} 升级到 {migrate.HEAD}，已先备份：{made.id}（回退：qzbrain db downgrade） · "
         f"the database goes from revision {made.revision} to {migrate.HEAD}; backed up first as {made.id} (back again: qzbrain db downgrade)\n"
     )
+    return made.id
 
 
 def _not_backed_up(exc: BrainError) -> SettingsInvalid:
