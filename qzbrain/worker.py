@@ -11,7 +11,6 @@ its process id and its lock, once it has had nothing to do for a while.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
@@ -37,7 +36,7 @@ from qzbrain.graph.mirror.job import MirrorJobs
 from qzbrain.jobs.lane import Lane
 from qzbrain.jobs.leases import Kind, Lease, LeaseRunner, Stopping
 from qzbrain.jobs.lock import WorkerLock
-from qzbrain.knowledge import facts_due
+from qzbrain.knowledge import facts_due, heap
 from qzbrain.knowledge.archive_ingest import ArchiveIngest
 from qzbrain.knowledge.corpus_ingest import CorpusIngest
 from qzbrain.knowledge.entries import validity
@@ -75,9 +74,9 @@ _LOCK_POLL_S = 0.1
 _STRAY_AFTER_S = 3600.0
 _ASK_S = 0.05
 _TEND_GRAPHS_S = 2.0
+_TEND_SOON_S = 0.3
 _RESTORED_S = 30.0
 """So long between two tries to build indexes that a restore has left to do."""
-_M_ARENA_MAX = -8
 
 Stop = Callable[[], bool]
 
@@ -87,7 +86,7 @@ class Workplace:
 
     def __init__(self, brain: Brain, child: Sequence[str] = CHILD) -> None:
         """`child`: the command line of the processes that read documents."""
-        _use_one_heap()
+        heap.use_one()
         self._brain = brain
         self._making = Lock()
         self._entries_swept = -validity.EVERY_S
@@ -110,9 +109,9 @@ class Workplace:
         self._lane = self._long_lane(Reader(brain.settings, child))
         self._extraction = self._extraction_lane()
         self.kinds: dict[str, Kind] = {
-            "ingest": Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind,
+            "ingest": self._soon_tended(Ingest(brain.db, brain.files, brain.jobs, pipeline, put_off=self._lane.wake).kind),
             "archive": ArchiveIngest(brain.db, brain.files, brain.knowledge).kind,
-            "corpus": CorpusIngest(brain.db, brain.files, brain.jobs, pipeline, brain.settings).kind,
+            "corpus": self._soon_tended(CorpusIngest(brain.db, brain.files, brain.jobs, pipeline, brain.settings).kind),
             "index": purge.index_kind,
             "rechunk": Rechunking(brain.db, brain.files, pipeline).kind,
             "purge": purge.kind,
@@ -261,6 +260,15 @@ class Workplace:
             kind.handle(leases)
             self._tend_graphs()
             self._tend_mirror()
+
+        return replace(kind, handle=handle)
+
+    def _soon_tended(self, kind: Kind) -> Kind:
+        """After such jobs graphs are looked at as soon as there is nothing else to do: what has just become ready is asked about first."""
+
+        def handle(leases: Sequence[Lease]) -> None:
+            kind.handle(leases)
+            self._graphs_tended = min(self._graphs_tended, time.monotonic() - _TEND_GRAPHS_S + _TEND_SOON_S)
 
         return replace(kind, handle=handle)
 
@@ -494,13 +502,6 @@ def _renew_when_large(brain: Brain, workplace: Workplace, lock: WorkerLock, sinc
     brain.close()
     held = lock.hand_on()
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", *(["--lock", str(held)] if held is not None else []), *more])
-
-
-def _use_one_heap() -> None:
-    """Have glibc's malloc share one arena between threads: with one for each, an ingest of 27,000 chunks peaked at 225 instead of 161 MB (2026-11-24)."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
 
 
 def _resident_mb() -> float:

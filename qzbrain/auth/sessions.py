@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 
 from qzbrain.auth.tokens import digest, new_token
-from qzbrain.domain import Caller, new_id
+from qzbrain.domain import Caller, new_id, utc_now
 from qzbrain.errors import Lang
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
@@ -52,7 +52,7 @@ class Sessions:
         self._whole_s = settings.session_hours * 3600.0
 
     def open(self, user_id: str, *, address: str, agent: str) -> str:
-        """Begin a session of a user whose credentials were checked; returns the cookie's value. Sessions that are over are forgotten."""
+        """Begin a session of a user whose credentials were checked, and note when; returns the cookie's value. Sessions that are over are forgotten."""
         token, now = new_token(), self._now()
         row = {
             "id": new_id(), "token": digest(token), "former_token": "", "user_id": user_id, "created_at": now, "seen_at": now, "rotated_at": now,
@@ -61,6 +61,7 @@ class Sessions:
         with self._db.write() as connection:
             connection.execute(delete(sessions).where(or_(sessions.c.seen_at < now - self._idle_s, sessions.c.created_at < now - self._whole_s)))
             connection.execute(insert(sessions), row)
+            connection.execute(update(users).where(users.c.id == user_id).values(signed_in_at=utc_now()))
         return token
 
     def caller(self, token: str, lang: Lang, address: str) -> Caller | None:

@@ -57,11 +57,10 @@ class SignIn:
         if row.totp.startswith(TOTP_ON):
             self._require_code(attempt, row, code)
         self._throttle.succeeded(attempt)
-        values: dict[str, Any] = {"signed_in_at": utc_now()}
         if not row.external and self._passwords.outdated(row.password):
-            values["password"] = self._passwords.hash(password)
-        with self._db.write() as connection:
-            connection.execute(update(users).where(users.c.id == row.id, users.c.password == row.password).values(values))
+            hashed = self._passwords.hash(password)
+            with self._db.write() as connection:
+                connection.execute(update(users).where(users.c.id == row.id, users.c.password == row.password).values(password=hashed))
         return self._sessions.open(row.id, address=address, agent=agent), row.id
 
     def welcome(self, row: Row[Any], *, address: str = "", agent: str = "") -> str:

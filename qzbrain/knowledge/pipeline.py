@@ -28,6 +28,7 @@ from qzbrain.errors import ParseFailed
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.stated import state
 from qzbrain.graph.statements import RULES, may_state
+from qzbrain.knowledge import heap
 from qzbrain.knowledge.answers import ReadDocument
 from qzbrain.knowledge.edit_rows import edits_of, store_outcomes
 from qzbrain.knowledge.edits import Edit, Piece, drafts, reapplied
@@ -169,6 +170,7 @@ class Pipeline:
             mark_ready(connection, still)
             owner.ready(connection, sorted(still))
             self._follow(connection, stored.kb_id)
+        heap.give_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from qzbrain.domain import ChunkDraft
 from qzbrain.errors import ParseFailed
 from qzbrain.knowledge import frames
 from qzbrain.knowledge.chunking import chunk
-from qzbrain.knowledge.parsers import parse, parse_text
+from qzbrain.knowledge.parsers import ocr, parse, parse_text
 from qzbrain.knowledge.parsers.base import ParseLimits
 from qzbrain.text.tokenize import index_tokens
 
@@ -48,6 +48,7 @@ def main() -> None:
             answers.flush()  # should this file kill us, those before it are not lost
         answer = _answer(request, limits, _Teller(answers))
         answers.add(answer, now=not requests.at_hand())
+        ocr.retire()
         if "out_of_memory" in answer:
             answers.flush()
             return  # what the parser left behind stays in the way of the next one

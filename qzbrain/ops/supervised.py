@@ -6,7 +6,7 @@ import os
 import time
 import xmlrpc.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -27,7 +27,7 @@ _UP_S = 60.0
 class Process:
     """One of them. `state` is supervisord's, in small letters; `needed`: it is meant to run; `restarts` counts from the brain's start on.
 
-    `memory_bytes`: resident, its children's too.
+    `memory_bytes`: its children's too; pages shared between them once.
     """
 
     name: str
@@ -185,22 +185,28 @@ def _process(info: dict[str, Any], starts: int, resident: _Resident) -> Process:
 
 
 class _Resident:
-    """What processes hold, with all that they started, from one look at /proc."""
+    """What processes hold, with all that they started. Pages that several share are counted once, where the system tells (PSS): a web process has most of
+    its own in common with the one that it was forked from."""
 
     def __init__(self) -> None:
         self._children: dict[int, list[int]] = {}
-        self._bytes: dict[int, int] = {}
-        page = os.sysconf("SC_PAGE_SIZE")
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
-            try:
+            with suppress(OSError, ValueError, IndexError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                self._bytes[int(entry.name)] = int((entry / "statm").read_text().split()[1]) * page
-            except (OSError, ValueError, IndexError):
-                continue
-            self._children.setdefault(parent, []).append(int(entry.name))
+                self._children.setdefault(parent, []).append(int(entry.name))
 
     def of(self, pid: int) -> int:
         """Bytes; 0 for no process."""
-        return self._bytes.get(pid, 0) + sum(self.of(child) for child in self._children.get(pid, [])) if pid else 0
+        return _held(pid) + sum(self.of(child) for child in self._children.get(pid, [])) if pid else 0
+
+
+def _held(pid: int) -> int:
+    folder = Path(f"/proc/{pid}")
+    with suppress(OSError, StopIteration, ValueError):  # of another user's process only statm can be read
+        lines = (folder / "smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    with suppress(OSError, ValueError, IndexError):
+        return int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -268,7 +268,10 @@ def test_setting_up_is_over_once_there_is_a_user(accounts_brain: Brain) -> None:
     token = setup.link().partition("token=")[2]
     assert code_of(lambda: setup.finish(first, "root", GOOD)) == "link_unknown"
     assert code_of(lambda: setup.finish(token, "root", "1234567890")) == "password_refused"
-    made = accounts_brain.accounts.users.user(Caller(setup.finish(token, "Root", GOOD), ""), "root")
-    assert (made.role, made.clearance) == ("administrator", "top_secret")
+    root = Caller(setup.finish(token, "Root", GOOD), "")
+    made = accounts_brain.accounts.users.user(root, "root")
+    assert (made.role, made.clearance, made.signed_in_at) == ("administrator", "top_secret", None)
+    accounts_brain.sessions.open(root.id, address="", agent="")
+    assert accounts_brain.accounts.users.user(root, "root").signed_in_at is not None
     assert code_of(lambda: setup.finish(token, "other", GOOD)) == "set_up"
     assert code_of(setup.link) == "set_up"

@@ -132,6 +132,7 @@ def test_a_slow_reader_gets_every_byte(tls: TlsProcess, scripted: Engine) -> Non
     scripted.script(texts, user="tls-slow")
     stream = tls.open_stream(ask("tls-slow"), receive_bytes=4096)
     time.sleep(1.5)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # so small a window is opened a few kilobytes at a time, five times a second
     data = b""
     while not data.endswith(b"0\r\n\r\n") and (piece := stream.recv(65536)):
         data += piece

@@ -1,7 +1,8 @@
 """Text of pictures, by a process of its own (see `ocr_child`) in the environment that `./run.sh --with-ocr` makes.
 
-The process is started with the first picture and ends with the process that started it, or with `close`. A picture that takes too long or
-kills it is given up and the next one gets a new process; after some failures in a row there is no further try.
+The process is started with the first picture, and waits for the next document when one is read: to load its models takes as long as a page. It ends with the
+process that started it, or with `retire`. A picture that takes too long or kills it is given up and the next one gets a new process; after some failures
+in a row there is no further try.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _START_TIMEOUT_S = 60.0
 _MOST_FAILURES = 3
 _MOST_THREADS = 4
 _LONGEST_ANSWER = 1 << 24
+_SPARE_S = 15.0
 _ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_TOP_PAD_": str(1 << 26)}
 """Memory is kept from one picture to the next: giving it back each time costs a tenth of the time (and saves 300 MB; 2026-11)."""
 
@@ -59,6 +61,25 @@ def available(limits: ParseLimits) -> bool:
     return limits.ocr_page_timeout_s > 0 and (_ENVIRONMENT / "qzbrain.stamp").exists() and (_ENVIRONMENT / "bin" / "python").exists()
 
 
+@dataclass(frozen=True, slots=True)
+class _Spare:
+    """A process that waits for a document, and since when."""
+
+    process: subprocess.Popen[bytes]
+    made_for: tuple[Path, int]
+    since: float
+
+
+_spares: list[_Spare] = []
+"""At most one."""
+
+
+def retire(after_s: float = _SPARE_S) -> None:
+    """End the process that has waited for another document for so long: it holds some hundred megabytes."""
+    if _spares and time.monotonic() - _spares[0].since >= after_s:
+        _end(_spares.pop().process)
+
+
 class Ocr:
     """The OCR process and the conversation with it; to be used as a context."""
 
@@ -66,12 +87,16 @@ class Ocr:
         self._timeout_s = limits.ocr_page_timeout_s
         self._threads = limits.ocr_threads or min(os.cpu_count() or 1, _MOST_THREADS)
         self._process: subprocess.Popen[bytes] | None = None
+        self._asking = False
         self._failures = 0
 
     def __enter__(self) -> Ocr:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is not None and not self._asking and not _spares:
+            _spares.append(_Spare(self._process, (_ENVIRONMENT, self._threads), time.monotonic()))
+            self._process = None
         self.close()
 
     def page(self, bitmap: Bitmap) -> Recognised:
@@ -86,11 +111,7 @@ class Ocr:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+            _end(self._process)
             self._process = None
 
     def _ask(self, request: dict[str, Any], data: bytes) -> Recognised:
@@ -110,17 +131,40 @@ class Ocr:
     def _answer(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
         allowed_s = self._timeout_s
         if self._process is None:
+            self._process = _waiting(self._threads)
+        if self._process is None:
             self._process = _start(self._threads)
             allowed_s += _START_TIMEOUT_S
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         ends = time.monotonic() + allowed_s
+        self._asking = True
         _write(self._process.stdin.fileno(), json.dumps({**request, "size_bytes": len(data)}).encode() + b"\n", ends)
         _write(self._process.stdin.fileno(), data, ends)
         answer = json.loads(_read_line(self._process.stdout.fileno(), ends))
+        self._asking = False
         if not isinstance(answer, dict):
             raise ValueError("not an answer")
         return answer
+
+
+def _waiting(threads: int) -> subprocess.Popen[bytes] | None:
+    """The process that waits, when it lives and is what would be started."""
+    if not _spares:
+        return None
+    spare = _spares.pop()
+    if spare.made_for == (_ENVIRONMENT, threads) and spare.process.poll() is None:
+        return spare.process
+    _end(spare.process)
+    return None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _start(threads: int) -> subprocess.Popen[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,18 @@ from qzbrain.knowledge.reader import Reader, ReadRequest
 from qzbrain.settings import Settings
 from tests.knowledge.parsers.conftest import Read, pdf_bytes
 from tests.knowledge.parsers.pdf_files import NOTO, made, picture, place_picture, write
+from tests.running import wait_for
 
 LINES = ["某市数据管理办法", "第一条 为了规范数据处理活动，保障数据安全，", "根据有关法律法规，制定本办法。", "第二条 本办法自2024年7月1日起施行。"]
 LIMITS = ParseLimits(ocr_page_timeout_s=300)
 OFF = ParseLimits(ocr_page_timeout_s=0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left() -> Iterator[None]:
+    """What reads pictures waits for the next document; after these tests there is none."""
+    yield
+    ocr.retire(0)
 
 
 @pytest.fixture
@@ -134,6 +142,42 @@ def test_a_page_that_takes_too_long_is_given_up_and_the_process_with_it() -> Non
         assert process.returncode is not None
         reader._timeout_s = 300
         assert reader.image(encoded(image, "PNG"), 0).runs
+
+
+@pytest.mark.usefixtures("with_ocr")
+def test_its_process_waits_for_the_next_document_but_not_for_ever() -> None:
+    limits = ParseLimits(ocr_page_timeout_s=300)
+    image = encoded(picture(LINES[:1], width=800, height=200), "PNG")
+    seen = []
+    for _ in range(2):
+        with ocr.Ocr(limits) as reader:
+            assert reader.image(image, 0).runs
+            assert reader._process is not None
+            seen.append(reader._process)
+    assert seen[0] is seen[1] and seen[0].poll() is None
+    ocr.retire(60)
+    assert seen[0].poll() is None
+    seen[0].kill()
+    with ocr.Ocr(limits) as reader:
+        wait_for(lambda: seen[0].poll() is not None, "killed")
+        assert reader.image(image, 0).runs
+        last = reader._process
+    assert last is not None and last is not seen[0]
+    ocr.retire(0)
+    assert last.returncode is not None
+
+
+@pytest.mark.usefixtures("with_ocr")
+def test_one_that_was_left_in_the_middle_of_a_picture_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    ocr.retire(0)
+
+    def interrupted(_descriptor: int, _ends: float) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ocr, "_read_line", interrupted)
+    with pytest.raises(KeyboardInterrupt), ocr.Ocr(ParseLimits(ocr_page_timeout_s=300)) as reader:
+        reader.image(encoded(picture(LINES[:1], width=800, height=200), "PNG"), 0)
+    assert reader._process is None and not ocr._spares
 
 
 @pytest.mark.usefixtures("with_ocr")
