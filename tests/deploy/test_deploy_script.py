@@ -160,6 +160,15 @@ def test_profiles_add_what_they_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
+def test_backups_have_a_volume_of_their_own_or_a_folder_that_is_named(tmp_path: Path) -> None:
+    for given, source in (({}, "backups"), ({"QZBRAIN_BACKUPS": "/mnt/backup/qzbrain"}, "/mnt/backup/qzbrain")):
+        services = configuration(tmp_path, **given)["services"]
+        for name in ("brain", "worker", "prepare", "graph"):
+            mounted = {one["target"]: one["source"] for one in services[name]["volumes"]}
+            assert mounted["/backups"] == source and mounted["/data"] == "data" and services[name]["environment"]["BACKUP_DIR"] == "/backups"
+
+
+@pytest.mark.servers
 def test_engines_on_gpus_take_the_devices_that_are_named(tmp_path: Path) -> None:
     made = configuration(tmp_path, "gpu", CUDA_VISIBLE_DEVICES="0,1", VLLM_TENSOR_PARALLEL="2", VLLM_MODEL="Qwen3-32B")
     vllm = made["services"]["vllm"]
