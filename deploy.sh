@@ -384,7 +384,7 @@ upgrade() {
 keep_working() {
     for name in $OWN_IMAGES; do
         image=$(working "${name#*=}")
-        [ -z "$image" ] || docker tag "$image" "${name%=*}:before-upgrade"
+        [ -z "$image" ] || docker tag "$image" "${name%=*}:$BEFORE"
     done
 }
 
@@ -400,12 +400,12 @@ working() {
 }
 
 forget_working() {
-    for name in $OWN_IMAGES; do docker rmi "${name%=*}:before-upgrade" >/dev/null 2>&1 || true; done
+    for name in $OWN_IMAGES; do docker rmi "${name%=*}:$BEFORE" >/dev/null 2>&1 || true; done
 }
 
 # Ends with exit code 1, with the old version up again or with the commands that are left to do.
 go_back() {
-    docker image inspect qzbrain:before-upgrade >/dev/null 2>&1 ||
+    docker image inspect "qzbrain:$BEFORE" >/dev/null 2>&1 ||
         die "没有可退回的旧版本。数据都在卷中；处理后再运行 sh deploy.sh --upgrade。" \
             "There is no old version to go back to. All data is in the volumes; mend it and run sh deploy.sh --upgrade again."
     say "正在退回旧版本 $(kept QZBRAIN_IMAGE) …" "going back to the old version, $(kept QZBRAIN_IMAGE) …"
@@ -418,7 +418,7 @@ go_back() {
         say "数据库已恢复为升级前的表结构；所有用户需要重新登录。" "the database has the schema of before the upgrade again; everybody has to sign in again."
     fi
     unset QZBRAIN_IMAGE QZBRAIN_ENGINE_IMAGE
-    for name in $OWN_IMAGES; do docker tag "${name%=*}:before-upgrade" "$(kept "${name#*=}")" 2>/dev/null || true; done
+    for name in $OWN_IMAGES; do docker tag "${name%=*}:$BEFORE" "$(kept "${name#*=}")" 2>/dev/null || true; done
     UPGRADE=''
     (start) || exit 1
     forget_working
@@ -442,6 +442,7 @@ needs() { [ "$2" -ge 2 ] || wrong "$1 需要一个值" "$1 needs a value"; }
 PORT='' BIND='' UPGRADE='' OFFLINE='' SAVE='' ACTION=up RESTART=''
 PROJECT=${COMPOSE_PROJECT_NAME:-$(kept COMPOSE_PROJECT_NAME)}
 PROJECT=${PROJECT:-qzbrain}
+BEFORE=before-upgrade-$PROJECT # what images that work are called while an upgrade is under way
 VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$ROOT/qzbrain/__init__.py")
 CHOSEN=$(kept COMPOSE_PROFILES)
 
@@ -490,6 +491,9 @@ make_config
 if [ -n "$UPGRADE" ]; then
     upgrade
 else
+    ! docker image inspect "qzbrain:$BEFORE" >/dev/null 2>&1 ||
+        warn "上次升级被中断。若下面没有正常启动，请运行 sh deploy.sh --upgrade 完成升级。" \
+            "the last upgrade was interrupted. If what follows does not come up, finish it: sh deploy.sh --upgrade"
     get_images
     start
 fi

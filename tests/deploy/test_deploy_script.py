@@ -133,7 +133,7 @@ def test_an_upgrade_that_changed_no_schema_puts_no_backup_back(tmp_path: Path) -
     told = failing_upgrade(tmp_path / "bin", migrated=False)
     asked = (tmp_path / "bin/asked").read_text()
     assert told.returncode == 1 and "going back to the old version, qzbrain:0.0.9" in told.stderr
-    assert "db downgrade" not in asked and "tag qzbrain:before-upgrade qzbrain:0.0.9" in asked
+    assert "db downgrade" not in asked and "tag qzbrain:before-upgrade-qzbrain qzbrain:0.0.9" in asked
     assert [line.split()[0] for line in asked.splitlines() if " up --detach " in line] == [f"qzbrain:{__version__}", "-"]
 
 

@@ -264,7 +264,7 @@ def test_an_upgrade_that_does_not_come_up_goes_back(deployment: Deployment, engi
     for words in ("brain of the new version did not come up", "the new version is broken", "going back", "sign in again", f"{name}, runs again"):
         assert words in told.stderr, told.stderr
     assert image_of(deployment) == (name, old) and image_of(deployment, "worker") == (name, old)
-    assert engine.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() == old and not engine.has("qzbrain:before-upgrade")
+    assert engine.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() == old and not engine.has(f"qzbrain:before-upgrade-{deployment.project}")
     assert saved(deployment)[-2:] == [f"before-{REVISION}", "before-restore"] and sql(deployment, "SELECT version_num FROM alembic_version") == HEAD
     deployment.sign_in_again()
     require_kept(deployment, conversation)
@@ -323,7 +323,7 @@ class Offline:
         require_kept(there, conversation)
         assert there.execute("brain", "python", "-c", "import qzbrain; print(qzbrain.__version__)").stdout.strip() == NEXT
         assert saved(there) == [f"before-{REVISION}"] and sql(there, "SELECT version_num FROM alembic_version") == REVISION
-        assert "brain" in there.compose("docker compose ps --services") and not there.engine.has("qzbrain:before-upgrade")
+        assert "brain" in there.compose("docker compose ps --services") and not there.engine.has("qzbrain:before-upgrade-qzbrain")
 
     def installer(self, there: Deployment, bundle: Bundle, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = ["sh", str(bundle.folder / "install.sh"), "--docker", "--to", str(self.place), "--key", bundle.fingerprint]
