@@ -3,7 +3,8 @@
 #
 #   sh deploy.sh [--port N] [--bind ADDRESS] [--with PROFILE,…] [--without PROFILE,…]
 #       checks, makes secrets, builds or pulls images, starts everything, waits until it is healthy, prints the administrator's link
-#   sh deploy.sh --upgrade              builds the images of this version anew and starts what has changed; data stays
+#   sh deploy.sh --upgrade              builds the images of this version anew and starts what has changed; data stays, and the old version
+#                                       comes back when the new one does not come up
 #   sh deploy.sh --offline IMAGES.tar   takes images from a file; nothing is built or pulled
 #   sh deploy.sh --save IMAGES.tar      writes all images of this deployment into such a file
 #   sh deploy.sh --restart              the same, and starts the brain anew: after a change of deploy/config/config.toml
@@ -18,12 +19,15 @@ set -eu
 case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
 ROOT=$(cd -P "$here" && pwd)
 STATE=${QZBRAIN_STATE:-$ROOT/deploy}
+case $STATE in /*) ;; *) STATE=$(pwd)/$STATE ;; esac
 WAIT_S=${QZBRAIN_DEPLOY_WAIT:-600}
+MOST_RESTARTS=3 # of a container that is not healthy: more, and it will not be
 LEAST_MEMORY_MB=1800
 LEAST_DISK_MB=3000
 PROFILES="search local chat gpu gpu-embedding"
 SECRETS="mysql_root_password mysql_password redis_password graph_token engine_key es_password"
 IMAGE_UID=10001
+OWN_IMAGES="qzbrain=QZBRAIN_IMAGE qzbrain-engine=QZBRAIN_ENGINE_IMAGE"
 
 say() { printf 'qzbrain: %s · %s\n' "$1" "$2" >&2; }
 warn() { printf 'qzbrain: 注意：%s\nqzbrain: NOTICE: %s\n' "$1" "$2" >&2; }
@@ -138,10 +142,15 @@ make_state() {
     [ -z "$PORT" ] || keep QZBRAIN_PORT "$PORT"
     [ -z "$BIND" ] || keep QZBRAIN_BIND "$BIND"
     [ -n "$(kept QZBRAIN_PORT)" ] || keep QZBRAIN_PORT 9025
-    [ -n "$(kept QZBRAIN_IMAGE)" ] && [ -z "$UPGRADE" ] || keep QZBRAIN_IMAGE "qzbrain:$VERSION"
-    [ -n "$(kept QZBRAIN_ENGINE_IMAGE)" ] && [ -z "$UPGRADE" ] || keep QZBRAIN_ENGINE_IMAGE "qzbrain-engine:$VERSION"
+    for name in $OWN_IMAGES; do
+        [ -n "$(kept "${name#*=}")" ] || keep "${name#*=}" "${name%=*}:$VERSION"
+    done
     keep COMPOSE_PROJECT_NAME "$PROJECT"
     keep COMPOSE_PROFILES "$CHOSEN"
+    if [ "$STATE" != "$ROOT/deploy" ]; then # so that docker compose, run in that folder, knows what it is about
+        keep COMPOSE_FILE "$ROOT/deploy/compose.yaml"
+        keep QZBRAIN_STATE "$STATE"
+    fi
     case ",$CHOSEN," in
         *,search,*)
             keep ES_URL_ADD http://elasticsearch:9200
@@ -249,24 +258,28 @@ get_images() {
     esac
 }
 
-# One line for each container: service, state, health.
+# One line for each container: service, state, exit code, health, how often it was restarted.
 states() {
-    for container in $(compose ps --all --quiet 2>/dev/null); do
-        docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}}' "$container" 2>/dev/null || true
-    done
+    containers=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$PROJECT" --filter label=com.docker.compose.oneoff=False 2>/dev/null) || return 0
+    # shellcheck disable=SC2086  # a list of words
+    [ -z "$containers" ] || docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.ExitCode}} {{if .State.Health}}{{.State.Health.Status}}{{else}}-{{end}} {{.RestartCount}}' $containers 2>/dev/null || true
 }
 
-# Services that are not up yet; "!NAME" for one that failed.
+# Of such lines: services that are not up yet; "!NAME" for one that failed.
 lacking() {
-    states | awk '
+    awk '
+        !NF { next }
         $1 == "prepare" { if ($2 != "exited") print $1; else if ($3 != 0) print "!" $1; next }
         $2 == "running" && ($4 == "healthy" || $4 == "-") { next }
         $2 == "exited" || $2 == "dead" { print "!" $1; next }
         { print $1 }'
 }
 
+# Of such lines: a service that ends as often as it is started.
+crashing() { awk -v most="$MOST_RESTARTS" '$4 != "healthy" && $5 > most { print $1; exit }'; }
+
 # The service to be told of: one that failed before one that is only late.
-worst() { lacking | LC_ALL=C sort | tr -d '!' | head -n 1; }
+worst() { states | lacking | LC_ALL=C sort | tr -d '!' | head -n 1; }
 
 start() {
     say "正在启动 …" "starting …"
@@ -277,17 +290,20 @@ start() {
     began=$(date +%s)
     before=''
     while :; do
-        now=$(lacking | sort | tr '\n' ' ')
-        if [ "$now" != "$before" ] && [ -n "$now" ]; then
-            printf 'qzbrain: %3ss  %s\n' "$(($(date +%s) - began))" "等待 · waiting for: $now" >&2
-            before=$now
-        fi
         if [ -n "$up" ] && ! kill -0 "$up" 2>/dev/null; then
             wait "$up" || failed "$(worst)"
             up=''
         fi
-        if [ -z "$up" ]; then
-            [ -n "$(states)" ] && [ -z "$now" ] && [ -z "$(lacking)" ] && break
+        seen=$(states)
+        now=$(printf '%s\n' "$seen" | lacking | sort | tr '\n' ' ')
+        if [ "$now" != "$before" ] && [ -n "$now" ]; then
+            printf 'qzbrain: %3ss  %s\n' "$(($(date +%s) - began))" "等待 · waiting for: $now" >&2
+            before=$now
+        fi
+        if [ -z "$up" ] && [ -n "$seen" ]; then
+            [ -n "$now" ] || break
+            crashed=$(printf '%s\n' "$seen" | crashing)
+            [ -z "$crashed" ] || failed "$crashed"
         fi
         [ "$(($(date +%s) - began))" -lt "$WAIT_S" ] || failed "$(worst)"
         sleep 1
@@ -304,8 +320,9 @@ failed() {
     service=${1:-}
     if [ -n "$service" ]; then
         compose logs --no-color --tail 25 "$service" >&2 2>/dev/null || true
-        die "服务 $service 没有正常启动（日志见上）。处理后再运行 sh deploy.sh；全部日志：docker compose -f deploy/compose.yaml logs $service" \
-            "The service $service did not come up (its log is above). Mend it and run sh deploy.sh again; the whole log: docker compose -f deploy/compose.yaml logs $service"
+        [ -z "$UPGRADE" ] || die "新版本的服务 $service 没有正常启动（日志见上）。" "The service $service of the new version did not come up (its log is above)."
+        die "服务 $service 没有正常启动（日志见上）。处理后再运行 sh deploy.sh；全部日志：cd $STATE && docker compose logs $service" \
+            "The service $service did not come up (its log is above). Mend it and run sh deploy.sh again; the whole log: cd $STATE && docker compose logs $service"
     fi
     die "启动失败（见上）。处理后再运行 sh deploy.sh。" "Starting failed (see above). Mend it and run sh deploy.sh again."
 }
@@ -325,9 +342,10 @@ tell_link() {
     esac
 }
 
+# In the container of web: it alone sees its port and whether it answers.
 run_doctor() {
     say "检查部署（qzbrain doctor）…" "checking the deployment (qzbrain doctor) …"
-    compose exec -T worker qzbrain doctor >&2 ||
+    compose exec -T brain qzbrain doctor >&2 ||
         warn "doctor 发现问题（✗ 行，含处理办法）。" "the doctor found something (the lines with ✗ say what to do)."
 }
 
@@ -339,6 +357,73 @@ save() {
     docker save --output "$1.new" $(images) || { rm -f "$1.new"; die "无法写入 $1。请检查磁盘空间与权限。" "$1 cannot be written. Check the disk's space and the folder's rights."; }
     mv "$1.new" "$1"
     say "完成。在没有网络的机器上：sh deploy.sh --offline $1" "done. On a machine without a network: sh deploy.sh --offline $1"
+}
+
+# -- upgrade: the images in .env are the old ones until the new ones have come up
+
+upgrade() {
+    keep_working
+    QZBRAIN_IMAGE=qzbrain:$VERSION QZBRAIN_ENGINE_IMAGE=qzbrain-engine:$VERSION
+    export QZBRAIN_IMAGE QZBRAIN_ENGINE_IMAGE # they come before .env
+    if ! (get_images); then
+        say "没有改动任何内容，旧版本照常运行。" "nothing was changed; the old version runs on."
+        exit 1
+    fi
+    since=$(date +%s)
+    compose stop brain worker graph >&2 # no old program on new tables
+    code=0
+    (start) || code=$?
+    [ "$code" != 130 ] || exit 130
+    [ "$code" = 0 ] || go_back
+    keep QZBRAIN_IMAGE "$QZBRAIN_IMAGE"
+    keep QZBRAIN_ENGINE_IMAGE "$QZBRAIN_ENGINE_IMAGE"
+    forget_working
+}
+
+# The images that work get a name that no build and no file takes away. After an upgrade that was interrupted they have it already.
+keep_working() {
+    for name in $OWN_IMAGES; do
+        image=$(working "${name#*=}")
+        [ -z "$image" ] || docker tag "$image" "${name%=*}:$BEFORE"
+    done
+}
+
+# working VARIABLE: the image of healthy containers; where there are none at all, the one that .env names
+working() {
+    case $1 in QZBRAIN_IMAGE) service=brain ;; *) service=embedder ;; esac
+    container=$(compose ps --all --quiet "$service" 2>/dev/null | head -n 1)
+    if [ -n "$container" ]; then
+        docker inspect --format '{{.State.Health.Status}} {{.Image}}' "$container" | sed -n 's/^healthy //p'
+    else
+        docker image inspect --format '{{.Id}}' "$(kept "$1")" 2>/dev/null || true
+    fi
+}
+
+forget_working() {
+    for name in $OWN_IMAGES; do docker rmi "${name%=*}:$BEFORE" >/dev/null 2>&1 || true; done
+}
+
+# Ends with exit code 1, with the old version up again or with the commands that are left to do.
+go_back() {
+    docker image inspect "qzbrain:$BEFORE" >/dev/null 2>&1 ||
+        die "没有可退回的旧版本。数据都在卷中；处理后再运行 sh deploy.sh --upgrade。" \
+            "There is no old version to go back to. All data is in the volumes; mend it and run sh deploy.sh --upgrade again."
+    say "正在退回旧版本 $(kept QZBRAIN_IMAGE) …" "going back to the old version, $(kept QZBRAIN_IMAGE) …"
+    compose stop brain worker graph >&2
+    # So it says when it changes the schema, after a backup. Of this upgrade: what an earlier one has changed must stay.
+    if compose logs --since "$since" prepare 2>/dev/null | grep -q 'qzbrain db downgrade'; then
+        compose run --rm --no-deps -T brain qzbrain db downgrade >&2 ||
+            die "数据库已升级，自动退回没有成功（见上）；服务已停止，数据在卷和备份中。处理后运行：cd $STATE && QZBRAIN_IMAGE=$QZBRAIN_IMAGE docker compose run --rm --no-deps brain qzbrain db downgrade，再运行 sh deploy.sh 启动旧版本；或再次 sh deploy.sh --upgrade。" \
+                "The database was upgraded, and going back did not succeed (see above). The services are stopped; all data is in the volumes and in the backup. Mend it and run: cd $STATE && QZBRAIN_IMAGE=$QZBRAIN_IMAGE docker compose run --rm --no-deps brain qzbrain db downgrade; then sh deploy.sh for the old version. Or run sh deploy.sh --upgrade again."
+        say "数据库已恢复为升级前的表结构；所有用户需要重新登录。" "the database has the schema of before the upgrade again; everybody has to sign in again."
+    fi
+    unset QZBRAIN_IMAGE QZBRAIN_ENGINE_IMAGE
+    for name in $OWN_IMAGES; do docker tag "${name%=*}:$BEFORE" "$(kept "${name#*=}")" 2>/dev/null || true; done
+    UPGRADE=''
+    (start) || exit 1
+    forget_working
+    die "升级没有成功，已退回旧版本 $(kept QZBRAIN_IMAGE)，数据完好。新版本的日志见上；处理后再运行 sh deploy.sh --upgrade。" \
+        "The upgrade did not succeed. The old version, $(kept QZBRAIN_IMAGE), runs again with all data. The new one's log is above; mend it and run sh deploy.sh --upgrade again."
 }
 
 # choose LIST sign: takes profiles into CHOSEN, or out of it
@@ -357,12 +442,13 @@ needs() { [ "$2" -ge 2 ] || wrong "$1 需要一个值" "$1 needs a value"; }
 PORT='' BIND='' UPGRADE='' OFFLINE='' SAVE='' ACTION=up RESTART=''
 PROJECT=${COMPOSE_PROJECT_NAME:-$(kept COMPOSE_PROJECT_NAME)}
 PROJECT=${PROJECT:-qzbrain}
+BEFORE=before-upgrade-$PROJECT # what images that work are called while an upgrade is under way
 VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$ROOT/qzbrain/__init__.py")
 CHOSEN=$(kept COMPOSE_PROFILES)
 
 while [ $# -gt 0 ]; do
     case $1 in
-        -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$ROOT/deploy.sh"; exit 0 ;;
+        -h | --help) sed -n '2,17s/^# \{0,1\}//p' "$ROOT/deploy.sh"; exit 0 ;;
         --upgrade) UPGRADE=yes ;;
         --restart) RESTART=yes ;;
         --down) ACTION=down ;;
@@ -402,9 +488,15 @@ check_port "$(kept QZBRAIN_PORT)"
 check_gpu
 make_secrets
 make_config
-get_images
-[ -z "$UPGRADE" ] || compose stop brain worker graph >&2 # no old program on new tables
-start
+if [ -n "$UPGRADE" ]; then
+    upgrade
+else
+    ! docker image inspect "qzbrain:$BEFORE" >/dev/null 2>&1 ||
+        warn "上次升级被中断。若下面没有正常启动，请运行 sh deploy.sh --upgrade 完成升级。" \
+            "the last upgrade was interrupted. If what follows does not come up, finish it: sh deploy.sh --upgrade"
+    get_images
+    start
+fi
 if [ -n "$RESTART" ]; then
     compose restart brain worker graph >&2
     start

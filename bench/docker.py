@@ -28,6 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with docker_engine() as engine, tempfile.TemporaryDirectory(prefix="qzbrain-docker-bench-") as folder:
         deployment = Deployment(engine, Path(folder) / "state")
+        deployment.environment.pop("HEALTH_INTERVAL")  # as for everybody
         try:
             print(json.dumps(measure(engine, deployment, arguments.profiles), indent=1))
         finally:

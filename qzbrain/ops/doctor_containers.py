@@ -6,23 +6,22 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from qzbrain.ops.finding import Finding, Text
+from qzbrain.ops.minding import in_container
 from qzbrain.settings import Settings
 
 _STEP = 9
 _TIMEOUT_S = 4.0
 _TITLE: Text = ("Docker", "Docker")
 _TOOLKIT: Text = ("NVIDIA 容器工具", "NVIDIA container toolkit")
-_INSIDE = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _ABOUT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/"
 
 
 def docker(settings: Settings) -> list[Finding]:
     """The engine answers, Compose is there, and containers get GPUs where the machine has any."""
-    if any(path.exists() for path in _INSIDE):
+    if in_container():
         inside = ("本程序在容器内运行，由外面的 docker compose 看护", "this runs inside a container; docker compose outside minds it")
         return [Finding.ok("docker", _STEP, _TITLE, inside)]
     if shutil.which("docker") is None:

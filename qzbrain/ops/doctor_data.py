@@ -19,7 +19,7 @@ from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.models.catalog import all_models, embedder_name
 from qzbrain.ops import doctor_audit, doctor_backup, doctor_graph
 from qzbrain.ops.finding import Finding, Text
-from qzbrain.ops.supervision import log_folder
+from qzbrain.ops.minding import log_of, start_of
 from qzbrain.retrieval.backends import chosen, search_index
 from qzbrain.settings import Settings
 from qzbrain.storage.database import Database
@@ -233,8 +233,7 @@ def _queue(settings: Settings, connection: Connection) -> Finding:
             f"{shown[0]}；{len(old)} 个任务超过 10 分钟没有进展{died[0]}（最早：{first}）",
             f"{shown[1]}; {len(old)} jobs have not moved for 10 minutes{died[1]} (oldest: {first})",
         )
-        log = log_folder(settings) / "worker.log"
-        start = ("./run.sh", "./run.sh") if not worker_is_alive(settings.data) else (f"tail -n 50 {log}",) * 2
+        start = log_of("worker", settings) if worker_is_alive(settings.data) else start_of(settings)
         return Finding.warn("queue", 7, title, more, start)
     if failed:
         worst = connection.exec_driver_sql(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from qzbrain.ops import leftovers
 from qzbrain.ops.finding import Finding, Text
+from qzbrain.ops.serving import serving
 from qzbrain.ops.start import port_is_free, running_brain
 from qzbrain.settings import Settings, config_path
 
@@ -132,8 +133,9 @@ def disk(settings: Settings) -> list[Finding]:
 
 def port(settings: Settings) -> list[Finding]:
     """The ports are free, or it is this brain that has them."""
-    ours = running_brain(settings)
-    found = [_port("port", ("端口", "port"), settings.qzbrain_host, settings.qzbrain_port, "QZBRAIN_PORT", ours=ours.get("url") == settings.url)]
+    ours, server = running_brain(settings), serving(settings)
+    served = {ours.get("url"), server.url if server is not None and server.is_here else None}
+    found = [_port("port", ("端口", "port"), settings.qzbrain_host, settings.qzbrain_port, "QZBRAIN_PORT", ours=settings.url in served)]
     if settings.qzbrain_graph_service == "on":
         title = ("图谱服务端口", "graph service's port")
         host, number = settings.qzbrain_graph_host, settings.qzbrain_graph_port

@@ -12,6 +12,8 @@ from pathlib import Path
 from qzbrain.errors import SettingsInvalid
 from qzbrain.models.catalog import LOCAL_ENGINES
 from qzbrain.ops.finding import Finding, Text
+from qzbrain.ops.minding import by_compose
+from qzbrain.ops.serving import serving
 from qzbrain.ops.start import running_brain
 from qzbrain.settings import Settings, config_path, load_settings, nearest_setting, origin_of
 
@@ -63,10 +65,11 @@ def configuration(settings: Settings) -> list[Finding]:
         seen = (f"{path} 含有机密，但其他用户可读", f"{path} holds secrets, and other users may read it")
         return [Finding.warn("configuration", _STEP, _TITLE, seen, (f"chmod 600 {shlex.quote(str(path))}",) * 2)]
     changed = [name for name in Settings.model_fields if getattr(now, name) != getattr(settings, name)]
-    if changed and running_brain(settings):  # only where it is the running brain that asks
+    if changed and (running_brain(settings) or serving(settings)):  # only where it is the running brain that asks
         listed = ", ".join(changed)
         seen = (f"{path} 在启动之后改过，尚未生效：{listed}", f"{path} was changed after the start and is not in force yet: {listed}")
-        return [Finding.warn("configuration", _STEP, _TITLE, seen, ("重启 qzbrain（Ctrl-C，然后 ./run.sh）", "start it again (Ctrl-C, then ./run.sh)"))]
+        again = ("重启 qzbrain（Ctrl-C，然后 ./run.sh）", "start it again (Ctrl-C, then ./run.sh)")
+        return [Finding.warn("configuration", _STEP, _TITLE, seen, ("sh deploy.sh --restart",) * 2 if by_compose(settings) else again)]
     return [Finding.ok("configuration", _STEP, _TITLE, (f"{path}；qzbrain config show 显示全部", f"{path}; qzbrain config show prints all"))]
 
 

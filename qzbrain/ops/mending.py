@@ -18,6 +18,7 @@ from qzbrain.brain import Brain, build
 from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
+from qzbrain.ops.serving import serving
 from qzbrain.ops.start import prepare_folders, running_brain
 from qzbrain.ops.supervision import log_folder, run_folder
 from qzbrain.settings import Settings
@@ -94,7 +95,7 @@ def _left(settings: Settings) -> Iterator[Action]:
 
 def _schema(settings: Settings) -> Iterator[Action]:
     """Only while nothing runs on this data folder: a running process expects the schema that it started with."""
-    if running_brain(settings) or worker_is_alive(settings.data):
+    if running_brain(settings) or serving(settings) or worker_is_alive(settings.data):
         return
     with suppress(SQLAlchemyError, BrainError, OSError):
         if not settings.mysql_host and not settings.database_path.exists():

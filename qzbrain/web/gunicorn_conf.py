@@ -12,6 +12,7 @@ from gevent import monkey
 
 monkey.patch_all()  # before gunicorn's worker class imports ssl and sockets
 
+from qzbrain.ops.serving import hold  # noqa: E402
 from qzbrain.settings import load_settings  # noqa: E402
 from qzbrain.web.gunicorn_worker import end_with_master, tls_context  # noqa: E402
 
@@ -50,7 +51,8 @@ def ssl_context(_config: Any, _default: Any) -> Any:
 
 
 def on_starting(_server: Any) -> None:
-    """Counts of workers begin anew with their master."""
+    """The sign that a web server runs here is held from now on. Counts of workers begin anew with their master."""
+    hold(_settings)
     if workers > 1:
         shutil.rmtree(_counters, ignore_errors=True)
         _counters.mkdir(parents=True, exist_ok=True)

@@ -19,28 +19,42 @@ from tests.servers.docker_engine import DockerEngine
 
 PASSWORD = "vier graue Kraniche"
 LINK = re.compile(r"^http://127\.0\.0\.1:(\d+)/setup\?token=([\w-]{43})$", re.MULTILINE)
+OFTEN = {"HEALTH_INTERVAL": "3s"}
+"""Docker looks after containers more often than it would: a test waits until each was seen to be healthy."""
 SERVICES = ("brain", "graph", "mysql", "nginx", "redis", "worker")
 
 
 class Deployment:
-    """One of them, under a name, in a folder and at a port of its own."""
+    """One of them: under a name, in a folder and at a port of its own, or under the usual name at the usual port."""
 
-    def __init__(self, engine: DockerEngine, state: Path) -> None:
-        self.engine, self.state, self.port = engine, state, free_port()
-        self.project = f"qzt{secrets.token_hex(3)}"
-        self.environment = {
-            **engine.environment, "QZBRAIN_STATE": str(state), "COMPOSE_PROJECT_NAME": self.project, "QZBRAIN_DEPLOY_WAIT": "150",
-        }  # fmt: skip
+    def __init__(self, engine: DockerEngine, state: Path, *, usual: bool = False) -> None:
+        self.engine, self.state = engine, state
+        self.port, self.project = (9025, "qzbrain") if usual else (free_port(), f"qzt{secrets.token_hex(3)}")
+        named = {} if usual else {"QZBRAIN_STATE": str(state), "COMPOSE_PROJECT_NAME": self.project}
+        self.environment = {**engine.environment, **named, "QZBRAIN_DEPLOY_WAIT": "150", **OFTEN}
         self.cookie = ""
 
-    def deploy(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`sh deploy.sh …`."""
-        command = ["sh", str(ROOT / "deploy.sh"), *arguments]
+    def deploy(self, *arguments: str, program: Path = ROOT, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`sh deploy.sh …`, of the program in this folder."""
+        return self.run("sh", str(program / "deploy.sh"), *arguments, check=check)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command of whoever deploys."""
         done = subprocess.run(
-            command, env={**self.environment, **environment}, capture_output=True, text=True, check=False, timeout=500, cwd="/", stdin=subprocess.DEVNULL
-        )
+            [*self.engine.inside(), *command], env=self.environment, capture_output=True, text=True, check=False, timeout=500, cwd="/",
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
         assert not check or not done.returncode, done.stdout + done.stderr
         return done
+
+    def compose(self, commands: str) -> str:
+        """Commands as a person types them in the folder that holds `.env`; what they print. Fails when one does."""
+        environment = {**self.engine.environment, **OFTEN}
+        done = subprocess.run(
+            [*self.engine.inside(), "sh", "-ec", commands], env=environment, capture_output=True, text=True, check=False, timeout=300, cwd=self.state
+        )
+        assert not done.returncode, done.stdout + done.stderr
+        return done.stdout
 
     def sign_in(self, told: str) -> None:
         """As who was given the link."""
@@ -58,6 +72,8 @@ class Deployment:
     def call(self, method: str, path: str, payload: Any = None, *, timeout_s: float = 30) -> tuple[int, Any]:
         """A JSON request, signed in; bytes go as they are (a multipart body of one file)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        with self.engine.ports():
+            connection.connect()
         headers = {"Cookie": self.cookie} if self.cookie else {}
         body = payload
         if isinstance(payload, bytes):
@@ -86,6 +102,32 @@ class Deployment:
         head = f'--edge\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: text/plain\r\n\r\n'
         return self.call("POST", f"/api/knowledge-bases/{kb}/documents", head.encode() + text.encode() + b"\r\n--edge--\r\n")
 
+    def ask(self, question: str, kb: str = "laws") -> tuple[int, Any]:
+        """In a conversation of its own: the status, and `conversation` with `answer`."""
+        status, conversation = self.call("POST", "/api/conversations", {"knowledge_bases": [kb]})
+        if status != 201:
+            return status, conversation
+        status, answer = self.call("POST", f"/api/conversations/{conversation['id']}/messages", {"content": question})
+        return status, {"conversation": conversation["id"], "answer": answer}
+
+    def documents(self, kb: str) -> dict[str, Any]:
+        """All of a knowledge base by name, page after page."""
+        found: dict[str, Any] = {}
+        after = ""
+        while True:
+            status, said = self.call("GET", f"/api/knowledge-bases/{kb}/documents?limit=500{after}")
+            assert status == 200, said
+            found |= {one["name"]: one for one in said["data"]}
+            if not said["has_more"]:
+                return found
+            after = f"&after={said['next']}"
+
+    def add(self, kb: str, name: str, text: str) -> None:
+        """Upload a document, and wait until it is read."""
+        status, said = self.upload(kb, name, text)
+        assert status in (200, 201, 202), said
+        wait_for(lambda: self.documents(kb)[name]["status"] == "ready", f"{name} is read", 60, step_s=0.3)
+
     # -- containers
 
     def containers(self) -> dict[str, str]:
@@ -112,7 +154,7 @@ class Deployment:
         container = self.containers()[service]
         state = self.engine.inspect(container)["State"]
         os.kill(state["Pid"], signal.SIGKILL)
-        wait_for(lambda: self._begun_after(container, state["StartedAt"]), f"{service} runs again", 30, step_s=0.2)
+        wait_for(lambda: self._begun_after(container, state["StartedAt"]), f"{service} runs again", 60, step_s=0.2)
 
     def restart(self, service: str) -> None:
         """`docker restart`."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from qzbrain import __version__
 from tests.running import ROOT
 from tests.servers.docker_engine import KEPT
 from tests.servers.programs import missing
@@ -97,6 +98,45 @@ def test_one_that_is_new_enough_passes_on_to_the_port(compose: str, tmp_path: Pa
     assert not list((tmp_path / "bin" / "state" / "secrets").iterdir())
 
 
+def failing_upgrade(folder: Path, *, migrated: bool) -> subprocess.CompletedProcess[str]:
+    """`--upgrade` where nothing comes up, and nothing can be put back either, by a `docker` that writes down what it is asked."""
+    environment = fake_docker(folder, "echo 2.30.0")
+    said = "echo back again: qzbrain db downgrade" if migrated else "true"
+    (folder / "docker").write_text(
+        f"""#!/bin/sh
+printf '%s %s\\n' "${{QZBRAIN_IMAGE:--}}" "$*" >>{folder}/asked
+case "$*" in
+    "version "*) echo 28.0.0 ;; "compose version "*) echo 2.30.0 ;; "image inspect "*) echo sha256:old ;; "volume inspect "*) exit 1 ;;
+    *" logs --since "*) {said} ;; *" up --detach "*) exit 1 ;; *" db downgrade") exit 1 ;;
+esac
+"""
+    )
+    (folder / "state").mkdir()
+    (folder / "state" / ".env").write_text("QZBRAIN_IMAGE=qzbrain:0.0.9\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return run("--upgrade", "--port", str(port), **environment)
+
+
+def test_an_upgrade_that_cannot_be_undone_says_what_is_left_to_do(tmp_path: Path) -> None:
+    told = failing_upgrade(tmp_path / "bin", migrated=True)
+    image = f"qzbrain:{__version__}"
+    command = f"cd {tmp_path}/bin/state && QZBRAIN_IMAGE={image} docker compose run --rm --no-deps brain qzbrain db downgrade"
+    assert told.returncode == 1 and command in told.stderr and "sh deploy.sh --upgrade" in told.stderr
+    asked = (tmp_path / "bin/asked").read_text()
+    assert asked.rstrip().endswith("qzbrain db downgrade") and asked.splitlines()[-1].startswith(image)
+    assert "QZBRAIN_IMAGE=qzbrain:0.0.9" in (tmp_path / "bin/state/.env").read_text()
+
+
+def test_an_upgrade_that_changed_no_schema_puts_no_backup_back(tmp_path: Path) -> None:
+    told = failing_upgrade(tmp_path / "bin", migrated=False)
+    asked = (tmp_path / "bin/asked").read_text()
+    assert told.returncode == 1 and "going back to the old version, qzbrain:0.0.9" in told.stderr
+    assert "db downgrade" not in asked and "tag qzbrain:before-upgrade-qzbrain qzbrain:0.0.9" in asked
+    assert [line.split()[0] for line in asked.splitlines() if " up --detach " in line] == [f"qzbrain:{__version__}", "-"]
+
+
 def configuration(tmp_path: Path, *profiles: str, **environment: str) -> dict[str, Any]:
     """What Compose makes of compose.yaml."""
     if shutil.which("docker") is None:
@@ -117,6 +157,15 @@ def test_profiles_add_what_they_name(tmp_path: Path) -> None:
     assert plain == {"prepare", "brain", "worker", "graph", "nginx", "mysql", "redis"}
     for profile, service in (("search", "elasticsearch"), ("local", "embedder"), ("chat", "chat"), ("gpu", "vllm"), ("gpu-embedding", "vllm-embedding")):
         assert set(configuration(tmp_path, profile)["services"]) - plain == {service}
+
+
+@pytest.mark.servers
+def test_backups_have_a_volume_of_their_own_or_a_folder_that_is_named(tmp_path: Path) -> None:
+    for given, source in (({}, "backups"), ({"QZBRAIN_BACKUPS": "/mnt/backup/qzbrain"}, "/mnt/backup/qzbrain")):
+        services = configuration(tmp_path, **given)["services"]
+        for name in ("brain", "worker", "prepare", "graph"):
+            mounted = {one["target"]: one["source"] for one in services[name]["volumes"]}
+            assert mounted["/backups"] == source and mounted["/data"] == "data" and services[name]["environment"]["BACKUP_DIR"] == "/backups"
 
 
 @pytest.mark.servers

@@ -1,4 +1,5 @@
-"""deploy.sh on a real Docker engine: from nothing to an answered question; every container killed under load; down and up again.
+"""deploy.sh on a real Docker engine: from nothing to an answered question; every container killed under load; backups; the way back from an upgrade.
+Then, on an engine without images and network, `install.sh --docker` of a bundle: from nothing, down, and up again by a newer one.
 
 MySQL, Redis, nginx and Python's base image are stand-ins under the official names (tests/servers/docker_engine.py). The tests use one deployment in turn.
 """
@@ -6,21 +7,28 @@ MySQL, Redis, nginx and Python's base image are stand-ins under the official nam
 from __future__ import annotations
 
 import http.client
+import json
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from qzbrain import __version__
+from qzbrain.storage.migrate import HEAD
 from tests.deploy.deployment import SERVICES, Deployment, waited
-from tests.running import wait_for
-from tests.servers.docker_engine import DockerEngine, docker_engine
+from tests.deploy.newer import REVISION, Bundle, newer_program
+from tests.running import ROOT, wait_for
+from tests.servers.docker_engine import DockerEngine, docker_engine, empty_engine
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.network, pytest.mark.timeout(900)]
 QUESTION = "行政处罚的种类有哪些？"
+NEXT = "0.2.0"
 
 
 @pytest.fixture(scope="module")
@@ -44,37 +52,70 @@ def deployment(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -
         made.remove()
 
 
-def ask(deployment: Deployment, question: str = QUESTION) -> tuple[int, Any]:
-    status, conversation = deployment.call("POST", "/api/conversations", {"knowledge_bases": ["laws"]})
-    if status != 201:
-        return status, conversation
-    status, answer = deployment.call("POST", f"/api/conversations/{conversation['id']}/messages", {"content": question})
-    return status, {"conversation": conversation["id"], "answer": answer}
+@pytest.fixture(scope="module")
+def kept(deployment: Deployment) -> None:
+    """The knowledge base `kept`, with a document."""
+    fill(deployment)
 
 
-def documents(deployment: Deployment) -> list[Any]:
-    """All of the knowledge base `load`, page after page."""
-    found: list[Any] = []
-    after = ""
-    while True:
-        status, said = deployment.call("GET", f"/api/knowledge-bases/load/documents?limit=500{after}")
-        assert status == 200, said
-        found += said["data"]
-        if not said["has_more"]:
-            return found
-        after = f"&after={said['next']}"
+@pytest.fixture(scope="module")
+def next_version(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program of version 0.2.0."""
+    return newer_program(tmp_path_factory.mktemp("next"), NEXT, f"qzbrain:{__version__}")
 
 
+def fill(deployment: Deployment) -> None:
+    assert deployment.call("POST", "/api/knowledge-bases", {"name": "kept"})[0] == 201
+    deployment.add("kept", "采购.txt", "第一条 采购金额超过五十万元的，须经董事会批准。")
+
+
+def require_kept(deployment: Deployment, conversation: str) -> None:
+    """What was there is there, and answers."""
+    assert set(deployment.documents("kept")) == {"采购.txt"}
+    assert deployment.call("GET", f"/api/conversations/{conversation}/messages")[0] == 200
+    status, said = deployment.ask("采购金额超过五十万元须经谁批准？", "kept")
+    assert status == 200 and "董事会" in str(said["answer"]) and said["answer"]["citations"]
+
+
+def answers(deployment: Deployment) -> str:
+    """The conversation in which a question was answered from the sample."""
+    status, said = wait_for(lambda: (found := deployment.ask(QUESTION))[0] == 200 and "警告" in str(found[1]) and found, "an answer", 60, step_s=0.3)
+    assert status == 200 and said["answer"]["citations"]
+    return str(said["conversation"])
+
+
+def examined(deployment: Deployment, service: str = "brain") -> dict[str, Any]:
+    """What the doctor says in a container, by check."""
+    told = deployment.execute(service, "qzbrain", "doctor", "--json", check=False)
+    return {one["id"]: one for one in json.loads(told.stdout)["checks"]}
+
+
+def sql(deployment: Deployment, query: str) -> str:
+    """Its one value."""
+    command = f'mariadb -h127.0.0.1 -uqiyuan -p"$(cat /run/secrets/mysql_password)" -N chatglm -e "{query}"'
+    return deployment.execute("mysql", "sh", "-c", command).stdout.strip()
+
+
+def saved(deployment: Deployment) -> list[str]:
+    """Reasons of all backups, oldest first."""
+    told = deployment.execute("brain", "qzbrain", "backup", "list", "--json").stdout
+    return [one["reason"] for one in json.loads(told)["backups"]]
+
+
+def image_of(deployment: Deployment, service: str = "brain") -> tuple[str, str]:
+    """Name and id of the image that a container runs."""
+    found = deployment.engine.inspect(deployment.containers()[service])
+    return found["Config"]["Image"], found["Image"]
+
+
+@pytest.mark.usefixtures("offline")
 def test_from_nothing_to_an_answered_question(deployment: Deployment, engine: DockerEngine) -> None:
     """Over nginx's port, by MySQL, Redis and Celery, with every service healthy."""
-    status, said = wait_for(lambda: (found := ask(deployment))[0] == 200 and "警告" in str(found[1]) and found, "an answer", 30)
-    assert status == 200 and said["answer"]["citations"]
+    answers(deployment)
     states = deployment.states()
     assert states.pop("prepare") == "exited"
     assert states == dict.fromkeys(SERVICES, "healthy")
-    count = "SELECT COUNT(*) FROM documents"
-    rows = deployment.execute("mysql", "sh", "-c", f'mariadb -h127.0.0.1 -uqiyuan -p"$(cat /run/secrets/mysql_password)" -N chatglm -e "{count}"').stdout
-    assert int(rows) >= 12
+    assert int(sql(deployment, "SELECT COUNT(*) FROM documents")) >= 12
     log = engine.call("logs", deployment.containers()["worker"])
     assert '"redis:6379"' in log.stdout + log.stderr or "redis:6379" in log.stdout + log.stderr  # it takes its jobs from there
     assert "doctor" in deployment.told  # type: ignore[attr-defined]
@@ -112,6 +153,41 @@ def test_run_again_it_changes_nothing(deployment: Deployment) -> None:
     assert {service: after[service] for service in before} == before
 
 
+def test_the_doctor_sees_what_each_container_sees(deployment: Deployment) -> None:
+    """In the brain's, as deploy.sh and the console's page System ask it: web answers, on its own port. In the worker's: web is elsewhere."""
+    status, page = deployment.call("GET", "/api/system/doctor")
+    assert status == 200, page
+    for found in (examined(deployment), {one["id"]: one for one in page["checks"]}):
+        assert not [one for one in found.values() if one["status"] in ("warn", "fail")]
+        assert {found[name]["status"] for name in ("mysql", "redis", "celery", "graph_service", "web", "worker", "port", "revision", "index")} == {"ok"}
+        assert "/readyz" not in found["web"]["evidence"] and found["web"]["evidence"].endswith(" 200") and "qzbrain" in found["port"]["evidence"]
+        assert found["processes"]["status"] == "skip"
+    elsewhere = examined(deployment, "worker")
+    assert elsewhere["web"]["status"] == "ok" and deployment.containers()["brain"] in elsewhere["web"]["evidence"]
+    assert not [one for one in elsewhere.values() if one["status"] == "fail"]
+
+
+def in_docker() -> list[str]:
+    """The commands of docs/backup.md, "In Docker", block by block."""
+    section = (ROOT / "docs/backup.md").read_text(encoding="utf-8").partition("## In Docker")[2].partition("\n## ")[0]
+    return [match[0] for match in re.finditer(r"(?:^    .*\n)+", section, re.MULTILINE)]
+
+
+@pytest.mark.usefixtures("kept")
+def test_backup_and_restore_as_the_manual_prints_them(deployment: Deployment) -> None:
+    """On MySQL, from a read-only file system. What came after the backup is gone then, and in the one that was made before it was put back."""
+    back_up, put_back = in_docker()
+    conversation = answers(deployment)
+    assert "manual" in deployment.compose(back_up)
+    deployment.add("kept", "after.txt", "第二条 出差须提前三天申请。")
+    deployment.compose(put_back)
+    waited(deployment)
+    assert deployment.call("GET", "/api/knowledge-bases/kept/documents")[0] == 401  # nobody is signed in after a restore
+    deployment.sign_in_again()
+    require_kept(deployment, conversation)
+    assert saved(deployment)[-2:] == ["manual", "before-restore"]
+
+
 def test_every_container_dies_under_load_and_nothing_acknowledged_is_lost(deployment: Deployment) -> None:
     """Documents and questions go in all the time; each container is killed (-9) or restarted in turn. What got a 2xx is there in the end."""
     assert deployment.call("POST", "/api/knowledge-bases", {"name": "load"})[0] == 201
@@ -134,7 +210,7 @@ def test_every_container_dies_under_load_and_nothing_acknowledged_is_lost(deploy
     def question() -> None:
         while not ended.is_set():
             try:
-                status, said = ask(deployment)
+                status, said = deployment.ask(QUESTION)
             except (OSError, http.client.HTTPException, ValueError):
                 status = 0
             if status == 200 and "message_id" in said["answer"]:
@@ -158,35 +234,13 @@ def test_every_container_dies_under_load_and_nothing_acknowledged_is_lost(deploy
     assert len(uploaded) > 20 and len(answered) > 10
 
     def all_ready() -> bool:
-        found = {one["name"]: one["status"] for one in documents(deployment)}
-        return all(found.get(name) == "ready" for name in uploaded)
+        found = deployment.documents("load")
+        return all(name in found and found[name]["status"] == "ready" for name in uploaded)
 
     wait_for(all_ready, "all documents are ready", 90, step_s=0.5)
     for message, conversation in answered.items():
         status, said = deployment.call("GET", f"/api/conversations/{conversation}/messages")
         assert status == 200 and message in {one["id"] for one in said["data"]}
-
-
-def test_down_and_up_again_from_a_file_of_images_all_is_there(deployment: Deployment, engine: DockerEngine, tmp_path: Path) -> None:
-    """--save, --down, the brain's image removed, --offline: the way to a machine without a network. A file that holds no images is refused."""
-    before = documents(deployment)
-    assert before
-    bad = tmp_path / "bad.tar"
-    bad.write_bytes(b"no images" * 1000)
-    refused = deployment.deploy("--offline", str(bad), check=False)
-    assert refused.returncode == 1 and "docker save" in refused.stderr
-    file = tmp_path / "images.tar"
-    deployment.deploy("--save", str(file))
-    told = deployment.deploy("--down")
-    assert deployment.containers() == {} and "sh deploy.sh" in told.stderr
-    image = re.search(r"^QZBRAIN_IMAGE=(.*)$", (deployment.state / ".env").read_text(), re.MULTILINE)
-    assert image
-    engine.call("rmi", image[1])
-    told = deployment.deploy("--offline", str(file))
-    assert engine.has(image[1]) and "已有管理员" in told.stderr
-    deployment.sign_in_again()
-    assert sorted(one["id"] for one in documents(deployment)) == sorted(one["id"] for one in before)
-    assert ask(deployment)[0] == 200
 
 
 def test_lost_secrets_of_a_database_that_is_there_are_not_made_anew(deployment: Deployment) -> None:
@@ -197,3 +251,91 @@ def test_lost_secrets_of_a_database_that_is_there_are_not_made_anew(deployment: 
     assert refused.returncode == 1 and "mysql_password" in refused.stderr and not lost.exists()
     lost.write_text(kept)
     assert deployment.ready()  # what ran goes on
+
+
+@pytest.mark.usefixtures("kept")
+def test_an_upgrade_that_does_not_come_up_goes_back(deployment: Deployment, engine: DockerEngine, tmp_path: Path) -> None:
+    """Under the version number that runs, with a newer schema, and a web server that ends at once: the old image has its name back, the old schema its rows."""
+    name, old = image_of(deployment)
+    conversation = answers(deployment)
+    broken = newer_program(tmp_path / "broken", __version__, name, {"qzbrain/wsgi.py": 'raise RuntimeError("the new version is broken")\n'})
+    told = deployment.deploy("--upgrade", program=broken, check=False)
+    assert told.returncode == 1, told.stderr
+    for words in ("brain of the new version did not come up", "the new version is broken", "going back", "sign in again", f"{name}, runs again"):
+        assert words in told.stderr, told.stderr
+    assert image_of(deployment) == (name, old) and image_of(deployment, "worker") == (name, old)
+    assert engine.call("image", "inspect", "--format", "{{.Id}}", name).stdout.strip() == old and not engine.has(f"qzbrain:before-upgrade-{deployment.project}")
+    assert saved(deployment)[-2:] == [f"before-{REVISION}", "before-restore"] and sql(deployment, "SELECT version_num FROM alembic_version") == HEAD
+    deployment.sign_in_again()
+    require_kept(deployment, conversation)
+
+
+def test_an_upgrade_that_cannot_begin_changes_nothing(deployment: Deployment, next_version: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tar").write_bytes(b"no images" * 1000)
+    before = deployment.containers()
+    told = deployment.deploy("--upgrade", "--offline", str(tmp_path / "bad.tar"), program=next_version, check=False)
+    assert told.returncode == 1 and "the old version runs on" in told.stderr
+    assert deployment.containers() == before and deployment.ready()
+
+
+# -- without a network
+
+
+class Offline:
+    """`install.sh --docker` of a bundle on an engine that has no image and reaches nothing. Mostly waiting, so it goes on beside the other tests."""
+
+    def __init__(self, deployment: Deployment, next_version: Path, folder: Path) -> None:
+        self.deployment, self.next_version, self.folder = deployment, next_version, folder
+        self.place = folder / "place"
+
+    def run(self) -> None:
+        """From nothing to an answered question. Down, then up again by a newer bundle with a newer schema: a backup first, and all is there."""
+        bundle, newer = self.bundle(), self.folder / "newer.tar"
+        self.deployment.engine.call("build", "--quiet", "--tag", f"qzbrain:{NEXT}", str(self.next_version))
+        self.deployment.engine.call("save", "--output", str(newer), f"qzbrain:{NEXT}")
+        with empty_engine() as machine:
+            assert not machine.call("images", "--quiet").stdout
+            there = Deployment(machine, self.place / "deploy", usual=True)
+            conversation = self.install(there, bundle)
+            there.run("sh", str(self.place / "deploy.sh"), "--down")
+            assert there.containers() == {}
+            bundle.become(NEXT, newer)
+            self.upgrade(there, bundle, conversation)
+
+    def bundle(self) -> Bundle:
+        """Made by the command with all images of the deployment, and unpacked."""
+        images = self.folder / "images.tar"
+        self.deployment.deploy("--save", str(images))
+        return Bundle.made(self.folder, images)
+
+    def install(self, there: Deployment, bundle: Bundle) -> str:
+        """A conversation that was had in it."""
+        assert "nothing to upgrade" in self.installer(there, bundle, "--upgrade", check=False).stderr
+        there.sign_in(self.installer(there, bundle, "--bind", "127.0.0.1").stdout)
+        assert {state for service, state in there.states().items() if service != "prepare"} == {"healthy"}
+        fill(there)
+        return answers(there)
+
+    def upgrade(self, there: Deployment, bundle: Bundle, conversation: str) -> None:
+        assert "--upgrade" in self.installer(there, bundle, check=False).stderr
+        told = self.installer(there, bundle, "--upgrade")
+        assert image_of(there)[0] == f"qzbrain:{NEXT}" and "an administrator already" in told.stderr
+        require_kept(there, conversation)
+        assert there.execute("brain", "python", "-c", "import qzbrain; print(qzbrain.__version__)").stdout.strip() == NEXT
+        assert saved(there) == [f"before-{REVISION}"] and sql(there, "SELECT version_num FROM alembic_version") == REVISION
+        assert "brain" in there.compose("docker compose ps --services") and not there.engine.has("qzbrain:before-upgrade-qzbrain")
+
+    def installer(self, there: Deployment, bundle: Bundle, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(bundle.folder / "install.sh"), "--docker", "--to", str(self.place), "--key", bundle.fingerprint]
+        return there.run(*command, *arguments, check=check)
+
+
+@pytest.fixture(scope="module")
+def offline(deployment: Deployment, next_version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """Begun with the first test, and asked for by the last."""
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(Offline(deployment, next_version, tmp_path_factory.mktemp("offline")).run)
+
+
+def test_a_bundle_is_installed_and_upgraded_where_there_is_no_network(offline: Future[None]) -> None:
+    offline.result()

@@ -6,7 +6,6 @@ program that does not start) is changed in the unpacked files, which are then si
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -21,6 +20,7 @@ import pytest
 
 from qzbrain.ops.bundle.layout import KEY, MANIFEST, SIGNATURE, SUMS
 from qzbrain.ops.bundle.signing import fingerprint, load_key, make_key, public_pem
+from tests.deploy.newer import sign_again
 from tests.running import ROOT, wait_for
 from tests.servers.clean_root import CleanRoot, base
 
@@ -55,22 +55,12 @@ class Site:
         for name, change in changes.items():
             (self.bundle / name).write_bytes(change(kept[name]))
         if signed:
-            self._sign(list(changes), self.key)
+            sign_again(self.bundle, list(changes), self.key)
         try:
             yield
         finally:
             for name, data in kept.items():
                 (self.bundle / name).write_bytes(data)
-
-    def _sign(self, names: list[str], key: Any) -> None:
-        lines = (self.bundle / SUMS).read_text(encoding="utf-8").splitlines()
-        for name in names:
-            digest = hashlib.sha256((self.bundle / name).read_bytes()).hexdigest()
-            lines = [f"{digest}  {name}" if line.endswith(f"  {name}") else line for line in lines]
-        text = ("\n".join(lines) + "\n").encode()
-        (self.bundle / SUMS).write_bytes(text)
-        (self.bundle / SIGNATURE).write_bytes(key.sign(text))
-        (self.bundle / KEY).write_bytes(public_pem(key))
 
     @contextmanager
     def other_signer(self, folder: Path) -> Iterator[str]:
@@ -78,7 +68,7 @@ class Site:
         key = load_key(make_key(folder / "other").private)
         theirs = fingerprint(key)
         with self.changed({MANIFEST: lambda data: data.replace(self.fingerprint.encode(), theirs.encode())}):
-            self._sign([], key)
+            sign_again(self.bundle, [], key)
             yield theirs
 
     @contextmanager

@@ -1,4 +1,5 @@
-"""A real Docker engine of the tests' own, with local stand-ins under the official images' names: `with docker_engine() as engine`.
+"""A real Docker engine of the tests' own, with local stand-ins under the official images' names: `with docker_engine() as engine`. Beside it, where a
+machine without any network is wanted: `with empty_engine() as machine`, with no image at all.
 
 Root, no other engine on the machine (two would share a bridge and firewall rules, so ours is not started beside another). What it makes once, base
 and servers, stays in /var/tmp for the next run; the machine's firewall rules are put back at the end. `python -m tests.servers.docker_engine` gets
@@ -7,6 +8,7 @@ the plugins and the stand-ins ready, so that no test has to wait for them.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -30,6 +32,9 @@ STAND_INS = {"mysql:8.4": "mysql.Dockerfile", "redis:7.4": None, "nginx:1.28": N
 """Official names of what Compose starts, and how each is made from the servers' image; None: it is that image."""
 STARTS_S, ENDS_S, OTHERS_END_S = 30.0, 60.0, 120.0
 _COMPOSE = (2, 20)
+_ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
+_WITHOUT = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")]
+"""Images are saved and loaded by tests: a third less of them."""
 _HOOK = """set -e
 rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED
 ln -sf python3 "$1"/usr/bin/python
@@ -44,10 +49,10 @@ chmod +x "$1"/usr/sbin/policy-rc.d"""
 
 
 class DockerEngine:
-    """One dockerd. `environment` makes `docker` talk to it."""
+    """One dockerd. `environment` makes `docker` talk to it. `alone`: in a network of its own, which leads nowhere."""
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, data: Path = KEPT / "data", *, alone: bool = False) -> None:
+        self.run, self.data, self.alone = run, data, alone
         self.environment = {**os.environ, "DOCKER_HOST": f"unix://{run}/docker.sock", "DOCKER_CONFIG": str(KEPT / "config")}
         self.process: subprocess.Popen[bytes] | None = None
         self._rules = ""
@@ -55,11 +60,12 @@ class DockerEngine:
     def start(self) -> DockerEngine:
         """Start and wait until it answers."""
         program = need("dockerd", "docker.io iptables")
-        self._rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
+        if not self.alone:
+            self._rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False).stdout
         (self.run / "daemon.json").write_text("{}", encoding="utf-8")
         command = [
-            program, "--config-file", str(self.run / "daemon.json"), "--host", f"unix://{self.run}/docker.sock", "--data-root", str(KEPT / "data"),
-            "--exec-root", str(self.run / "exec"), "--pidfile", str(self.run / "dockerd.pid"), "--bip", "172.31.240.1/24",
+            *(_ALONE if self.alone else ()), program, "--config-file", str(self.run / "daemon.json"), "--host", f"unix://{self.run}/docker.sock",
+            "--data-root", str(self.data), "--exec-root", str(self.run / "exec"), "--pidfile", str(self.run / "dockerd.pid"), "--bip", "172.31.240.1/24",
             "--default-address-pool", "base=172.31.128.0/18,size=24", "--storage-driver", "overlay2",
         ]  # fmt: skip
         with (self.run / "dockerd.log").open("ab") as out:
@@ -81,7 +87,8 @@ class DockerEngine:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait(10)
-        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+        if not self.alone:
+            subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
         if self._rules:
             subprocess.run(["iptables-restore"], input=self._rules, capture_output=True, text=True, check=False)
 
@@ -93,6 +100,27 @@ class DockerEngine:
         assert not check or not done.returncode, f"docker {' '.join(arguments)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
         return done
 
+    def inside(self) -> list[str]:
+        """What runs a command where the engine's ports are."""
+        return ["nsenter", f"--net={self._network()}"] if self.alone else []
+
+    @contextmanager
+    def ports(self) -> Iterator[None]:
+        """What this thread connects to meanwhile are the engine's ports."""
+        if not self.alone:
+            yield
+            return
+        with Path("/proc/thread-self/ns/net").open() as here, Path(self._network()).open() as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(here.fileno())
+
+    def _network(self) -> str:
+        assert self.process is not None
+        return f"/proc/{self.process.pid}/ns/net"
+
     def has(self, image: str) -> bool:
         """Whether there is such an image."""
         return not self.call("image", "inspect", image, check=False).returncode
@@ -101,10 +129,14 @@ class DockerEngine:
         """What Docker knows of a container."""
         return json.loads(self.call("inspect", container).stdout)[0]
 
-    def clear(self) -> None:
-        """Remove what a run that was killed has left, and builds that nobody will ask for again."""
+    def remove_containers(self) -> None:
+        """All of them, by kill -9."""
         if left := self.call("ps", "--all", "--quiet").stdout.split():
             self.call("rm", "--force", "--volumes", *left)
+
+    def clear(self) -> None:
+        """Remove what a run that was killed has left, and builds that nobody will ask for again."""
+        self.remove_containers()
         if left := self.call("volume", "ls", "--quiet").stdout.split():
             self.call("volume", "rm", "--force", *left)
         self.call("network", "prune", "--force")
@@ -115,7 +147,7 @@ class DockerEngine:
 
     def prepare(self) -> None:
         """Have the plugins and the stand-ins, made anew where their recipes have changed."""
-        recipe = hashlib.sha256(_HOOK.encode() + b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))).hexdigest()[:12]
+        recipe = hashlib.sha256((_HOOK + str(_WITHOUT)).encode() + b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))).hexdigest()[:12]
         if self.has(f"qzbrain-test/done:{recipe}") and all(self.has(image) for image in (BASE, *STAND_INS)):
             return
         self._make_base()
@@ -134,7 +166,7 @@ class DockerEngine:
         sources = Path("/etc/apt/sources.list.d/debian.sources")
         source = str(sources) if sources.is_file() else "deb http://deb.debian.org/debian bookworm main"
         command = [
-            need("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"',
+            need("mmdebstrap", "mmdebstrap"), "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", *_WITHOUT, '--aptopt=Acquire::Languages "none"',
             "--include=ca-certificates,python3,python3-pip,python3-venv,curl", f"--customize-hook={_HOOK}", "bookworm", "-", source,
         ]  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="qzbrain-root-", dir="/dev/shm") as folder:
@@ -169,6 +201,24 @@ def docker_engine() -> Iterator[DockerEngine]:
         finally:
             engine.stop()
             shutil.rmtree(run, ignore_errors=True)
+
+
+@contextmanager
+def empty_engine() -> Iterator[DockerEngine]:
+    """An engine as on a machine that has Docker and nothing else, and reaches nothing. While `docker_engine` holds the machine's."""
+    with tempfile.TemporaryDirectory(prefix="empty-", dir=KEPT) as folder:
+        engine = DockerEngine(Path(folder), Path(folder) / "data", alone=True)
+        try:
+            yield engine.start()
+            engine.remove_containers()  # at once: an engine that ends stops them one after the other
+        finally:
+            engine.stop()
+
+
+def _enter(network: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(network, 0):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _await_no_other() -> None:

@@ -87,8 +87,10 @@ def _run(options: argparse.Namespace) -> None:
         say("离线包完好。", "the bundle is whole.")
         return
     if options.docker:
-        more = [*(["--upgrade"] if options.upgrade else []), *options.more]
-        into_docker(bundle, checked, options.to, more)
+        _require_fitting(options, checked, place)
+        _require_no_bare_metal(place)
+        with _alone(place):
+            into_docker(bundle, checked, options.to, options.more, upgrade=options.upgrade)
         return
     require_machine(checked.manifest)
     _require_fitting(options, checked, place)
@@ -164,6 +166,15 @@ def _require_fitting(options: argparse.Namespace, checked: Checked, place: Place
             "nothing_to_upgrade",
             zh=f"{place.folder} 中没有可升级的安装。请用 --to 指明其目录，或去掉 --upgrade 以新装。",
             en=f"There is nothing to upgrade in {place.folder}. Name its folder with --to, or leave --upgrade out to install anew.",
+        )
+
+
+def _require_no_bare_metal(place: Place) -> None:
+    if place.version():
+        raise Conflict(
+            "folder_taken",
+            zh=f"{place.folder} 中的 {place.version()} 不是以容器方式安装的。请去掉 --docker 以升级它，或用 --to 换一个目录。",
+            en=f"{place.version()} in {place.folder} was not installed in containers. Leave --docker out to upgrade it, or take another folder with --to.",
         )
 
 
