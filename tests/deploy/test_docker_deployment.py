@@ -243,6 +243,17 @@ def test_every_container_dies_under_load_and_nothing_acknowledged_is_lost(deploy
         assert status == 200 and message in {one["id"] for one in said["data"]}
 
 
+@pytest.mark.usefixtures("kept")
+def test_down_and_up_again_all_is_there(deployment: Deployment) -> None:
+    conversation, load = answers(deployment), deployment.documents("load")
+    deployment.deploy("--down")
+    assert deployment.containers() == {}
+    assert "已有管理员" in deployment.deploy().stderr
+    require_kept(deployment, conversation)
+    there = deployment.documents("load")
+    assert load.keys() == there.keys() and {one["status"] for one in there.values()} == {"ready"}
+
+
 def test_lost_secrets_of_a_database_that_is_there_are_not_made_anew(deployment: Deployment) -> None:
     lost = deployment.state / "secrets" / "mysql_password"
     kept = lost.read_text()

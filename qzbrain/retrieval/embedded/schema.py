@@ -44,7 +44,7 @@ def chunk_document(chunk: IndexedChunk, level: int, watermark: int) -> Any:
     document.add_unsigned(LENGTH, tokens.count(" ") + 1)
     context = chunk.context_tokens or " ".join(map(_heading_tokens, chunk.context.split("\n")))
     document.add_text(CONTEXT, context)
-    document.add_text(TERMS, " ".join({*tokens.split(), *context.split()}))
+    document.add_text(TERMS, f"{tokens} {context}")  # only whether a term is there is kept of it
     document.add_text(DOCUMENT, chunk.document_id)
     document.add_unsigned(CHUNK, chunk.chunk_id)
     document.add_unsigned(LEVEL, level)
