@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, select, update
 
 from qzbrain.graph.embedded import SqlGraph
+from qzbrain.graph.filling import fetched
 from qzbrain.graph.forgetting import forget_documents
 from qzbrain.graph.links import forget_links
 from qzbrain.graph.statements import RULES, StatedChunk, statements
@@ -45,7 +46,7 @@ def _chunks(connection: Connection, document_ids: Sequence[str]) -> dict[str, li
     found: dict[str, list[StatedChunk]] = {}
     paths: dict[str, tuple[str, ...]] = {}
     query = select(*columns).where(chunks.c.document_id.in_(document_ids)).order_by(chunks.c.document_id, chunks.c.ordinal)
-    for document_id, chunk_id, start, end, path, reference, disabled in connection.execute(query):
+    for document_id, chunk_id, start, end, path, reference, disabled in fetched(connection, query):
         if path not in paths:
             paths[path] = tuple(orjson.loads(path))
         found.setdefault(document_id, []).append(StatedChunk(chunk_id, start, end, paths[path], reference, bool(disabled)))

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any, Protocol
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Dialect, bindparam, insert, select, update
 
 from qzbrain import metrics, tracing
 from qzbrain.errors import ParseFailed
@@ -277,7 +277,7 @@ def _write(connection: Connection, kb_id: str, read: Sequence[tuple[ReadRequest,
         connection.execute(insert(document_texts), texts)
     rows = [row for request, one in read for row in _chunk_rows(kb_id, request.document_id, one)]
     if rows:
-        connection.execute(insert(chunks), rows)
+        connection.exec_driver_sql(_chunk_insert(connection.dialect), rows)
     connection.execute(insert(outbox), [{"kb_id": kb_id, "op": "put", "document_id": request.document_id} for request, _ in read])
     values = ("title", "mime_type", "pages", "chunks", "chars", "progress_total")
     begun = {"stage": STORED, "progress_unit": "chunks", "progress_done": 0, "progress_rate": 0.0, "graph_rules": 0 if graph is None else RULES}
@@ -311,19 +311,19 @@ def _shown(request: ReadRequest, read: ReadDocument) -> dict[str, Any]:
     }
 
 
-def _chunk_rows(kb_id: str, document_id: str, read: ReadDocument) -> list[dict[str, Any]]:
-    return [
-        {
-            "document_id": document_id,
-            "kb_id": kb_id,
-            "ordinal": x.ordinal,
-            "text": x.text,
-            "start": x.start,
-            "end": x.end,
-            "page": x.page,
-            "heading_path": orjson.dumps(x.heading_path).decode(),
-            "reference": x.reference,
-            "disabled": int(x.disabled),
-        }
-        for x in read.chunks
-    ]
+_CHUNK = ("document_id", "kb_id", "ordinal", "text", "start", "end", "page", "heading_path", "reference", "disabled")
+
+
+@lru_cache
+def _chunk_insert(dialect: Dialect) -> str:
+    """For the driver, values in the order of _CHUNK: to look at each row as SQLAlchemy does took a tenth of storing (2026-11-29)."""
+    return str(insert(chunks).values({name: bindparam(name) for name in _CHUNK}).compile(dialect=dialect))
+
+
+def _chunk_rows(kb_id: str, document_id: str, read: ReadDocument) -> Iterator[tuple[Any, ...]]:
+    """In the order of _CHUNK."""
+    paths: dict[tuple[str, ...], str] = {}
+    for x in read.chunks:
+        if (path := paths.get(x.heading_path)) is None:
+            path = paths[x.heading_path] = orjson.dumps(x.heading_path).decode()
+        yield document_id, kb_id, x.ordinal, x.text, x.start, x.end, x.page, path, x.reference, int(x.disabled)

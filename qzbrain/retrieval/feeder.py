@@ -150,15 +150,15 @@ class Feeder:
 _NO_TOKENS = DocumentTokens((), {})
 
 
-def _indexed(rows: Sequence[Row[Any]], tokens: DocumentTokens) -> list[IndexedChunk]:
+def _indexed(rows: Sequence[Row[*tuple[Any, ...]]], tokens: DocumentTokens) -> list[IndexedChunk]:
     given = tokens.chunks if len(tokens.chunks) == len(rows) else ("",) * len(rows)
     contexts: dict[str, tuple[str, str]] = {}
     found: list[IndexedChunk] = []
-    for row, one in zip(rows, given, strict=True):
-        if (context := contexts.get(row.heading_path)) is None:
-            title = [] if row.kind == FACTS else [row.title]  # what stands before each entity's name in the title of its facts would be found by itself
-            context = contexts[row.heading_path] = _context([*title, *orjson.loads(row.heading_path)], tokens.headings)
-        found.append(IndexedChunk(row.id, row.document_id, row.text, context[0], one, context[1]))
+    for (document_id, chunk_id, text, path, title, kind, _), one in zip(rows, given, strict=True):
+        if (context := contexts.get(path)) is None:
+            before = [] if kind == FACTS else [title]  # what stands before each entity's name in the title of its facts would be found by itself
+            context = contexts[path] = _context([*before, *orjson.loads(path)], tokens.headings)
+        found.append(IndexedChunk(chunk_id, document_id, text, context[0], one, context[1]))
     return found
 
 
