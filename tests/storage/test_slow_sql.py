@@ -9,7 +9,7 @@ import orjson
 import pytest
 from sqlalchemy import bindparam, select, text
 
-from qzbrain import metrics
+from qzbrain import logs, metrics
 from qzbrain.brain import Brain
 from qzbrain.storage.tables import knowledge_bases
 
@@ -22,6 +22,13 @@ def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 
 def counted() -> float:
     return float(metrics.SLOW.labels("sql")._value.get())
+
+
+@pytest.fixture(autouse=True)
+def warnings_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger keeps the level at which it was first used: by another test, perhaps, that wanted errors alone."""
+    logs.configure("info", "test")
+    monkeypatch.setattr("qzbrain.storage.database.log", logs.get("qzbrain.storage.database"))
 
 
 def test_a_slow_read_names_its_statement_and_its_place(brain: Brain, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 The process is started with the first picture, and waits for the next document when one is read: to load its models takes as long as a page. It ends with the
 process that started it, or with `retire`. A picture that takes too long or kills it is given up and the next one gets a new process; after some failures
-in a row there is no further try.
+in a row there is no further try. Its memory grows with the shapes of pictures that it has seen, up to its bound (after some twenty; 2026-11-29): what a process
+that has read others cannot read is tried by a new one, and a large one is not kept.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _MOST_FAILURES = 3
 _MOST_THREADS = 4
 _LONGEST_ANSWER = 1 << 24
 _SPARE_S = 15.0
+_LARGE_BYTES = 2_000_000_000
 _ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_TOP_PAD_": str(1 << 26)}
 """Memory is kept from one picture to the next: giving it back each time costs a tenth of the time (and saves 300 MB; 2026-11)."""
 
@@ -87,14 +89,14 @@ class Ocr:
         self._timeout_s = limits.ocr_page_timeout_s
         self._threads = limits.ocr_threads or min(os.cpu_count() or 1, _MOST_THREADS)
         self._process: subprocess.Popen[bytes] | None = None
-        self._asking = False
+        self._asking = self._has_read = False
         self._failures = 0
 
     def __enter__(self) -> Ocr:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._process is not None and not self._asking and not _spares:
+        if self._process is not None and not self._asking and not _spares and _resident(self._process.pid) < _LARGE_BYTES:
             _spares.append(_Spare(self._process, (_ENVIRONMENT, self._threads), time.monotonic()))
             self._process = None
         self.close()
@@ -119,6 +121,10 @@ class Ocr:
             raise PictureUnreadable("too many failures")
         try:
             answer = self._answer(request, data)
+            if "error" in answer and self._has_read:
+                self.close()
+                answer = self._answer(request, data)
+            self._has_read = True
             if "error" not in answer:
                 self._failures = 0
                 return _recognised(answer)
@@ -131,7 +137,8 @@ class Ocr:
     def _answer(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
         allowed_s = self._timeout_s
         if self._process is None:
-            self._process = _waiting(self._threads)
+            self._process = None if self._has_read else _waiting(self._threads)
+            self._has_read = self._process is not None
         if self._process is None:
             self._process = _start(self._threads)
             allowed_s += _START_TIMEOUT_S
@@ -157,6 +164,13 @@ def _waiting(threads: int) -> subprocess.Popen[bytes] | None:
         return spare.process
     _end(spare.process)
     return None
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -146,8 +146,9 @@ def test_a_page_that_takes_too_long_is_given_up_and_the_process_with_it() -> Non
 
 @pytest.mark.usefixtures("with_ocr")
 def test_its_process_waits_for_the_next_document_but_not_for_ever() -> None:
+    ocr.retire(0)  # one that has grown is not kept
     limits = ParseLimits(ocr_page_timeout_s=300)
-    image = encoded(picture(LINES[:1], width=800, height=200), "PNG")
+    image = encoded(picture(LINES[:2], width=1240, height=900), "PNG")
     seen = []
     for _ in range(2):
         with ocr.Ocr(limits) as reader:
@@ -168,6 +169,33 @@ def test_its_process_waits_for_the_next_document_but_not_for_ever() -> None:
 
 
 @pytest.mark.usefixtures("with_ocr")
+def test_what_one_that_has_read_others_cannot_read_is_tried_by_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ocr.retire(0)
+    limits, image = ParseLimits(ocr_page_timeout_s=300), encoded(picture(LINES[:2], width=1240, height=900), "PNG")
+    with ocr.Ocr(limits) as reader:
+        assert reader.image(image, 0).runs
+        tired = reader._process
+    assert tired is not None
+    answer, answers = ocr._read_line, [b'{"error": "no memory left"}\n']
+
+    def first_refused(descriptor: int, ends: float) -> bytes:
+        line = answer(descriptor, ends)
+        return answers.pop() if answers else line
+
+    monkeypatch.setattr(ocr, "_read_line", first_refused)
+    with ocr.Ocr(limits) as reader:
+        assert reader.image(image, 0).runs and not answers
+        assert reader._process is not tired and tired.returncode is not None
+        with pytest.raises(ocr.PictureUnreadable):
+            reader.image(image[:200], 0)  # broken in itself
+        assert reader.image(image, 0).runs
+    monkeypatch.setattr(ocr, "_LARGE_BYTES", 1)
+    with ocr.Ocr(limits) as reader:
+        assert reader.image(image, 0).runs
+    assert not ocr._spares
+
+
+@pytest.mark.usefixtures("with_ocr")
 def test_one_that_was_left_in_the_middle_of_a_picture_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     ocr.retire(0)
 
@@ -176,7 +204,7 @@ def test_one_that_was_left_in_the_middle_of_a_picture_is_not_kept(monkeypatch: p
 
     monkeypatch.setattr(ocr, "_read_line", interrupted)
     with pytest.raises(KeyboardInterrupt), ocr.Ocr(ParseLimits(ocr_page_timeout_s=300)) as reader:
-        reader.image(encoded(picture(LINES[:1], width=800, height=200), "PNG"), 0)
+        reader.image(encoded(picture(LINES[:2], width=1240, height=900), "PNG"), 0)
     assert reader._process is None and not ocr._spares
 
 
