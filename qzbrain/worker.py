@@ -19,7 +19,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -496,20 +495,12 @@ def __getattr__(name: str) -> Any:
 
 def _renew_when_large(brain: Brain, workplace: Workplace, lock: WorkerLock, since_s: float, above_mb: float, more: Sequence[str] = ()) -> None:
     """Start this process anew when it is idle and large: what the tokeniser and the index took cannot be given back otherwise."""
-    if since_s < _RENEW_S or _resident_mb() < above_mb:
+    if since_s < _RENEW_S or heap.resident_bytes(os.getpid()) / 1e6 < above_mb:
         return
     workplace.close()
     brain.close()
     held = lock.hand_on()
     os.execv(sys.executable, [sys.executable, "-m", "qzbrain.worker", *(["--lock", str(held)] if held is not None else []), *more])
-
-
-def _resident_mb() -> float:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _seldom(ask: Stop) -> Stop:

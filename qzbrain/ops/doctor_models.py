@@ -7,8 +7,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 
+from qzbrain.knowledge.heap import resident_bytes
 from qzbrain.models.catalog import LOCAL_ENGINES, all_models, embedder_name, reranker_name
 from qzbrain.models.engines import devices as hardware
 from qzbrain.models.engines.base import Problem
@@ -139,14 +139,7 @@ def _held(settings: Settings, local: Mapping[str, ModelSettings]) -> dict[str, i
     engines = OnDemandEngines(settings)
     pids = {name: running.pid for name in local if (running := engines.running(name)) is not None}
     on_gpu = hardware.memory_of(list(pids.values()))
-    return {name: on_gpu.get(pid) or _resident(pid) for name, pid in pids.items()}
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
-    except (OSError, IndexError, ValueError):
-        return 0
+    return {name: on_gpu.get(pid) or resident_bytes(pid) for name, pid in pids.items()}
 
 
 def _local(name: str, model: ModelSettings, looked: Examined, gpus: Gpus, memory: tuple[int, int]) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import xmlrpc.client
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qzbrain.errors import Conflict, InvalidRequest
+from qzbrain.knowledge.heap import resident_bytes
 from qzbrain.ops.start import running_brain
 from qzbrain.ops.supervision import GROUP, programs, socket_path
 from qzbrain.settings import Settings
@@ -203,10 +203,7 @@ class _Resident:
 
 
 def _held(pid: int) -> int:
-    folder = Path(f"/proc/{pid}")
-    with suppress(OSError, StopIteration, ValueError):  # of another user's process only statm can be read
-        lines = (folder / "smaps_rollup").read_text().splitlines()
+    with suppress(OSError, StopIteration, ValueError):  # it may be another user's
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
-    with suppress(OSError, ValueError, IndexError):
-        return int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    return resident_bytes(pid)

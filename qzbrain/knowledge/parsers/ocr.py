@@ -19,6 +19,7 @@ from statistics import median
 from types import TracebackType
 from typing import Any
 
+from qzbrain.knowledge import heap
 from qzbrain.knowledge.parsers.base import ParseLimits
 from qzbrain.knowledge.parsers.page_layout import Run
 
@@ -96,7 +97,7 @@ class Ocr:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._process is not None and not self._asking and not _spares and _resident(self._process.pid) < _LARGE_BYTES:
+        if self._process is not None and not self._asking and not _spares and heap.resident_bytes(self._process.pid) < _LARGE_BYTES:
             _spares.append(_Spare(self._process, (_ENVIRONMENT, self._threads), time.monotonic()))
             self._process = None
         self.close()
@@ -164,13 +165,6 @@ def _waiting(threads: int) -> subprocess.Popen[bytes] | None:
         return spare.process
     _end(spare.process)
     return None
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
