@@ -123,7 +123,8 @@ class TestAgainstServer:
         store = MirroredGraph(database, Mirror(database, to))
         store.add("frozen", FACTS)
         store.mirror.catch_up("frozen")
-        assert store.stats("frozen").triples == 1 and store.reads == {"neo4j": 1}
+        self.until_copied(store)
+        assert store.reads["neo4j"] == 1, "it is read from there once it is warm, in a second"
         neo4j_server.pause()
         try:
             begun = time.monotonic()
@@ -132,10 +133,17 @@ class TestAgainstServer:
             assert [t.tail.name for t in store.every_triple("frozen")] == ["乙"]
         finally:
             neo4j_server.resume()
-        deadline = time.monotonic() + 20
-        while store.standing_in and time.monotonic() < deadline:
-            store.stats("frozen")
-            time.sleep(0.1)
+        self.until_copied(store)
         assert store.standing_in == "", "it is asked again when it is back"
         store.mirror.forget("frozen")
         to.close()
+
+    @staticmethod
+    def until_copied(store: MirroredGraph) -> None:
+        """Ask until the copy answers: a statement's first time on a cold and busy server may take longer than a second."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert store.stats("frozen").triples == 1
+            if not store.standing_in:
+                return
+            time.sleep(0.1)
