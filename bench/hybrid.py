@@ -1,8 +1,10 @@
-"""Search by words and meaning at size, the question's embedding left out: python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR]
+"""Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
-its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
-vector store alone. With `--keep` what was built stays there, and is measured alone the next time. One JSON object on standard output.
+its tables and brought into its store; the index brought into one segment, as a worker at rest does; questions of the set through its retriever.
+Beside it, in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each
+question embedded by multilingual-e5-small under llama.cpp first (its vector, of another space, then gives way to a clustered one); then questions
+of paragraphs, which are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time. One JSON object.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.retrieval.space_rows import SpaceRows
 from qzbrain.retrieval.spaces import Manifest
 from qzbrain.settings import Settings
+from tests.servers.embedding_engine import E5, EmbeddingEngine
 
 NAME, BATCH, ASKED = "instant", 2000, 300
 
@@ -61,6 +64,29 @@ class Instant:
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+class Embedding(Instant):
+    """As `Instant`, after a real model has made the question's vector."""
+
+    def __init__(self, width: int, folder: Path) -> None:
+        super().__init__(width)
+        self._engine = EmbeddingEngine(E5).start()
+        model = {"engine": "external", "kind": "embedding", "base_url": self._engine.base_url, "context": 512}
+        self._brain = build(Settings(qzbrain_data=folder / "engine", qzbrain_embedder="e5", models={"e5": model}))  # type: ignore[arg-type]
+        self.took_ms: list[float] = []
+
+    def embed_query(self, text: str, *, timeout_s: float) -> np.ndarray:
+        begun = time.perf_counter()
+        assert self._brain.embedder is not None
+        self._brain.embedder.embed_query(text, timeout_s=timeout_s)
+        self.took_ms.append((time.perf_counter() - begun) * 1e3)
+        return super().embed_query(text, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """End the model's process."""
+        self._brain.close()
+        self._engine.kill()
+
+
 def corpus(data: Path, chunks: int, folder: Path) -> Path:
     """A file of so many articles, no two alike."""
     articles = rows(data / "B_regulations/corpus.jsonl.gz")
@@ -85,9 +111,9 @@ def fill(brain: Brain, embedder: Instant, kb_id: str) -> None:
 
 
 def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> dict[str, float]:
-    """Milliseconds, after a first round."""
+    """Milliseconds, after a few others: what is asked again may be remembered."""
     for question in questions[:20]:
-        ask(question)
+        ask(f"请问{question}")
     took = []
     for question in questions:
         begun = time.perf_counter()
@@ -96,10 +122,14 @@ def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> dict[str, floa
     return {"p50_ms": round(statistics.median(took), 2), "p95_ms": round(float(np.percentile(took, 95)), 2)}
 
 
-def measure(brain: Brain, data: Path, embedder: Instant, kb_id: str) -> dict[str, Any]:
+def asked(path: Path) -> list[str]:
+    """Questions of a set, spread over it, none twice."""
+    listed = list(dict.fromkeys(q["question"] for q in rows(path)))
+    return listed[:: max(1, len(listed) // ASKED)][:ASKED]
+
+
+def measure(brain: Brain, questions: Sequence[str], embedder: Instant, kb_id: str) -> dict[str, Any]:
     """Words alone, both, and the store alone, over the same questions."""
-    listed = [q["question"] for q in rows(data / "B_regulations/questions.jsonl")]
-    questions = listed[:: max(1, len(listed) // ASKED)][:ASKED]
     caller = brain.access.local_caller("zh")
     scope = brain.access.scope(caller, [kb_id])
 
@@ -110,10 +140,11 @@ def measure(brain: Brain, data: Path, embedder: Instant, kb_id: str) -> dict[str
     assert not first.degraded and any("semantic" in hit.sources for hit in first.hits), first
     space = brain.spaces.active(kb_id)
     assert space is not None
+    alone = Instant(embedder.width)
     return {
-        "questions": len(questions), "characters_p50": statistics.median(map(len, questions)),
+        "questions": len(questions), "characters_p50_p95": np.percentile([*map(len, questions)], (50, 95)).tolist(),
         "words": timed(search("lexical"), questions), "words_and_meaning": timed(search("hybrid"), questions),
-        "store_alone": timed(lambda _: brain.vectors.search(space.id, embedder.embed_query("", timeout_s=1), top_k=100), questions),
+        "store_alone": timed(lambda _: brain.vectors.search(space.id, alone.embed_query("", timeout_s=1), top_k=100), questions),
         "resident_mb": round(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6),
     }  # fmt: skip
 
@@ -125,6 +156,7 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--embed", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kept = args.keep or Path(folder)
@@ -134,14 +166,25 @@ def main() -> None:
         if not built:
             load(brain, "laws", [corpus(args.data, args.chunks, Path(folder))])
         ingested_s = time.perf_counter() - begun
-        embedder = Instant(args.width)
+        embedder = Embedding(args.width, Path(folder)) if args.embed else Instant(args.width)
         brain.__dict__["embedder"] = embedder
         kb_id = brain.access.resolve(brain.access.local_caller("zh"), ["laws"])[0].id
         if not built:
             fill(brain, embedder, kb_id)
-        found = measure(brain, args.data, embedder, kb_id)
+        begun = time.perf_counter()
+        merged = brain.index.merge_segments(kb_id)
+        figures: dict[str, Any] = {"merged_s": round(time.perf_counter() - begun, 1) if merged else None}
+        sets = {"laws": "B_regulations/questions.jsonl", **({"paragraphs": "A_retrieval/cmrc_dev/questions.jsonl"} if args.embed else {})}
+        for name, path in sets.items():
+            figures[name] = measure(brain, asked(args.data / path), embedder, kb_id)
+            if isinstance(embedder, Embedding):
+                took = embedder.took_ms
+                figures[name]["embedding"] = {"p50_ms": round(statistics.median(took), 2), "p95_ms": round(float(np.percentile(took, 95)), 2)}
+                embedder.took_ms.clear()
+        if isinstance(embedder, Embedding):
+            embedder.close()
         brain.close()
-    print(json.dumps({"chunks": args.chunks, "width": args.width, "ingested_s": round(ingested_s, 1), **found}, ensure_ascii=False, indent=1))
+    print(json.dumps({"chunks": args.chunks, "width": args.width, "ingested_s": round(ingested_s, 1), **figures}, ensure_ascii=False, indent=1))
 
 
 if __name__ == "__main__":
