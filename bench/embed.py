@@ -3,7 +3,8 @@
     python bench/embed.py --data DIR [--articles N]      DIR holds B_regulations/corpus.jsonl.gz
 
 A worker of its own fills; meanwhile this process asks, as the web would: the question's vector and the nearest chunks, one after another.
-First the fill is measured undisturbed for half of the articles, then with questions. Prints one JSON object.
+First the fill is measured undisturbed for half of the articles, then with questions; the floor is the engine alone, given the same texts in requests
+of the same size. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 from sqlalchemy import Table, func, select
 
 from qzbrain.brain import Brain, build
+from qzbrain.knowledge.embedding import _REQUEST_CHARS
+from qzbrain.models.base import Cancellation
 from qzbrain.settings import ROOT, Settings
 from qzbrain.storage.tables import chunks, vectors
 from qzbrain.worker import Workplace
@@ -73,10 +76,24 @@ def measure(engine: EmbeddingEngine, texts: list[str], folder: Path) -> dict[str
     finally:
         worker.terminate()
         worker.wait()
+    memory["engine_alone_per_s"] = alone(brain, texts, seconds=15)
     idle = ask(brain, texts[1::2], seconds=10)
     figures = {"articles": len(texts), "chunks": count(brain, chunks), "per_s": round(rate, 1), "per_s_while_asked": round(slow, 1)}
     brain.close()
     return {**figures, **memory, "asked_during_fill": busy, "asked_idle": idle}
+
+
+def alone(brain: Brain, texts: list[str], *, seconds: float) -> float:
+    """Texts a second, asked for one request after the other."""
+    assert brain.embedder is not None
+    begun, done, start = time.monotonic(), 0, 0
+    while time.monotonic() < begun + seconds:
+        end = start + 1
+        while end < len(texts) and sum(map(len, texts[start : end + 1])) <= _REQUEST_CHARS:
+            end += 1
+        brain.embedder.embed_passages(texts[start:end], Cancellation())
+        done, start = done + end - start, end % len(texts)
+    return round(done / (time.monotonic() - begun), 1)
 
 
 def ask(brain: Brain, texts: list[str], *, seconds: float) -> dict[str, float]:

@@ -25,7 +25,7 @@ if [ -n "${{ENGINE_KEY_FILE:-}}" ]; then
     QZBRAIN_ENGINE_KEY=$(cat "$ENGINE_KEY_FILE")
     export QZBRAIN_ENGINE_KEY
 fi
-GOMP_SPINCOUNT=2000
+GOMP_SPINCOUNT=20000
 export GOMP_SPINCOUNT
 set -- --model "$model" --alias "${{ENGINE_ALIAS:-multilingual-e5-small}}" --host 0.0.0.0 --port "${{ENGINE_PORT:-8080}}" \\
     --ctx $((${{ENGINE_CONTEXT:-512}} * slots)) --parallel "$slots" --threads "${{ENGINE_THREADS:-0}}" --mode "${{ENGINE_MODE:-embedding}}" \\

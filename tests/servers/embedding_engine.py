@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 from qzbrain.errors import EngineUnavailable
+from qzbrain.models.engines.llamacpp import SPINS
 from tests.local_engine import local_python, need_embedder, tiny_model
 
 TINY, E5 = "embedding", "e5"
@@ -38,7 +39,7 @@ class EmbeddingEngine:
 
     def start(self) -> EmbeddingEngine:
         """Start it; after a stop at the port where it was."""
-        environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}
+        environment = {**os.environ, "GOMP_SPINCOUNT": SPINS}
         command = [str(local_python()), "-c", _SERVE, str(self._model), str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         assert self._process.stdout is not None

@@ -9,13 +9,16 @@ from qzbrain.settings import ModelSettings
 
 LAUNCHER = Path(__file__).with_name("llamacpp_serve.py")
 ALL_LAYERS = 999
+SPINS = "20000"
+"""How often llama.cpp's threads look for each other before they sleep. Without a bound, with all cores busy, one text takes four times as long
+(2026-11-22). With 2,000 a thread is asleep before the other one has woken up: a short question after a pause took 30 to 40 ms instead of 10 to 15
+(2026-11-29)."""
 
 
 def command(name: str, model: ModelSettings, *, path: Path, python: Path, state: Path, key: str, devices: str) -> EngineCommand:
     """`state`: where the launcher tells that it listens. `devices`: GPUs by number, '' for none.
 
-    llama.cpp splits its context across slots, so it is asked for all of them together. GOMP_SPINCOUNT: with all cores busy its threads would
-    spin for each other, at four times the time for one text (2026-11-22).
+    llama.cpp splits its context across slots, so it is asked for all of them together.
     """
     argv = [
         str(python), str(LAUNCHER), "--model", str(path), "--alias", model.model or name, "--ctx", str(model.context * model.slots),
@@ -33,7 +36,7 @@ def command(name: str, model: ModelSettings, *, path: Path, python: Path, state:
         argv += ["--sleep-after", f"{model.sleep_after_s:g}"]
     environment: dict[str, str | None] = {
         "QZBRAIN_ENGINE_KEY": key,
-        "GOMP_SPINCOUNT": "2000",
+        "GOMP_SPINCOUNT": SPINS,
         "CUDA_VISIBLE_DEVICES": devices,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the numbers that nvidia-smi shows
         "PYTHONPATH": None,
