@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from qzbrain.cli.session import open_brain
+from qzbrain.cli.session import open_brain, saying_what_is_not_logged
 from qzbrain.cli.terminal import LANG, Json, Progress, WrongUsage, note, progress, result, result_json, t, table
 from qzbrain.errors import NotFound
 from qzbrain.settings import Settings, load_settings
@@ -115,10 +115,15 @@ def prune(
     json: Json = False,
 ) -> None:
     """Keep the newest backups alone, and remove originals that none of them needs."""
-    repository = repository_of(load_settings(), output, key_file)
+    from qzbrain.ops.mending import record
+
+    settings = load_settings()
+    repository = repository_of(settings, output, key_file)
     require_key(repository)
     with repository.locked():
         gone, freed = repository.prune(keep)
+    with saying_what_is_not_logged():
+        record(settings, "command.backup.prune", outcome="done", details={"removed": gone})
     if json:
         result_json({"removed": gone, "freed_bytes": freed})
     else:

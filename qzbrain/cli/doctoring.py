@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qzbrain import logs
+from qzbrain.cli.session import saying_what_is_not_logged
 from qzbrain.cli.terminal import LANG, Json, WrongUsage, note, result, result_json, t, waiting
 from qzbrain.errors import BrainError
 
@@ -80,17 +81,12 @@ def _mended(settings: Settings | None, *, ask: bool) -> list[dict[str, object]]:
 
 
 def _write_down(settings: Settings, actions: Sequence[Action], found: Sequence[dict[str, object]]) -> None:
-    """In the audit log. Where that cannot be, it is said: what was done is done."""
-    from sqlalchemy.exc import SQLAlchemyError
-
+    """In the audit log."""
     from qzbrain.ops.mending import write_down
 
     told = list(zip(actions, found, strict=True))
-    try:
+    with saying_what_is_not_logged():
         write_down(settings, [action for action, one in told if one["done"]], [action for action, one in told if not one["done"]])
-    except (BrainError, SQLAlchemyError) as exc:
-        reason = exc.message(LANG) if isinstance(exc, BrainError) else str(exc)
-        note(t(f"未能写入审计日志：{reason}", f"This could not be written into the audit log: {reason}"))
 
 
 def _done(action: Action) -> dict[str, object]:

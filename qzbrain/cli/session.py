@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qzbrain import logs
-from qzbrain.cli.terminal import LANG, note
+from qzbrain.cli.terminal import LANG, note, t
 from qzbrain.domain import Caller
 from qzbrain.errors import BrainError
 from qzbrain.settings import load_settings, secrets_of
@@ -54,6 +54,18 @@ def _write_down(brain: Brain, *, done: bool) -> None:
         brain.audit.flush()
     except BrainError as exc:  # what the command did is done; the log's own state is the doctor's part
         note(exc.message(LANG))
+
+
+@contextmanager
+def saying_what_is_not_logged() -> Iterator[None]:
+    """Around the writing of an event without a brain: what the command did is done, so a log that cannot be written is only told."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (BrainError, SQLAlchemyError) as exc:
+        reason = exc.message(LANG) if isinstance(exc, BrainError) else str(exc)
+        note(t(f"未能写入审计日志：{reason}", f"This could not be written into the audit log: {reason}"))
 
 
 def work_until(brain: Brain, done: Callable[[], bool]) -> None:

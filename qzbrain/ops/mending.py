@@ -11,10 +11,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from qzbrain.brain import Brain, build
+from qzbrain.domain import Outcome
 from qzbrain.errors import BrainError, Conflict
 from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.ops import doctor_data, doctor_place, doctor_settings, leftovers
@@ -52,7 +54,13 @@ def plan(settings: Settings, work: Work) -> list[Action]:
 
 
 def write_down(settings: Settings, done: Sequence[Action], failed: Sequence[Action]) -> None:
-    """What was put right and what could not be, by kinds, in the audit log where one is kept. A database of another schema is left as it is.
+    """What was put right and what could not be, by kinds: see `record`."""
+    details = {"done": Counter(one.kind for one in done), "failed": Counter(one.kind for one in failed)}
+    record(settings, "command.doctor", outcome="failed" if failed else "done", details=details)
+
+
+def record(settings: Settings, action: str, *, outcome: Outcome, details: dict[str, Any]) -> None:
+    """An event of a command that works without a brain, in the audit log where one is kept. A database of another schema is left as it is.
 
     Raises BrainError, SQLAlchemyError.
     """
@@ -62,8 +70,7 @@ def write_down(settings: Settings, done: Sequence[Action], failed: Sequence[Acti
         if revision_of(connection) != HEAD:
             return
     with closing(build(settings)) as brain:
-        details = {"uid": os.getuid(), "done": Counter(one.kind for one in done), "failed": Counter(one.kind for one in failed)}
-        brain.audit.record(None, brain.access.local_caller(), "command.doctor", outcome="failed" if failed else "done", details=details)
+        brain.audit.record(None, brain.access.local_caller(), action, outcome=outcome, details={"uid": os.getuid(), **details})
         brain.audit.flush()
 
 

@@ -37,12 +37,22 @@ def hold(settings: Settings) -> int | None:
     host = socket.gethostname()
     with suppress(OSError):
         _forget_those_that_ended(settings)
-        sign = os.open(_folder(settings) / f"web-{settings.qzbrain_port}-{host}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(sign, fcntl.LOCK_EX)
+        sign = _locked(_folder(settings) / f"web-{settings.qzbrain_port}-{host}.lock")
         os.truncate(sign, 0)
         os.pwrite(sign, json.dumps({"host": host, "pid": os.getpid(), "url": settings.url}).encode(), 0)
         return sign
     return None
+
+
+def _locked(path: Path) -> int:
+    """A file of this name, locked. Who starts in the same moment may take it for one that nobody holds, and remove it before it is locked: then anew."""
+    while True:
+        sign = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(sign, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(sign)):
+                return sign
+        os.close(sign)
 
 
 def serving(settings: Settings) -> Server | None:

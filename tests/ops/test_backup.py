@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -83,7 +84,9 @@ def test_everything_comes_back_elsewhere_and_answers_the_same(settings: Settings
     brain.close()
 
 
-def test_the_second_backup_keeps_only_what_is_new_and_prune_forgets(settings: Settings, run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_second_backup_keeps_only_what_is_new_and_prune_forgets(
+    settings: Settings, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:
     fill(settings)
     folder = tmp_path / "backups"
     first = run("backup", "-o", folder, "--json").json
@@ -101,7 +104,10 @@ def test_the_second_backup_keeps_only_what_is_new_and_prune_forgets(settings: Se
     listed = run("backup", "list", "-o", folder, "--json").json["backups"]
     assert [one["id"] for one in listed] == [first["id"], again["id"], third["id"]]
     assert len(list((folder / "files").glob("??/*"))) == 5
+    monkeypatch.setenv("QZBRAIN_AUDIT", "on")
     pruned = run("backup", "prune", "--keep", 1, "-o", folder, "--json").json
+    (event,) = map(json.loads, run("audit", "export", "--action", "command.backup.prune").out.splitlines())
+    assert event["outcome"] == "done" and event["details"] == {"uid": os.getuid(), "removed": [first["id"], again["id"]]}
     assert pruned["removed"] == [first["id"], again["id"]] and pruned["freed_bytes"] > 0
     assert len(list((folder / "files").glob("??/*"))) == 3
     assert run("backup", "verify", third["id"], "-o", folder).code == 0

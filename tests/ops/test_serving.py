@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -52,6 +53,22 @@ def test_the_sign_goes_with_its_holder(settings: Settings, monkeypatch: pytest.M
     assert serving(settings) is None
     with held(settings, "third", monkeypatch):
         assert len(list((settings.data / "run").glob("web-*"))) == 1  # those of the ended are gone
+
+
+def test_who_starts_in_the_same_moment_hides_nobody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one tidies up between the opening of our sign and its locking."""
+    flock, removed = fcntl.flock, list[Path]()
+
+    def late(file: int, how: int) -> None:
+        if how == fcntl.LOCK_EX and not removed:
+            removed.extend((settings.data / "run").glob("web-*.lock"))
+            removed[0].unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with held(settings, socket.gethostname(), monkeypatch):
+        found = serving(settings)
+        assert removed and found is not None and found.pid == os.getpid()
 
 
 def test_a_folder_that_takes_no_sign_is_served_all_the_same(make_settings: Callable[..., Settings]) -> None:
