@@ -49,7 +49,10 @@ def upgrade(database: Database, *, to: str = HEAD, around: Around = lambda _revi
         marked = database.kind == "mysql" and backup is not None
         try:
             with database.write() as connection:
-                if _revision(connection) is None and database.kind == "mysql":
+                now = _revision(connection)
+                if _is_current(now) or now == to:
+                    return True  # another host has done it while `around` was at work
+                if now is None and database.kind == "mysql":
                     _clear_away_what_was_interrupted(connection, database.place)
                 if marked:
                     _mark(connection, str(backup))

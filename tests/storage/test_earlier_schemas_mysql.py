@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -108,3 +108,25 @@ def test_an_upgrade_that_fails_names_the_way_back(
     assert run("db", "downgrade", "--json").code == 0
     assert rows_of(settings) == before
     build(settings).close()
+
+
+def test_what_another_host_upgrades_meanwhile_is_not_touched(
+    make_settings: Callable[..., Settings], mysql: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its backup was made of a database in the middle of a change: it must not be what people are sent to."""
+    settings = make_settings(**mysql)
+    old_brain(settings, "0007")
+    marks = list[str]()
+    mark = migrate._mark
+    monkeypatch.setattr(migrate, "_mark", lambda connection, backup: (marks.append(backup), mark(connection, backup)))
+
+    @contextmanager
+    def late(_revision: str) -> Iterator[str]:
+        build(settings).close()
+        yield "late"
+
+    with closing(database_of(settings)) as database:
+        assert migrate.upgrade(database, around=late)
+        migrate.require_whole(database)
+        assert migrate.current_revision(database) == migrate.HEAD
+    assert len(marks) == 1 and marks != ["late"]
