@@ -83,15 +83,22 @@ def merged_into(source: Path, target: Path, heap_bytes: int) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Of one commit: tantivy never changes a file of a segment, so a second name for it is as good as a copy."""
+    """Of one commit: tantivy never changes a file of a segment, so a second name for it is as good as a copy. Raises OSError."""
     meta = (source / META).read_bytes()
     held = {one["segment_id"].replace("-", "") for one in orjson.loads(meta)["segments"]}
     for path in source.iterdir():
         if path.name.split(".")[0] in held:
-            os.link(path, target / path.name)
+            _link(path, target / path.name)
         elif path.name not in (META, PADDING) and not path.name.endswith((".lock", ".tmp")):
             shutil.copy2(path, target / path.name)
     (target / META).write_bytes(meta)
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # not every file system can
+        shutil.copy2(path, target)
 
 
 def _decoy(writer: Any, entries: int) -> None:

@@ -88,7 +88,9 @@ class TantivyIndex:
                     folder.use(target)
                     log.info("segments_merged", kb_id=kb_id, took_s=round(time.monotonic() - begun, 1))
                     return True
-        except (OSError, ValueError, RuntimeError, IndexUnavailable) as exc:  # the last: another process writes
+        except BaseException as exc:
+            if not _broken(exc) and not isinstance(exc, RuntimeError | IndexUnavailable):  # a thread of tantivy's died; another process writes
+                raise
             log.warning("segments_not_merged", kb_id=kb_id, reason=str(exc))
         if target is not None:
             shutil.rmtree(target, ignore_errors=True)

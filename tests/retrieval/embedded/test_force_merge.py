@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -147,6 +148,29 @@ def test_what_is_written_meanwhile_wins(index: TantivyIndex, monkeypatch: pytest
     assert index.watermark("kb") == (-1 if during == "drop" else 50)
     assert index.chunk_count("kb") == {"apply": 300, "rebuild": 1, "drop": 0}[during]
     assert len(list(index.root.joinpath("kb").glob("*/"))) == (0 if during == "drop" else 1), "nothing is left lying"
+
+
+@pytest.mark.parametrize("step", ["_copy", "_decoy"])
+def test_a_rebuild_that_sweeps_the_copy_away_is_survived(index: TantivyIndex, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    do = getattr(force_merge, step)
+
+    def swept(*given: object) -> None:
+        do(*given)
+        TantivyIndex(index.root).rebuild("kb", [document(700)], watermark=50)
+
+    monkeypatch.setattr(force_merge, step, swept)
+    assert not index.merge_segments("kb")
+    assert (index.watermark("kb"), index.chunk_count("kb")) == (50, 1)
+    assert len(list(index.root.joinpath("kb").glob("*/"))) == 1
+
+
+def test_a_file_system_without_hard_links_is_copied_on(index: TantivyIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_given: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    before = found(index)
+    assert index.merge_segments("kb") and found(index) == before
 
 
 def test_should_tantivy_decide_otherwise_the_copy_is_thrown_away(index: TantivyIndex, monkeypatch: pytest.MonkeyPatch) -> None:
