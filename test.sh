@@ -96,7 +96,7 @@ without_network() {  # pytest's arguments
 
 everything() {
     if can_leave_network; then
-        without_network -q -n 2 --dist loadfile
+        without_network -q -n 2 --dist loadfile --durations 40
         "$BIN/python" -m pytest -q -m network -n 3 --dist loadfile
     else    # in CI, too: what runs there may not be allowed to make namespaces
         say "注意：无法离开网络（需要 root、命名空间、/dev/net/tun、iproute2），测试在有网络的情况下运行，没有对外连接未得到证明。" \
