@@ -26,7 +26,7 @@ def answered(page: Page, nth: int = -1) -> str:
     answer = page.locator(".answer").nth(nth)
     expect(answer).to_have_attribute("aria-busy", "false", timeout=20_000)
     assert answer.locator(".prose").count() == 1, answer.inner_text()
-    expect(answer.locator(".prose")).not_to_be_empty()  # after a reload it is drawn a moment later
+    expect(answer.locator(".prose")).to_have_text(re.compile(r"\S"), use_inner_text=True)  # after a reload it is drawn a moment later
     return answer.locator(".prose").inner_text()
 
 

@@ -35,6 +35,8 @@ OWN_ARGUMENTS = (
 )
 """Without certificates, as MariaDB: what goes over the line must be readable for a proxy that cuts it."""
 CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
+CRASHED: list[int] = []
+"""A port for each time that a server crashed by itself. No test has its server crash: they kill it."""
 
 
 @cache
@@ -112,6 +114,7 @@ class MariaDb:
     def _watch(self, command: list[str]) -> None:
         """Start a server that crashes again at once, as a service manager does: MariaDB 10.11 was seen to segfault, once in some twenty runs of all tests."""
         while self.process is not None and self.process.wait() in CRASHES:
+            CRASHED.append(self.port)
             sys.stderr.write(f"\nMariaDB crashed by itself and is started again:\n{self.log()}\n")
             self._launch(command)
 
