@@ -1,10 +1,10 @@
 """Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
-its tables and brought into its store; the index brought into one segment, as a worker at rest does; questions of the set through its retriever.
-Beside it, in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each
-question embedded by multilingual-e5-small under llama.cpp first (its vector, of another space, then gives way to a clustered one); then questions
-of paragraphs, which are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time. One JSON object.
+its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
+vector store alone. The question's embedding is left out, unless `--embed` has each question embedded by multilingual-e5-small under llama.cpp first
+(its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which are shorter, are asked too. With `--keep` what
+was built stays there, and is measured alone the next time. One JSON object.
 """
 
 from __future__ import annotations
@@ -171,9 +171,7 @@ def main() -> None:
         kb_id = brain.access.resolve(brain.access.local_caller("zh"), ["laws"])[0].id
         if not built:
             fill(brain, embedder, kb_id)
-        begun = time.perf_counter()
-        merged = brain.index.merge_segments(kb_id)
-        figures: dict[str, Any] = {"merged_s": round(time.perf_counter() - begun, 1) if merged else None}
+        figures: dict[str, Any] = {}
         sets = {"laws": "B_regulations/questions.jsonl", **({"paragraphs": "A_retrieval/cmrc_dev/questions.jsonl"} if args.embed else {})}
         for name, path in sets.items():
             figures[name] = measure(brain, asked(args.data / path), embedder, kb_id)

@@ -51,7 +51,6 @@ from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
-from qzbrain.knowledge.segments import SegmentMerging
 from qzbrain.ops import traces
 from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings, secrets_of
@@ -124,7 +123,6 @@ class Workplace:
         self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
         self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
         self._backups = self._schedule()
-        self._segments = SegmentMerging(brain.db, lambda: brain.index)
         self._mirroring = MirrorJobs(brain.db, brain.mirror, brain.jobs) if brain.mirror is not None else None
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
@@ -158,7 +156,6 @@ class Workplace:
         """Nothing has been due for so many seconds: hold less, and tell `idle`."""
         if since_s >= _RETIRE_READER_S:
             self._reader.close()
-        self._segments.rest(since_s)
         self._sweep_entries()
         self._look_at_graphs()
         if time.monotonic() - self._graphs_tended >= _TEND_GRAPHS_S:
@@ -168,7 +165,7 @@ class Workplace:
             self._renew_restored()
         copies = self._mirroring is not None and self._mirroring.lane.busy
         copies = copies or (self._backups is not None and self._backups.busy)
-        if idle is not None and not (self._lane.busy or self._extraction.busy or self._segments.busy or copies):
+        if idle is not None and not self._lane.busy and not self._extraction.busy and not copies:
             idle(since_s)
 
     def _sweep_entries(self) -> None:
@@ -194,7 +191,6 @@ class Workplace:
 
     def close(self) -> None:
         """End the reading children and the lanes."""
-        self._segments.close()
         if self._backups is not None:
             self._backups.close()
         if self._mirroring is not None:

@@ -85,13 +85,6 @@ class SearchIndex(Protocol):
         When it raises, the old one stays. A reader sees the old or the new one, never both or neither.
         """
 
-    def merge_segments(self, kb_id: str) -> bool:
-        """Bring an index that lies in many parts into one, where searches gain by it; True when it has been done. What is found stays the same.
-
-        For when there is nothing else to do: it may take a second for 50,000 chunks. Searches and `apply` go on meanwhile; after an `apply`
-        it has been for nothing. One at a time for a knowledge base.
-        """
-
     def drop(self, kb_id: str) -> None:
         """Forget a knowledge base; an unknown one is no error."""
 

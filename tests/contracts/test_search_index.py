@@ -156,16 +156,6 @@ class TestSearchIndex:
         index.rebuild("kb", puts(), watermark=5)
         assert index.deleted_share("kb") == 0.0
 
-    def test_merging_segments_leaves_what_is_found(self, index: SearchIndex) -> None:
-        index.rebuild("kb", [], watermark=0)
-        for seq, change in enumerate(puts(), 1):
-            index.apply("kb", [change], watermark=seq)
-        before = index.search("kb", "办法 处罚 合同 采购", top_k=9)
-        index.merge_segments("kb")
-        assert not index.merge_segments("kb"), "there is nothing left to do"
-        assert (index.search("kb", "办法 处罚 合同 采购", top_k=9), index.watermark("kb"), index.chunk_count("kb")) == (before, 3, 5)
-        assert not index.merge_segments("nowhere")
-
     def test_top_k_and_ties_by_chunk_id(self, index: SearchIndex) -> None:
         index.rebuild("kb", [put(name, "完全相同的一句话", first=n) for n, name in ((30, "x"), (10, "y"), (20, "z"))], watermark=1)
         assert [hit.chunk_id for hit in index.search("kb", "相同", top_k=3)] == [10, 20, 30]

@@ -65,10 +65,6 @@ class ElasticIndex:
         """See `SearchIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
         self._kept(kb_id).rebuild(kb_id, index_body(watermark), watermark, lambda bulk: self._write(bulk, None, changes))
 
-    def merge_segments(self, kb_id: str) -> bool:
-        """See `SearchIndex.merge_segments`. The server merges by itself."""
-        return False
-
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""
         self._kept(kb_id).drop(kb_id)

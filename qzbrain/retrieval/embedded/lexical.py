@@ -7,9 +7,7 @@ process holds none of its memory, and what it held when it was killed is not in 
 
 from __future__ import annotations
 
-import shutil
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from qzbrain import logs, metrics
-from qzbrain.errors import IndexUnavailable, StorageFull, Unavailable
+from qzbrain.errors import StorageFull, Unavailable
 from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
-from qzbrain.retrieval.embedded import force_merge
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
 from qzbrain.retrieval.embedded.schema import DOCUMENT, SCHEMA_HASH, chunk_document, schema
 from qzbrain.retrieval.embedded.searching import OpenIndex
@@ -71,30 +68,6 @@ class TantivyIndex:
             generation = folder.new_generation()
             _write(generation, changes, watermark=watermark, present=None)
             folder.use(generation)
-
-    def merge_segments(self, kb_id: str) -> bool:
-        """See `SearchIndex.merge_segments`. Where something is written meanwhile, or the disk is full, it is left as it was."""
-        folder = self._folder(kb_id)
-        source, target, begun = folder.current(), None, time.monotonic()
-        try:
-            if source is None or not force_merge.worth_merging(source):
-                return False
-            with folder.writing():
-                folder.sweep()
-                seen, target = stamp(source / force_merge.META), folder.new_generation()
-            merged = force_merge.merged_into(source, target, WRITER_HEAP_BYTES)
-            with folder.writing():
-                if merged and folder.current() == source and stamp(source / force_merge.META) == seen:
-                    folder.use(target)
-                    log.info("segments_merged", kb_id=kb_id, took_s=round(time.monotonic() - begun, 1))
-                    return True
-        except BaseException as exc:
-            if not _broken(exc) and not isinstance(exc, RuntimeError | IndexUnavailable):  # a thread of tantivy's died; another process writes
-                raise
-            log.warning("segments_not_merged", kb_id=kb_id, reason=str(exc))
-        if target is not None:
-            shutil.rmtree(target, ignore_errors=True)
-        return False
 
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""

@@ -38,7 +38,7 @@ def schema() -> Any:
 
 def chunk_document(chunk: IndexedChunk, level: int, watermark: int) -> Any:
     """The tantivy document of a chunk. Numbers go in by `add_unsigned`: a keyword argument would make a signed one, which kills the writer."""
-    document = document_type()()
+    document = _document_type()()
     tokens = chunk.tokens or index_tokens(chunk.text)
     document.add_text(BODY, tokens)
     document.add_unsigned(LENGTH, tokens.count(" ") + 1)
@@ -53,7 +53,7 @@ def chunk_document(chunk: IndexedChunk, level: int, watermark: int) -> Any:
 
 
 @cache
-def document_type() -> Any:
+def _document_type() -> Any:
     """Imported once: 27,000 imports in a function took a tenth of a second."""
     from tantivy import Document
 

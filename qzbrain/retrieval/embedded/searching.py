@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from qzbrain.domain import LEVELS
 from qzbrain.retrieval.base import LexicalHit
-from qzbrain.retrieval.embedded import force_merge
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, LEVEL, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
 from qzbrain.retrieval.ranking import CONTEXT_BOOST, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
@@ -30,7 +31,7 @@ class OpenIndex:
         self._searcher = self._index.searcher()
         self._offload = offloader()
         self._schema = schema()
-        self._deleted, self._held = _deletions(generation)
+        self._deleted, self._held = _deletions(generation / "meta.json")
         self._idf: dict[str, float] = {}
         self._absent = self.idf("")
         self.highest_seq = self._highest_seq()
@@ -119,9 +120,7 @@ class OpenIndex:
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 
 
-def _deletions(generation: Path) -> tuple[int, int]:
-    """(deleted, all) chunks of the segments, as tantivy's own list has them."""
-    listed, padding = force_merge.segments(generation), force_merge.read_padding(generation)
-    padded = sum(padding.get(one["segment_id"], 0) for one in listed)
-    deleted = sum((one.get("deletes") or {}).get("num_deleted_docs", 0) for one in listed)
-    return deleted - padded, sum(one["max_doc"] for one in listed) - padded
+def _deletions(meta: Path) -> tuple[int, int]:
+    """(deleted, all) entries of the segments, as tantivy's own list has them."""
+    segments = orjson.loads(meta.read_bytes())["segments"]
+    return sum((s.get("deletes") or {}).get("num_deleted_docs", 0) for s in segments), sum(s["max_doc"] for s in segments)
