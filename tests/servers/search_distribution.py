@@ -55,11 +55,15 @@ def distribution(flavour: Flavour) -> Path:
     if (there / READY).exists():
         return there
     maven, jdk = need("mvn", "maven"), java_home()
-    FETCHED.mkdir(parents=True, exist_ok=True)
-    with (FETCHED / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (there / READY).exists():
-            _fetch(flavour, there, maven, jdk)
+    mask = os.umask(0o022)  # the server runs as another user; a test that ran before may have called what keeps files to their owner
+    try:
+        FETCHED.mkdir(parents=True, exist_ok=True)
+        with (FETCHED / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (there / READY).exists():
+                _fetch(flavour, there, maven, jdk)
+    finally:
+        os.umask(mask)
     return there
 
 
