@@ -34,8 +34,8 @@ RUN python3 -m venv --without-pip /opt/engine \
 # hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY deploy/image /build/image
-COPY qzbrain/models/hub/e5.py qzbrain/models/engines/llamacpp_serve.py /app/
-RUN python3 /build/image/engine.py /opt/engine /app/e5.py /models/multilingual-e5-small-q4_0.gguf \
+COPY qzbrain/models/hub/e5.py qzbrain/models/engines/launchers/local_serve.py qzbrain/models/engines/launchers/encoder_server.py /app/
+RUN python3 /build/image/engine.py /opt/engine /app/e5.py /models/multilingual-e5-small-int8 \
     && rm /app/e5.py \
     && python3 /build/image/rootfs.py /root-of-image /opt/engine
 

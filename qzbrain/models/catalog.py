@@ -1,4 +1,4 @@
-"""Which models there are: those of the configuration, and the built-in embedder where its file is installed."""
+"""Which models there are: those of the configuration, and the built-in embedder where it is installed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from pathlib import Path
 from qzbrain.settings import ROOT, ModelSettings, Settings
 
 E5_SMALL = "multilingual-e5-small"
-E5_FILE = "multilingual-e5-small-q4_0.gguf"
-LOCAL_ENGINES = ("llamacpp", "vllm", "sglang")
+E5_FOLDER = "multilingual-e5-small-int8"
+LOCAL_ENGINES = ("llamacpp", "ctranslate2", "vllm", "sglang")
 """Engines that run on this machine, started by the brain."""
+SET_UP_ENGINES = ("llamacpp", "ctranslate2")
+"""Those that the set-up installs: quick to start, so they can run on demand."""
 _E5 = {
-    "engine": "llamacpp", "kind": "embedding", "on_demand": True, "sleep_after_s": 120, "context": 512, "slots": 2,
+    "engine": "ctranslate2", "kind": "embedding", "on_demand": True, "sleep_after_s": 120, "context": 512, "slots": 2,
     "pooling": "mean", "query_prefix": "query: ", "passage_prefix": "passage: ",
 }  # fmt: skip
 
 
 def model_folders(settings: Settings) -> list[Path]:
-    """Where the built-in embedder's file may lie, best first: models pulled or imported into the data folder, then what the set-up fetched."""
+    """Where the built-in embedder may lie, best first: models pulled or imported into the data folder, then what the set-up fetched."""
     return [settings.data / "models", ROOT / ".tools" / "models"]
 
 
@@ -26,7 +28,7 @@ def all_models(settings: Settings) -> dict[str, ModelSettings]:
     found = dict(settings.models)
     if settings.model_path and (used := _in_use(found)):
         found[used] = found[used].model_copy(update={"path": settings.model_path})
-    if E5_SMALL not in found and (path := _built_in(settings)) is not None:
+    if E5_SMALL not in found and (path := built_in(settings)) is not None:
         found[E5_SMALL] = ModelSettings.model_validate({**_E5, "path": str(path)})
     return found
 
@@ -78,5 +80,6 @@ def _in_use(models: dict[str, ModelSettings]) -> str:
     return next((name for name, model in models.items() if model.engine in LOCAL_ENGINES and model.kind == "chat" and model.alive), "")
 
 
-def _built_in(settings: Settings) -> Path | None:
-    return next((folder / E5_FILE for folder in model_folders(settings) if (folder / E5_FILE).is_file()), None)
+def built_in(settings: Settings) -> Path | None:
+    """The folder of the built-in embedder, None where it is not installed."""
+    return next((folder / E5_FOLDER for folder in model_folders(settings) if (folder / E5_FOLDER / "model.bin").is_file()), None)

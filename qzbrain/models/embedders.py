@@ -19,6 +19,7 @@ from qzbrain import metrics
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation, EmbeddingProfile, EngineAddresses
 from qzbrain.models.calls import EngineCalls
+from qzbrain.models.catalog import SET_UP_ENGINES
 from qzbrain.models.embedding_habits import Habits, cut_by_estimate, habits_of, surely_fits
 from qzbrain.models.embedding_reply import fingerprint, rows_of
 from qzbrain.models.faults import EngineFault
@@ -155,12 +156,12 @@ class HttpEmbedder:
     # -- limits
 
     def _cut(self, texts: Sequence[str], prefix: str, deadline: float) -> list[str]:
-        """Prefix and text, cut to what the model takes. llama.cpp is asked for its tokens, for others they are estimated."""
+        """Prefix and text, cut to what the model takes. Engines of the set-up are asked for their tokens, for others they are estimated."""
         limit = self._habits.tokens
         return [one if surely_fits(one, limit) else self._shortened(one, limit, deadline) for one in (prefix + text for text in texts)]
 
     def _shortened(self, text: str, limit: int, deadline: float) -> str:
-        if self._settings.engine != "llamacpp":
+        if self._settings.engine not in SET_UP_ENGINES:
             return cut_by_estimate(text, limit)
         try:
             pieces = self._pieces(text[: limit * 16], deadline)

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 
 from qzbrain.knowledge.heap import resident_bytes
-from qzbrain.models.catalog import LOCAL_ENGINES, all_models, embedder_name, reranker_name
+from qzbrain.models.catalog import LOCAL_ENGINES, SET_UP_ENGINES, all_models, embedder_name, reranker_name
 from qzbrain.models.engines import devices as hardware
 from qzbrain.models.engines.base import Problem
 from qzbrain.models.engines.devices import Gpus
@@ -97,7 +97,9 @@ def _unknown_reranker(settings: Settings) -> list[Finding]:
 def _gpus(settings: Settings, local: Mapping[str, ModelSettings], gpus: Gpus) -> list[Finding]:
     """Driver, CUDA and devices; skipped where no model that is alive wants a GPU."""
     title = ("显卡", "GPUs")
-    wanting = [name for name, model in local.items() if named_devices(settings, model) != [] or (model.engine != "llamacpp" and model.devices != "none")]
+    wanting = [
+        name for name, model in local.items() if named_devices(settings, model) != [] or (model.engine not in SET_UP_ENGINES and model.devices != "none")
+    ]
     listed = "; ".join(f"{one.index} {one.name} {shown(one.free)}/{shown(one.total)}" for one in gpus.devices)
     if not wanting:
         seen = (listed or "未使用", listed or "none used")
@@ -119,7 +121,7 @@ def _engines(settings: Settings, local: Mapping[str, ModelSettings]) -> list[Fin
     """Each engine in each environment that a model uses."""
     found: dict[str, Finding] = {}
     for name, model in local.items():
-        where = " ".join(model.command) if model.command and model.engine != "llamacpp" else str(engine_environment(settings, model))
+        where = " ".join(model.command) if model.command and model.engine not in SET_UP_ENGINES else str(engine_environment(settings, model))
         if where in found:
             continue
         title, id = (f"引擎 {model.engine}", f"engine {model.engine}"), f"engine:{model.engine}"

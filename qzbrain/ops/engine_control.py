@@ -12,6 +12,7 @@ from http.client import HTTPException
 from qzbrain import logs
 from qzbrain.errors import Conflict
 from qzbrain.models import probing
+from qzbrain.models.catalog import LOCAL_ENGINES, SET_UP_ENGINES
 from qzbrain.models.engines import gauges, launching
 from qzbrain.models.engines.local import LocalEngines
 from qzbrain.models.engines.manager import managed_models
@@ -44,7 +45,7 @@ class EngineControl:
         self._require_no_swap()
         self._store.change(lambda now: now.started(name))
         log.info("engine_wanted", engine=name)
-        if self._is_managed(name) and not (self._keeps and model.engine == "llamacpp"):
+        if self._is_managed(name) and not (self._keeps and model.engine in SET_UP_ENGINES):
             self._ensure_manager()
         elif self._is_managed(name) and self._manager_comes():
             return
@@ -117,9 +118,9 @@ class EngineControl:
         if not self._engines.manages(name):
             raise Conflict(
                 "not_a_local_engine",
-                zh=f"模型 {name} 的引擎（{model.engine}）不由本程序启停。请在运行它的地方操作；能启停的是 llamacpp、vllm、sglang。",
+                zh=f"模型 {name} 的引擎（{model.engine}）不由本程序启停。请在运行它的地方操作；能启停的是 {'、'.join(LOCAL_ENGINES)}。",
                 en=f"The engine of {name} ({model.engine}) is not started or stopped by this program: do that where it runs. "
-                "Those that can be are llamacpp, vllm and sglang.",
+                f"Those that can be are {', '.join(LOCAL_ENGINES)}.",
             )
         return model
 

@@ -51,7 +51,7 @@ def search(brain: RunningBrain, **more: Any) -> dict[str, Any]:
 
 
 def engines(brain: RunningBrain) -> list[int]:
-    return [pid for pid, command in brain.processes().items() if "llamacpp_serve" in command]
+    return [pid for pid, command in brain.processes().items() if "local_serve" in command]
 
 
 def test_meaning_finds_what_words_do_not(brain: RunningBrain) -> None:

@@ -24,7 +24,7 @@ STAND_IN = """#!{python}
 import json, os, sys, threading
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from qzbrain.models.engines.llamacpp_serve import began
+from qzbrain.models.engines.launchers.local_serve import began
 from tests.engine import Engine
 state = Path(sys.argv[sys.argv.index("--state") + 1])
 engine = Engine()

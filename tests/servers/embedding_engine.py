@@ -1,4 +1,4 @@
-"""A real llama.cpp server in embedding mode, for tests: on demand at a port of its own, ended with its parent."""
+"""A real embedding engine for tests, llama.cpp or CTranslate2: on demand at a port of its own, ended with its parent."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import signal
 import subprocess
 
 from qzbrain.errors import EngineUnavailable
-from qzbrain.models.engines.llamacpp import SPINS
+from qzbrain.models.engines.llamacpp import LAUNCHER, SPINS
 from tests.local_engine import local_python, need_embedder, tiny_model
 
 TINY, E5 = "embedding", "e5"
 
-_SERVE = """
+_LLAMA = """
 import ctypes, json, signal, sys, threading
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 import xllamacpp as x
@@ -28,19 +28,33 @@ threading.Event().wait()
 """
 
 
+_ENCODER = """
+import ctypes, json, os, signal, sys, threading
+from pathlib import Path
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+import encoder_server
+s = encoder_server.EncoderServer(
+    Path(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]), name="e5", key="", threads=os.cpu_count(), pooling="mean", longest=512
+)
+print(json.dumps({"url": s.listening_address}), flush=True)
+threading.Event().wait()
+"""
+
+
 class EmbeddingEngine:
     """Its `EngineAddresses`, too: `address` gives where it listens, or says that it is away."""
 
     def __init__(self, model: str) -> None:
-        """`model`: TINY, of random weights, or E5, the built-in one."""
+        """`model`: TINY, of random weights, under llama.cpp, or E5, the built-in one."""
+        self._program = _ENCODER if model == E5 else _LLAMA
         self._model = need_embedder() if model == E5 else tiny_model(model)
         self._process, self._url, self._port = None, "", 0
         self._process: subprocess.Popen[str] | None
 
     def start(self) -> EmbeddingEngine:
         """Start it; after a stop at the port where it was."""
-        environment = {**os.environ, "GOMP_SPINCOUNT": SPINS}
-        command = [str(local_python()), "-c", _SERVE, str(self._model), str(self._port)]
+        environment = {**os.environ, "GOMP_SPINCOUNT": SPINS, "PYTHONPATH": str(LAUNCHER.parent)}
+        command = [str(local_python()), "-c", self._program, str(self._model), str(self._port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
         assert self._process.stdout is not None
         self._url = next(json.loads(line)["url"] for line in self._process.stdout if line.startswith("{"))

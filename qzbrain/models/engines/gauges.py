@@ -1,4 +1,4 @@
-"""How many requests an engine is working on, read from its own metrics: llama.cpp's, vLLM's and SGLang's."""
+"""How many requests an engine is working on, read from its own metrics: llama.cpp's, our encoder server's, vLLM's and SGLang's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 _AT_WORK = re.compile(
-    r"^(?:llamacpp:requests_processing|llamacpp:requests_deferred|vllm:num_requests_running|vllm:num_requests_waiting"
+    r"^(?:llamacpp:requests_processing|llamacpp:requests_deferred|ctranslate2:requests_processing|vllm:num_requests_running|vllm:num_requests_waiting"
     r"|sglang:num_running_reqs|sglang:num_queue_reqs)(?:\{[^}]*\})? ([0-9.eE+]+)$",
     re.MULTILINE,
 )

@@ -13,8 +13,8 @@ from qzbrain import logs
 from qzbrain.errors import EngineUnavailable
 from qzbrain.models import probing
 from qzbrain.models.engines import gauges, processes
+from qzbrain.models.engines.launchers.local_serve import ANOTHER_RUNS
 from qzbrain.models.engines.launching import clauses, state_path, unavailable
-from qzbrain.models.engines.llamacpp_serve import ANOTHER_RUNS
 from qzbrain.models.engines.memory_back import MemoryWatch
 from qzbrain.models.engines.on_demand import OnDemandEngines, Running
 from qzbrain.models.engines.reports import Report as Told

@@ -11,15 +11,18 @@ import sys
 from pathlib import Path
 
 from qzbrain.errors import EngineUnavailable
-from qzbrain.models.catalog import model_path, part_path
-from qzbrain.models.engines import llamacpp, sglang, vllm
+from qzbrain.models.catalog import SET_UP_ENGINES, model_path, part_path
+from qzbrain.models.engines import ctranslate2, llamacpp, sglang, vllm
 from qzbrain.models.engines.base import EngineCommand
 from qzbrain.models.engines.devices import devices as devices_of_machine
 from qzbrain.models.engines.processes import MARK
 from qzbrain.settings import ROOT, ModelSettings, Settings
 
 LOCAL_ENVIRONMENT = ".venv-local"
-"""Beside the program: where the set-up puts llama.cpp."""
+"""Beside the program: where the set-up puts llama.cpp and CTranslate2."""
+PACKAGES = {"llamacpp": "xllamacpp", "ctranslate2": "ctranslate2", "vllm": "vllm", "sglang": "sglang"}
+"""The package that holds an engine."""
+TITLES = {"llamacpp": "llama.cpp", "ctranslate2": "CTranslate2", "vllm": "vLLM", "sglang": "SGLang"}
 KEY_VARIABLE = "QZBRAIN_ENGINE_KEY"
 
 
@@ -40,23 +43,27 @@ def log_path(settings: Settings, name: str) -> Path:
 
 def devices(settings: Settings, model: ModelSettings) -> str:
     """The GPUs of this model by number, `0,1`; '' for the CPU."""
+    if model.engine == "ctranslate2":
+        return ""
     chosen = (model.devices or settings.cuda_visible_devices).strip().lower()
     return "" if chosen in ("none", "-1") else ",".join(one for one in re.split(r"[\s,]+", chosen) if one)
 
 
 def engine_environment(settings: Settings, model: ModelSettings) -> Path:
     """The virtual environment that holds a model's engine; whether or not it is there."""
-    if model.engine == "llamacpp" and not model.environment:
+    if model.engine in SET_UP_ENGINES and not model.environment:
         return ROOT / LOCAL_ENVIRONMENT
     return ROOT / settings.current_dir / Path(model.environment or f".venv-{model.engine}").expanduser()
 
 
 def command(settings: Settings, name: str, model: ModelSettings, key: str) -> EngineCommand:
-    """How the engine of a local model is started. Raises EngineUnavailable: no file, or no environment with llama.cpp."""
+    """How the engine of a local model is started. Raises EngineUnavailable: no file, or no environment with the engine."""
     path = model_path(settings, model)
     if not path.exists():
         raise unavailable(name, f"模型文件 {path} 不存在", f"its file {path} does not exist")
     chosen = devices(settings, model)
+    if model.engine == "ctranslate2":
+        return ctranslate2.command(name, model, path=path, python=_python(settings, model), state=state_path(settings, name), key=key)
     if model.engine == "llamacpp":
         python = _python(settings, model)
         return llamacpp.command(name, model, path=path, python=python, state=state_path(settings, name), key=key, devices=chosen)
@@ -119,14 +126,15 @@ def _write_privately(path: Path, text: str) -> None:
 
 
 def _python(settings: Settings, model: ModelSettings) -> Path:
-    """The Python that has llama.cpp. Raises EngineUnavailable with the next step."""
+    """The Python that has one of the engines of the set-up. Raises EngineUnavailable with the next step."""
     python = engine_environment(settings, model) / "bin" / "python"
     if model.environment or python.exists():
         return python
-    if importlib.util.find_spec("xllamacpp") is not None:
+    if importlib.util.find_spec(PACKAGES[model.engine]) is not None:
         return Path(sys.executable)
+    title = TITLES[model.engine]
     raise EngineUnavailable(
         "engine_missing",
-        zh='没有安装 llama.cpp。请运行 ./run.sh --setup-only，或 pip install "qzbrain[local]"。',
-        en='llama.cpp is not installed. Run ./run.sh --setup-only, or: pip install "qzbrain[local]"',
+        zh=f'没有安装 {title}。请运行 ./run.sh --setup-only，或 pip install "qzbrain[local]"。',
+        en=f'{title} is not installed. Run ./run.sh --setup-only, or: pip install "qzbrain[local]"',
     )

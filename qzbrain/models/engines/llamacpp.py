@@ -1,4 +1,4 @@
-"""The command line of llama.cpp's server, which `llamacpp_serve.py` starts in the engine's environment. Pure."""
+"""The command line of llama.cpp's server, which `local_serve.py` starts in the engine's environment. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from qzbrain.models.engines.base import EngineCommand
 from qzbrain.settings import ModelSettings
 
-LAUNCHER = Path(__file__).with_name("llamacpp_serve.py")
+LAUNCHER = Path(__file__).parent / "launchers" / "local_serve.py"
 ALL_LAYERS = 999
 SPINS = "20000"
 """How often llama.cpp's threads look for each other before they sleep. Without a bound, with all cores busy, one text takes four times as long

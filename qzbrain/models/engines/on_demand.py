@@ -20,8 +20,8 @@ from qzbrain import logs
 from qzbrain.errors import Cancelled, EngineUnavailable
 from qzbrain.models.base import Cancellation
 from qzbrain.models.catalog import LOCAL_ENGINES, all_models
+from qzbrain.models.engines.launchers.local_serve import ANOTHER_RUNS, began
 from qzbrain.models.engines.launching import launch, log_path, state_path, unavailable
-from qzbrain.models.engines.llamacpp_serve import ANOTHER_RUNS, began
 from qzbrain.settings import ModelSettings, Settings
 
 log = logs.get(__name__)

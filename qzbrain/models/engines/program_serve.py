@@ -1,4 +1,4 @@
-"""Runs an engine that is a program of its own (vLLM, SGLang) under the same promises as `llamacpp_serve.py`: `python -m … --state FILE -- ARGV`.
+"""Runs an engine that is a program of its own (vLLM, SGLang) under the same promises as `local_serve.py`: `python -m … --state FILE -- ARGV`.
 
 It takes the engine's lock, finds it a port, waits until it listens, writes the state file, and ends with it. It ends the engine, and
 everything that the engine started, on SIGTERM and when its own parent dies; an orphaned grandchild comes back to it (the kernel's
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qzbrain.models.engines.base import PORT
-from qzbrain.models.engines.llamacpp_serve import ANOTHER_RUNS, began, take_lock, write_state
+from qzbrain.models.engines.launchers.local_serve import ANOTHER_RUNS, began, take_lock, write_state
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL_S = 0.1

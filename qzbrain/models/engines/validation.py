@@ -68,8 +68,8 @@ def examined(name: str, settings: Settings, *, devices: Sequence[Device], memory
     found += engine_problems(name, settings, model, files)
     found += use_problems(name, model, files)
     numbers = named_devices(settings, model)
-    llamacpp = model.engine == "llamacpp"
-    if numbers is None or files.format == "pt" or (llamacpp and files.format != "gguf") or (not llamacpp and not numbers):  # it will not run at all
+    wanted = {"llamacpp": "gguf", "ctranslate2": "ctranslate2"}.get(model.engine)
+    if numbers is None or files.format == "pt" or (wanted and files.format != wanted) or (not wanted and not numbers):  # it will not run at all
         return Examined(found, files)
     place = place_of(model, files, numbers)
     found += parallel_problems(name, model, files, numbers)

@@ -9,6 +9,7 @@ from qzbrain.models.engines.base import Problem
 from qzbrain.models.engines.launching import engine_environment
 from qzbrain.models.engines.validation_options import engine_version, pip_of, version_beyond
 from qzbrain.models.files.base import ModelFiles
+from qzbrain.models.files.ctranslate2_model import PIECES
 from qzbrain.models.files.gguf import split_of
 from qzbrain.settings import ModelSettings, Settings
 
@@ -25,6 +26,9 @@ def engine_problems(name: str, settings: Settings, model: ModelSettings, files: 
 
 
 def _formats(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
+    if (model.engine == "ctranslate2") != (files.format == "ctranslate2"):
+        yield _other_engine(here, files) if files.format == "ctranslate2" else _for_ctranslate2(here, files)
+        return
     if model.engine == "llamacpp" and files.format != "gguf":
         target = f"{files.path}.gguf"
         command = f"{_CONVERTER} {shlex.quote(str(files.path))} --outfile {shlex.quote(target)}"
@@ -44,6 +48,34 @@ def _formats(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Pro
             en=f'{here} path: {model.engine} {en}. Set engine = "llamacpp", or path to the model\'s safetensors folder.',
             severity="error" if split else "warning",
         )
+
+
+def _other_engine(here: str, files: ModelFiles) -> Problem:
+    return Problem(
+        "wrong_format",
+        zh=f'{here} engine：{files.path} 是 CTranslate2 的模型目录。请设 engine = "ctranslate2"。',
+        en=f'{here} engine: {files.path} is a model\'s folder for CTranslate2. Set engine = "ctranslate2".',
+    )
+
+
+def _for_ctranslate2(here: str, files: ModelFiles) -> Problem:
+    target = f"{files.path.with_suffix('')}-int8"
+    convert = f"ct2-transformers-converter --model {shlex.quote(str(files.path))} --output_dir {shlex.quote(target)} --quantization int8"
+    convert = f"pip install ctranslate2 transformers torch && {convert} --copy_files {PIECES}"
+    if files.format == "gguf" or files.kind != "embedding":
+        return Problem(
+            "wrong_format",
+            zh=f'{here} engine：CTranslate2 只运行其转换工具写出的向量模型目录，而 {files.path} 是 {files.format}（{files.kind}）。请设 '
+            'engine = "llamacpp"（GGUF）或 "vllm"（目录）。',
+            en=f"{here} engine: CTranslate2 runs folders of embedding models that its converter wrote, and {files.path} is {files.format} ({files.kind}). "
+            'Set engine = "llamacpp" (GGUF) or "vllm" (a folder).',
+        )
+    return Problem(
+        "wrong_format",
+        zh=f"{here} path：CTranslate2 只读其转换工具写出的目录，而 {files.path} 是 {files.format}。请转换：{convert}，再把 path 改为 {target}。",
+        en=f"{here} path: CTranslate2 reads folders that its converter wrote, and {files.path} is {files.format}. "
+        f"Convert it: {convert}, then set path to {target}.",
+    )
 
 
 def _state(here: str, files: ModelFiles) -> Problem:

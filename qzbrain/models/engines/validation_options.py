@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from qzbrain.models.catalog import LOCAL_ENGINES
+from qzbrain.models.catalog import LOCAL_ENGINES, SET_UP_ENGINES
 from qzbrain.models.engines.base import Problem
-from qzbrain.models.engines.launching import engine_environment
+from qzbrain.models.engines.launching import PACKAGES, TITLES, engine_environment
 from qzbrain.settings import ROOT, ModelSettings, Settings
 
-_PACKAGES = {"llamacpp": "xllamacpp", "vllm": "vllm", "sglang": "sglang"}
-_INSTALLS = {"llamacpp": "xllamacpp", "vllm": "vllm", "sglang": '"sglang[all]"'}
+_LOCAL_ZH, _LOCAL_EN = "、".join(LOCAL_ENGINES), ", ".join(LOCAL_ENGINES)
+_INSTALLS = {**PACKAGES, "ctranslate2": "ctranslate2 sentencepiece", "sglang": '"sglang[all]"'}
 
 
 def option_problems(name: str, model: ModelSettings) -> Iterator[Problem]:
@@ -24,17 +24,20 @@ def option_problems(name: str, model: ModelSettings) -> Iterator[Problem]:
     if model.on_demand and model.engine in ("vllm", "sglang"):
         yield Problem(
             "on_demand",
-            zh=f"{here} on_demand：只有 llamacpp 能按需启动，{model.engine} 启动需要数分钟。请删除 on_demand，或改用 engine = \"llamacpp\"。",
-            en=f"{here} on_demand: only llamacpp starts by its first call; {model.engine} takes minutes. Remove on_demand, or set engine = \"llamacpp\".",
+            zh=f'{here} on_demand：只有 llamacpp 与 ctranslate2 能按需启动，{model.engine} 启动需要数分钟。请删除 on_demand，或改用 engine = "llamacpp"。',
+            en=f"{here} on_demand: only llamacpp and ctranslate2 start by their first call; {model.engine} takes minutes. "
+            'Remove on_demand, or set engine = "llamacpp".',
         )
     if local and model.base_url:
         yield _unused(here, "base_url", "外部模型", "an external model", model)
     if not local:
         for key in ("path", "config_path", "vocabulary_path", "devices", "memory_limit", "environment", "command", "arguments"):
             if getattr(model, key):
-                yield _unused(here, key, "本机引擎（llamacpp、vllm、sglang）", "an engine of this machine (llamacpp, vllm, sglang)", model)
-    if model.command and model.engine == "llamacpp":
+                yield _unused(here, key, f"本机引擎（{_LOCAL_ZH}）", f"an engine of this machine ({_LOCAL_EN})", model)
+    if model.command and model.engine in SET_UP_ENGINES:
         yield _unused(here, "command", "vllm 与 sglang", "vllm and sglang", model)
+    if model.engine == "ctranslate2" and model.devices.strip().lower() not in ("", "none"):
+        yield _unused(here, "devices", "llamacpp、vllm 与 sglang（ctranslate2 只用 CPU）", "llamacpp, vllm and sglang (ctranslate2 takes the CPU)", model)
     if model.pooling and model.kind != "embedding":
         yield _unused(here, "pooling", "kind = \"embedding\" 的模型", "a model of kind embedding", model)
 
@@ -56,7 +59,7 @@ def pip_of(environment: Path) -> str:
 
 def engine_version(environment: Path, engine: str) -> str:
     """Of the engine installed in an environment; '' when none is."""
-    package = _PACKAGES[engine]
+    package = PACKAGES[engine]
     found = next(iter(sorted(environment.glob(f"lib/python3*/site-packages/{package}-*.dist-info"))), None)
     return found.name.removeprefix(f"{package}-").removesuffix(".dist-info") if found else ""
 
@@ -70,7 +73,7 @@ def version_beyond(version: str, most: tuple[int, int]) -> bool:
 def environment_problems(name: str, settings: Settings, model: ModelSettings) -> Iterator[Problem]:
     """The engine's environment, or the command in its place, is not there, or lacks the engine."""
     here = f"[models.{name}]"
-    if model.engine != "llamacpp" and model.command:
+    if model.engine not in SET_UP_ENGINES and model.command:
         program = model.command[0]
         if shutil.which(program, path=None) is None and not (ROOT / settings.current_dir / program).exists():
             yield Problem(
@@ -80,12 +83,13 @@ def environment_problems(name: str, settings: Settings, model: ModelSettings) ->
             )
         return
     environment = engine_environment(settings, model)
-    if model.engine == "llamacpp" and not model.environment and not (environment / "bin/python").exists():
-        if importlib.util.find_spec("xllamacpp") is None:
+    if model.engine in SET_UP_ENGINES and not model.environment and not (environment / "bin/python").exists():
+        if importlib.util.find_spec(PACKAGES[model.engine]) is None:
+            title = TITLES[model.engine]
             yield Problem(
                 "environment_missing",
-                zh=f"{here} engine：没有安装 llama.cpp。请运行 ./run.sh --setup-only。",
-                en=f"{here} engine: llama.cpp is not installed. Run: ./run.sh --setup-only",
+                zh=f"{here} engine：没有安装 {title}。请运行 ./run.sh --setup-only。",
+                en=f"{here} engine: {title} is not installed. Run: ./run.sh --setup-only",
             )
         return
     make = f"python3 -m venv {shlex.quote(str(environment))}"
@@ -96,7 +100,7 @@ def environment_problems(name: str, settings: Settings, model: ModelSettings) ->
             zh=f"{here} environment：{model.engine} 的虚拟环境 {environment} 不存在。请运行：{make} && {install}",
             en=f"{here} environment: {environment}, the virtual environment of {model.engine}, is not there. Run: {make} && {install}",
         )
-    elif not any(environment.glob(f"lib/python3*/site-packages/{_PACKAGES[model.engine]}")):
+    elif not any(environment.glob(f"lib/python3*/site-packages/{PACKAGES[model.engine]}")):
         yield Problem(
             "environment_missing",
             zh=f"{here} environment：{environment} 中没有安装 {model.engine}。请运行：{install}",

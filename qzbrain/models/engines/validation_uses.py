@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from qzbrain.models.engines.base import Problem
 from qzbrain.models.files.base import ModelFiles
+from qzbrain.models.files.ctranslate2_model import PIECES
 from qzbrain.settings import ModelSettings
 
 
@@ -21,12 +22,13 @@ def use_problems(name: str, model: ModelSettings, files: ModelFiles) -> list[Pro
 def _kind(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
     if model.kind == files.kind:
         return
+    fatal = (model.kind == "chat" and files.encoder) or model.engine == "ctranslate2"
     yield Problem(
         "kind",
         zh=f'{here} kind：配置为 {model.kind}，但文件像是 {files.kind} 模型（{files.architecture}）。请设 kind = "{files.kind}"，或改正 path。',
         en=f"{here} kind: configured as {model.kind}, and the files look like a model for {files.kind} ({files.architecture}). "
         f'Set kind = "{files.kind}", or correct path.',
-        severity="error" if model.kind == "chat" and files.encoder else "warning",
+        severity="error" if fatal else "warning",
     )
 
 
@@ -67,6 +69,13 @@ def _pooling(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Pro
 
 def _vocabulary(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
     if files.has_vocabulary:
+        return
+    if files.format == "ctranslate2":
+        yield Problem(
+            "incomplete",
+            zh=f"{here} path：{files.path} 中没有 {PIECES}。请从模型的来源复制到该目录（目前只支持 XLM-RoBERTa 系列的分词器）。",
+            en=f"{here} path: {files.path} has no {PIECES}. Copy it there from the model's source (only tokenisers of the XLM-RoBERTa family are read).",
+        )
         return
     yield Problem(
         "incomplete",

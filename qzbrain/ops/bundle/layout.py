@@ -22,7 +22,7 @@ FORMAT = 1
 MANIFEST, SUMS, SIGNATURE, KEY = "bundle.json", "SHA256SUMS", "SHA256SUMS.sig", "signer.pem"
 UNLISTED = frozenset({SUMS, SIGNATURE, KEY})
 """What the checksums cannot hold."""
-EMBEDDER = "models/multilingual-e5-small-q4_0.gguf"
+EMBEDDER = "models/multilingual-e5-small-int8"
 IMAGES = "images/images.tar"
 CORE, LOCAL, OCR = "core", "local", "ocr"
 FOLDERS = {CORE: ".venv", LOCAL: ".venv-local", OCR: ".venv-ocr"}

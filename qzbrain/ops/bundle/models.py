@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qzbrain.errors import Conflict, NotFound
-from qzbrain.models.catalog import E5_FILE, LOCAL_ENGINES, all_models, model_folders, model_path
+from qzbrain.models.catalog import LOCAL_ENGINES, all_models, built_in, model_path
 from qzbrain.models.files.gguf import split_of
 from qzbrain.models.hub.table import known
-from qzbrain.ops.bundle.layout import BundledModel
+from qzbrain.ops.bundle.layout import EMBEDDER, BundledModel
 from qzbrain.ops.bundle.writing import Part
 from qzbrain.settings import Settings
 
 _OF_THIS_MACHINE = ("path", "environment", "api_key_env", "base_url")
 
 
-def embedder_file(settings: Settings) -> Path:
+def embedder_parts(settings: Settings) -> list[Part]:
     """The built-in embedder, where it is installed. Raises Conflict when it is not."""
-    for folder in model_folders(settings):
-        if (folder / E5_FILE).is_file():
-            return folder / E5_FILE
+    if (folder := built_in(settings)) is not None:
+        return [Part(f"{EMBEDDER}/{path.name}", path) for path in sorted(folder.iterdir())]
     raise Conflict(
         "embedder_missing",
         zh="本机没有内置向量模型，无法放入离线包。请先运行 ./run.sh --setup-only，或加 --without-embedder（安装后按词检索）。",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from qzbrain.models.files.gguf import TENSOR_TYPES, read_header, read_model
 from qzbrain.models.files.gguf_model import FILE_TYPES
 from qzbrain.models.files.unreadable import ModelFilesUnreadable
-from tests.local_engine import local_python, need_embedder, tiny_model
+from tests.local_engine import tiny_model
 from tests.models.files.model_files import CHAT_BYTES, CHAT_TENSORS, F16, chat_metadata, gguf_bytes, text
 
 
@@ -116,18 +117,18 @@ def test_tables_are_those_of_llama_cpps_own_package() -> None:
         "import gguf; print({int(k): (gguf.GGMLQuantizationType(k).name, *v) for k, v in gguf.GGML_QUANT_SIZES.items()});"
         "print({int(k): k.name.removeprefix('MOSTLY_').removeprefix('ALL_') for k in gguf.LlamaFileType if k != 1024})"
     )
-    types, files = subprocess.run([local_python(), "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    types, files = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
     assert eval(types) == dict(TENSOR_TYPES)
     assert eval(files) == dict(FILE_TYPES)
 
 
-@pytest.mark.parametrize("name", ["chat", "embedding", "rerank", "e5"])
+@pytest.mark.parametrize("name", ["chat", "embedding", "rerank"])
 def test_real_files_are_read_as_llama_cpps_own_package_reads_them(name: str) -> None:
-    path = need_embedder() if name == "e5" else tiny_model(name)
+    path = tiny_model(name)
     program = (
         "import sys, gguf; r = gguf.GGUFReader(sys.argv[1]);"
         "print(sum(int(t.n_bytes) for t in r.tensors), sum(int(t.n_elements) for t in r.tensors), len(r.tensors), len(r.fields['tokenizer.ggml.tokens'].data))"
     )
-    said = subprocess.run([local_python(), "-c", program, path], capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True).stdout.split()
     header = read_header(path)
     assert [header.weights_bytes, header.parameters, len(header.tensors), header.lengths["tokenizer.ggml.tokens"]] == [int(one) for one in said]

@@ -1,9 +1,9 @@
-"""llama.cpp's own server out of the xllamacpp wheel: one process, one model, the OpenAI protocol on 127.0.0.1.
+"""One process, one model, the OpenAI protocol on 127.0.0.1: a file by llama.cpp's own server out of the xllamacpp wheel, a folder by CTranslate2.
 
-Run by the Python of the engine's environment, which need not have anything of qzbrain: only the standard library and xllamacpp are
-imported. Of several that are started for one model, one takes the lock and writes the state file; the others end with code 75. It ends by
-itself when its parent dies, on SIGTERM, and (code 0) when nobody has touched the state file for `--sleep-after` seconds and it is not
-at work. The API key comes in QZBRAIN_ENGINE_KEY.
+Run by the Python of the engine's environment, which need not have anything of qzbrain: only the standard library is imported, and xllamacpp, or
+`encoder_server.py` beside this file. Of several that are started for one model, one takes the lock and writes the state file; the others end with
+code 75. It ends by itself when its parent dies, on SIGTERM, and (code 0) when nobody has touched the state file for `--sleep-after` seconds and it
+is not at work. The API key comes in QZBRAIN_ENGINE_KEY.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Protocol
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
@@ -30,7 +31,7 @@ PROMPT_BATCH = 256
 
 
 def arguments() -> argparse.Namespace:
-    """The command line; `engines/llamacpp.py` builds it."""
+    """The command line; `engines/llamacpp.py` and `engines/ctranslate2.py` build it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--host", default="127.0.0.1")
@@ -38,7 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alias", default="")
     parser.add_argument("--ctx", type=int, default=4096, help="tokens of all slots together")
     parser.add_argument("--parallel", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     parser.add_argument("--mode", choices=["chat", "embedding", "rerank"], default="chat")
     parser.add_argument("--pooling", choices=["mean", "cls", "last"], default=None)
     parser.add_argument("--ngl", type=int, default=0, help="layers on GPUs")
@@ -62,7 +63,8 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    server, key = _server(given)
+    key = os.environ.get("QZBRAIN_ENGINE_KEY", "")
+    server = _encoder(given, key) if Path(given.model).is_dir() else _LlamaServer(given, key)
     write_state(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
     while not ended.wait(_LOOK_S) and os.getppid() == parent and not (given.sleep_after and _unused(given.state, given.sleep_after, server)):
         pass
@@ -91,44 +93,73 @@ def take_lock(path: Path) -> int | None:
     return None
 
 
-def _server(given: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a class of the engine's environment
-    import xllamacpp
+class Engine(Protocol):
+    """What listens."""
 
-    key = os.environ.get("QZBRAIN_ENGINE_KEY", "")
-    params = xllamacpp.CommonParams()
-    params.model.path = given.model
-    params.hostnames = [given.host]
-    params.port = given.port
-    if given.alias:
-        params.model_alias = {given.alias} if isinstance(params.model_alias, (set, frozenset)) else [given.alias]
-    params.n_ctx, params.n_parallel, params.n_gpu_layers = given.ctx, given.parallel, given.ngl
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads or os.cpu_count() or 1
-    params.cont_batching = params.endpoint_metrics = params.endpoint_slots = params.use_jinja = True
-    params.cache_ram_mib = given.prompt_cache  # of past prompts, beside those in the slots; 8 GiB by default
-    params.warmup = params.ui = params.fit_params = False
-    if key:
-        params.api_keys = [key]
-    if given.mode == "chat" and not given.ngl:
-        params.n_batch = max(PROMPT_BATCH, given.parallel)
-    if given.mode != "chat":
-        pooling = xllamacpp.llama_pooling_type
-        params.embedding = True
-        params.n_batch = params.n_ubatch = min(given.ctx // given.parallel, 8192)  # a text must fit into one batch
-        if given.mode == "rerank":
-            params.pooling_type = pooling.LLAMA_POOLING_TYPE_RANK
-        elif given.pooling:
-            params.pooling_type = getattr(pooling, f"LLAMA_POOLING_TYPE_{given.pooling.upper()}")
-    return xllamacpp.Server(params), key
+    listening_address: str
+
+    @property
+    def at_work(self) -> bool:
+        """Whether somebody waits for an answer."""
 
 
-def _unused(state: Path, sleep_after_s: float, server) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+class _LlamaServer:
+    """llama.cpp's, with this file of a model."""
+
+    def __init__(self, given: argparse.Namespace, key: str) -> None:
+        import xllamacpp
+
+        params = xllamacpp.CommonParams()
+        params.model.path = given.model
+        params.hostnames = [given.host]
+        params.port = given.port
+        if given.alias:
+            params.model_alias = {given.alias} if isinstance(params.model_alias, (set, frozenset)) else [given.alias]
+        params.n_ctx, params.n_parallel, params.n_gpu_layers = given.ctx, given.parallel, given.ngl
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = given.threads or os.cpu_count() or 1
+        params.cont_batching = params.endpoint_metrics = params.endpoint_slots = params.use_jinja = True
+        params.cache_ram_mib = given.prompt_cache  # of past prompts, beside those in the slots; 8 GiB by default
+        params.warmup = params.ui = params.fit_params = False
+        if key:
+            params.api_keys = [key]
+        if given.mode == "chat" and not given.ngl:
+            params.n_batch = max(PROMPT_BATCH, given.parallel)
+        if given.mode != "chat":
+            pooling = xllamacpp.llama_pooling_type
+            params.embedding = True
+            params.n_batch = params.n_ubatch = min(given.ctx // given.parallel, 8192)  # a text must fit into one batch
+            if given.mode == "rerank":
+                params.pooling_type = pooling.LLAMA_POOLING_TYPE_RANK
+            elif given.pooling:
+                params.pooling_type = getattr(pooling, f"LLAMA_POOLING_TYPE_{given.pooling.upper()}")
+        self._server = xllamacpp.Server(params)
+        self.listening_address: str = self._server.listening_address
+
+    @property
+    def at_work(self) -> bool:
+        """See `Engine`."""
+        found = re.search(r"^llamacpp:requests_processing (\d+)", str(self._server.handle_metrics()), re.MULTILINE)
+        return found is not None and found[1] != "0"
+
+
+def _encoder(given: argparse.Namespace, key: str) -> Engine:
+    sys.path.append(str(Path(__file__).parent))
+    import encoder_server  # type: ignore[import-not-found]
+
+    server: Engine = encoder_server.EncoderServer(
+        Path(given.model), host=given.host, port=given.port, name=given.alias, key=key, pooling=given.pooling or "",
+        threads=given.threads or len(os.sched_getaffinity(0)), longest=given.ctx // given.parallel,
+    )  # fmt: skip
+    return server
+
+
+def _unused(state: Path, sleep_after_s: float, server: Engine) -> bool:
     try:
         if time.time() - state.stat().st_mtime < sleep_after_s:
             return False
     except OSError:
         return True
-    at_work = re.search(r"^llamacpp:requests_processing (\d+)", str(server.handle_metrics()), re.MULTILINE)
-    return at_work is None or at_work[1] == "0"
+    return not server.at_work
 
 
 def write_state(path: Path, state: dict[str, object]) -> None:
