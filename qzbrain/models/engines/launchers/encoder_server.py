@@ -9,8 +9,11 @@ somebody waits for, has a thread that does nothing else.
 from __future__ import annotations
 
 import base64
+import ctypes
 import hmac
 import json
+import mmap
+import re
 import select
 import socket
 import sys
@@ -29,6 +32,9 @@ _TOGETHER = 128
 _LOOK_S = 0.2
 _MOST_BYTES, _MOST_TEXTS = 32 << 20, 4096
 _IDLE_S = 120.0
+_MADV_COLLAPSE, _HUGE = 25, 2 << 20
+_PRESENT = 63
+"""The bit of an entry of /proc/self/pagemap that says that a page is in memory."""
 
 
 class Refused(Exception):
@@ -180,6 +186,7 @@ class EncoderServer:
         server.brain = self
         self.listening_address = f"http://{host}:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, name="listener", daemon=True).start()
+        threading.Thread(target=take_huge_pages, name="pages", daemon=True).start()
 
     @property
     def at_work(self) -> bool:
@@ -213,6 +220,39 @@ class EncoderServer:
             raise Refused(400, "invalid_request_error", '"content" must be a text')
         tokens = self.encoder.tokens(text)
         return {"tokens": tokens if body.get("add_special") else tokens[1:-1]}
+
+
+def take_huge_pages() -> int:
+    """Have the kernel (Linux 6.1 and later) keep in huge pages what fills half of one at least; returns how many bytes it did.
+
+    After a pause the processor's caches are empty, and with small pages every one of the weights' is looked up anew as well: a question that takes
+    4 ms took 16 to 60, with huge pages it takes 7 to 14 (2026-11-29).
+    """
+    import numpy as np
+
+    advise, done = ctypes.CDLL(None).madvise, 0
+    try:
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as pages:
+            for begin, end in _anonymous():
+                pages.seek(begin // mmap.PAGESIZE * 8)
+                entries = np.frombuffer(pages.read((end - begin) // mmap.PAGESIZE * 8), "<u8")
+                filled = (entries >> _PRESENT).reshape(-1, _HUGE // mmap.PAGESIZE).mean(axis=1)
+                for number in np.nonzero(filled >= 0.5)[0].tolist():
+                    place = ctypes.c_void_p(begin + number * _HUGE)
+                    done += 0 if advise(place, ctypes.c_size_t(_HUGE), _MADV_COLLAPSE) else _HUGE
+    except (OSError, ValueError):
+        pass  # a kernel that does not tell, or other pages: slower after a pause, and that is all
+    return done
+
+
+def _anonymous() -> list[tuple[int, int]]:
+    """Where this process's own memory lies, in whole huge pages."""
+    found = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0 *(?:\[heap\])?$", line):
+            begin, end = -(-int(match[1], 16) // _HUGE) * _HUGE, int(match[2], 16) // _HUGE * _HUGE
+            found += [(begin, end)] if end > begin else []
+    return found
 
 
 class _Listener(ThreadingHTTPServer):
