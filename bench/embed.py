@@ -1,4 +1,4 @@
-"""How fast a knowledge base gets its vectors, what it takes, and what a question feels of it. With multilingual-e5-small under llama.cpp.
+"""How fast a knowledge base gets its vectors, what it takes, and what a question feels of it. With multilingual-e5-small.
 
     python bench/embed.py --data DIR [--articles N]      DIR holds B_regulations/corpus.jsonl.gz
 

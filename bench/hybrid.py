@@ -2,7 +2,7 @@
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
 its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
-vector store alone. The question's embedding is left out, unless `--embed` has each question embedded by multilingual-e5-small under llama.cpp first
+vector store alone. The question's embedding is left out, unless `--embed` has each question embedded by multilingual-e5-small first
 (its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which are shorter, are asked too. With `--keep` what
 was built stays there, and is measured alone the next time. One JSON object.
 """

@@ -39,3 +39,16 @@ def tiny_model(kind: str) -> Path:
             subprocess.run([sys.executable, program, folder], check=True, capture_output=True)
             (folder / "ready").touch()
     return folder / f"{kind}.gguf"
+
+
+def tiny_encoder() -> Path:
+    """A folder for CTranslate2 with random weights, and `source.npz`, what they were made of. Made once, as `tiny_model`'s."""
+    program = Path(__file__).parent / "servers" / "tiny_encoder.py"
+    converter = ROOT / "qzbrain" / "models" / "hub" / "e5.py"
+    folder = ROOT / ".tools" / f"tiny-{hashlib.sha256(program.read_bytes() + converter.read_bytes()).hexdigest()[:12]}"
+    with (ROOT / ".tools" / "tiny.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            subprocess.run([local_python(), program, folder], check=True, capture_output=True)
+            (folder / "ready").touch()
+    return folder

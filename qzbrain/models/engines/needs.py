@@ -8,7 +8,8 @@ llama.cpp: 64 MiB of process, then for every token of a batch (512; an embedder'
 layers' worth of activations and, on a GPU or for an embedder or reranker, for each word of the vocabulary (a chat model on the CPU touches those of the
 last token only); for each GPU 512 MiB of CUDA context. Against resident memory, 2026-11-28, CPU, MiB estimated / seen: a 253 MiB chat model with 2,048
 tokens 357 / 336, with 4 slots of 8,192 466 / 428, with 32,768 537 / 427 (never filled); e5-small 342 / 291. tests/models/engines/test_needs.py repeats two.
-CTranslate2: 112 MiB of process and of what texts take at once; e5-small 177 / 175 (two threads).
+CTranslate2: 96 MiB of process, and for each text that is computed at once, and one more, its activations and weights of attention; e5-small with
+two threads 230 / 178.
 Not counted: llama.cpp's server keeps the caches of past prompts in the machine's memory, up to the 128 MiB that the launcher allows (--prompt-cache).
 vLLM and SGLang: for each GPU 2 GiB of CUDA context, communication and CUDA graphs, activations of 8,192 tokens, and logits of every slot. After what they log
 at their start; not measured here.
@@ -23,7 +24,7 @@ _MIB = 1 << 20
 _CACHE_BYTES = 2
 _LLAMA_PROCESS, _LLAMA_CONTEXT_OF_GPU = 64 * _MIB, 512 * _MIB
 _LLAMA_BATCH, _LLAMA_LONGEST_BATCH, _LLAMA_PAD = 512, 8192, 256
-_ENCODER_PROCESS = 112 * _MIB
+_ENCODER_PROCESS = 96 * _MIB
 _GPU_ENGINE = 2048 * _MIB
 _GPU_ENGINE_BATCH = 8192
 
@@ -31,8 +32,8 @@ _GPU_ENGINE_BATCH = 8192
 def estimate(files: ModelFiles, *, context: int, slots: int, tensor_parallel: int = 1, kind: Kind | None = None, gpu: bool = True) -> Needs:
     """Bytes on all devices together; each has its share, `total // tensor_parallel`.
 
-    `tensor_parallel`: number of GPUs; `gpu`: False when llama.cpp runs on the CPU; `kind`: what it is configured for, by default what the files say.
-    Embedders and rerankers keep no cache beyond their batch.
+    `tensor_parallel`: number of GPUs; `slots`: for CTranslate2 its threads; `gpu`: False when llama.cpp runs on the CPU; `kind`: what it is
+    configured for, by default what the files say. Embedders and rerankers keep no cache beyond their batch.
     """
     kind = kind or files.kind
     if files.format == "gguf":
@@ -41,7 +42,8 @@ def estimate(files: ModelFiles, *, context: int, slots: int, tensor_parallel: in
         # one that does not write gets its cache all the same where it is built like one that does
         return Needs(files.weights_bytes, _cache(files, -(-context // _LLAMA_PAD) * _LLAMA_PAD, slots, 1), overhead)
     if files.format == "ctranslate2":
-        return Needs(files.weights_bytes, 0, _ENCODER_PROCESS)
+        of_a_text = 4 * context * (8 * files.width + 2 * files.feed_forward + files.heads * context)
+        return Needs(files.weights_bytes, 0, _ENCODER_PROCESS + (slots + 1) * of_a_text)
     weights = files.weights_bytes // 2 if files.quantisation == "F32" else files.weights_bytes
     cache = _cache(files, context, slots, tensor_parallel) if kind == "chat" else 0
     return Needs(weights, cache, _gpu_engine_overhead(files, slots if kind == "chat" else 1, tensor_parallel))

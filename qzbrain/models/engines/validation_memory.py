@@ -5,6 +5,7 @@ An estimate is no proof: only weights that are larger than a device, or the conf
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,8 +42,9 @@ def named_devices(settings: Settings, model: ModelSettings) -> list[int] | None:
 
 def place_of(model: ModelSettings, files: ModelFiles, numbers: list[int]) -> Place:
     """Where it runs and what it takes there."""
+    slots = model.slots if model.engine != "ctranslate2" else model.threads or os.cpu_count() or 1
     needs = estimate(
-        files, context=model.context, slots=model.slots, tensor_parallel=max(1, len(numbers)), kind=model.kind, gpu=bool(numbers)
+        files, context=model.context, slots=slots, tensor_parallel=max(1, len(numbers)), kind=model.kind, gpu=bool(numbers)
     )  # fmt: skip
     return Place(numbers, needs)
 

@@ -125,6 +125,8 @@ def _values(files: ModelFiles) -> dict[str, Any]:
     if files.format == "gguf":
         longest = 8192 if files.kind == "chat" else 1024
         return {"engine": "llamacpp", "on_demand": True, "context": min(files.context or longest, longest), "slots": 2}
+    if files.format == "ctranslate2":
+        return {"engine": "ctranslate2", "on_demand": True, "context": min(files.context or 512, 8192)}
     return {"engine": "vllm", "alive": False, "context": min(files.context or 8192, 8192), "slots": 8}
 
 

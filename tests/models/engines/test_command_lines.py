@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qzbrain.models.engines import llamacpp, sglang, vllm
+from qzbrain.models.engines import ctranslate2, llamacpp, sglang, vllm
 from qzbrain.settings import ModelSettings
 
 GIB = 1 << 30
@@ -78,6 +78,17 @@ def test_llamacpp_on_the_cpu_and_on_a_gpu() -> None:
     gpu = llamacpp.command("small", model, devices="1", **fields)  # type: ignore[arg-type]
     assert " ".join(gpu.argv[2:]).endswith("--threads 4 --ngl 999")
     assert gpu.environment["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_ctranslate2_has_the_cpu_alone() -> None:
+    table = {"kind": "embedding", "threads": 4, "context": 512, "pooling": "mean", "on_demand": True, "sleep_after_s": 60, "memory_limit": "1GiB"}
+    model = made(engine="ctranslate2", devices="0", **table)
+    command = ctranslate2.command("e5", model, path=Path("/m"), python=Path("/venv/bin/python"), state=Path("/s.json"), key="k")
+    assert command.argv[:2] == ("/venv/bin/python", str(llamacpp.LAUNCHER))
+    assert " ".join(command.argv[2:]) == (
+        "--model /m --alias e5 --ctx 512 --parallel 1 --mode embedding --state /s.json --threads 4 --pooling mean --memory-limit 1073741824 --sleep-after 60"
+    )
+    assert "k" not in " ".join(command.argv).split() and command.environment["QZBRAIN_ENGINE_KEY"] == "k"
 
 
 def test_a_share_of_memory_is_rounded_down_and_leaves_some() -> None:

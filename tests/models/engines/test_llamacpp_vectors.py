@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from qzbrain.models.embedders import HttpEmbedder
 from qzbrain.models.engines.local import LocalEngines
 from qzbrain.models.rerankers import HttpReranker
 from qzbrain.settings import ModelSettings, Settings
-from tests.local_engine import local_python, tiny_model
+from tests.local_engine import tiny_model
 
 REFERENCE = Path(__file__).parents[2] / "servers" / "tiny_reference.py"
 TEXTS = ["行政处罚", "合同自成立时生效", "公务车辆由后勤部门统一调度", "年假", "the committee", *(f"第{n}条" + "报销须附发票" * (n % 5) for n in range(35))]
@@ -47,8 +48,8 @@ def make(make_settings: Callable[..., Settings]) -> Iterator[Make]:
 
 
 def reference(kind: str, texts: list[str]) -> np.ndarray:
-    """By the same tensors and another program. The engine's Python has what reads them."""
-    done = subprocess.run([local_python(), REFERENCE, tiny_model(kind)], input=json.dumps(texts), capture_output=True, text=True, check=True)
+    """By the same tensors and another program."""
+    done = subprocess.run([sys.executable, REFERENCE, tiny_model(kind)], input=json.dumps(texts), capture_output=True, text=True, check=True)
     return np.array(json.loads(done.stdout), np.float32)
 
 

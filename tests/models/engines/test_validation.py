@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from qzbrain.models.engines.base import Device, Problem
 from qzbrain.models.engines.validation import all_problems, examined_all, problems
 from qzbrain.settings import Settings
+from tests.local_engine import tiny_encoder
 from tests.models.files.model_files import CHAT_TENSORS, F16, chat_metadata, gguf_bytes, write_folder, write_gguf
 from tests.models.files.test_description import CHATGLM2, CPM9G, DEEPSEEK, QWEN_72B, XLM_R
 
@@ -33,14 +35,14 @@ def make(tmp_path: Path, make_settings: Make) -> Make:
     """Settings over `tmp_path/root` with engines' environments in it, and the models given by name."""
 
     def made(**models: dict[str, Any]) -> Settings:
-        for engine, package in (("vllm", "vllm-0.33.1"), ("sglang", "sglang-0.5.23"), ("local", "xllamacpp-1.0")):
+        for engine, package in (("vllm", "vllm-0.33.1"), ("sglang", "sglang-0.5.23"), ("local", "xllamacpp-1.0"), ("local", "ctranslate2-1.0")):
             site = tmp_path / f"root/.venv-{engine}/lib/python3.11/site-packages"
             (site / package.partition("-")[0]).mkdir(parents=True, exist_ok=True)
             (site / f"{package}.dist-info").mkdir(exist_ok=True)
             (tmp_path / f"root/.venv-{engine}/bin").mkdir(exist_ok=True)
             (tmp_path / f"root/.venv-{engine}/bin/python").touch()
         for table in models.values():
-            if table["engine"] == "llamacpp":
+            if table["engine"] in ("llamacpp", "ctranslate2"):
                 table.setdefault("environment", ".venv-local")
         return make_settings(current_dir=tmp_path / "root", models=models)
 
@@ -68,6 +70,40 @@ def test_a_good_configuration_has_no_problem(make: Make, tmp_path: Path) -> None
     assert found(make(m={**LLAMACPP, "devices": "0,1"})) == {}
     assert found(make(m=dict(VLLM))) == {}
     assert found(make(m={**VLLM, "engine": "sglang", "devices": "0,1"})) == {}
+
+
+def test_ctranslate2_and_its_folders(make: Make, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_encoder(), tmp_path / "root/m"))
+    table = {"engine": "ctranslate2", "path": "m", "kind": "embedding", "context": 64, "pooling": "mean"}
+    assert found(make(m=dict(table))) == {}
+    assert found(make(m={**table, "devices": "none"})) == {}
+    told = found(make(m={**table, "devices": "0"}))
+    assert (set(told), errors(told)) == ({"no_effect"}, set()) and "devices" in told["no_effect"].en
+    assert errors(found(make(m={**table, "kind": "chat", "pooling": ""}))) == {"kind"}
+    assert found(make(m={**table, "context": 8192}))["context"].en.endswith("Set context = 64.")
+    (folder / "sentencepiece.bpe.model").unlink()
+    told = found(make(m=dict(table)))
+    assert errors(told) == {"incomplete"} and "sentencepiece.bpe.model" in told["incomplete"].zh
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+def test_a_folder_for_ctranslate2_under_another_engine(make: Make, tmp_path: Path, engine: str) -> None:
+    shutil.copytree(tiny_encoder(), tmp_path / "root/m")
+    table = {"engine": engine, "path": "m", "kind": "embedding", "context": 64, "pooling": "mean", "devices": "0"}
+    told = found(make(m=table))
+    assert errors(told) == {"wrong_format"} and 'engine = "ctranslate2"' in told["wrong_format"].zh
+
+
+def test_other_files_under_ctranslate2(make: Make, tmp_path: Path) -> None:
+    table = {"engine": "ctranslate2", "path": "m", "kind": "embedding", "context": 64}
+    write_folder(tmp_path / "root/m", XLM_R)
+    told = found(make(m=dict(table)))
+    assert errors(told) == {"wrong_format"}
+    for said in ("ct2-transformers-converter", str(tmp_path / "root/m-int8"), "--copy_files sentencepiece.bpe.model"):
+        assert said in told["wrong_format"].zh and said in told["wrong_format"].en
+    write_gguf(tmp_path / "root/m.gguf")
+    assert 'engine = "llamacpp"' in found(make(m={**table, "path": "m.gguf", "kind": "chat"}))["wrong_format"].en
+    assert "environment_missing" in found(make(m={**table, "environment": "elsewhere"}))
 
 
 def test_a_path_that_is_not_there_names_where_it_looked_and_what_is_near(make: Make, tmp_path: Path) -> None:

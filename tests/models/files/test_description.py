@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from qzbrain.models.files.description import ModelFiles, describe
 from qzbrain.models.files.unreadable import ModelFilesUnreadable
-from tests.local_engine import need_embedder, tiny_model
+from tests.local_engine import need_embedder, tiny_encoder, tiny_model
 from tests.models.files.model_files import CHAT_BYTES, CHAT_TENSORS, ONE_TENSOR, chat_metadata, gguf_bytes, safetensors_bytes, write_folder, write_gguf
 
 CHATGLM2 = {
@@ -80,6 +82,42 @@ def test_what_real_files_are_for(name: str, kind: str, encoder: bool) -> None:
     files = describe(need_embedder() if name == "e5" else tiny_model(name))
     assert (files.kind, files.encoder, files.has_vocabulary) == (kind, encoder, True)
     assert (files.kv_values == 0) == encoder
+
+
+def test_a_folder_for_ctranslate2() -> None:
+    files = describe(need_embedder())
+    assert (files.format, files.layers, files.heads, files.width, files.feed_forward, files.context) == ("ctranslate2", 12, 12, 384, 1536, 512)
+    assert (files.quantisation, files.vocabulary) == ("INT8", 116_545) and 60e6 < files.parameters < 70e6 < 2 * files.weights_bytes
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (lambda whole: whole[:-1000], "incomplete", "breaks off"),
+        (lambda whole: whole[:100], "incomplete", "breaks off"),
+        (lambda whole: b"", "incomplete", "empty"),
+        (lambda whole: b"\xff" * 3000, "not_a_model", "version"),
+        (lambda whole: whole[:4] + b"\xff\xff" + whole[6:], "incomplete", "model of CTranslate2"),
+        (lambda whole: whole.replace(b"TransformerEncoderSpec", b"TransformerDecoderSpec"), "wrong_format", "TransformerDecoderSpec"),
+        (lambda whole: whole.replace(b"embeddings_0/weight\0", b"embeddings_9/weight\0"), "incomplete", "weights are missing"),
+        (lambda whole: b"<html>" + whole, "not_a_model", "web page"),
+        (lambda whole: b"version https://git-lfs.github.com/spec/v1", "incomplete", "git lfs pull"),
+    ],
+)
+def test_a_folder_for_ctranslate2_that_cannot_be_used(tmp_path: Path, content: Callable[[bytes], bytes], code: str, said: str) -> None:
+    folder = Path(shutil.copytree(tiny_encoder(), tmp_path / "m"))
+    assert describe(folder).kind == "embedding"
+    (folder / "model.bin").write_bytes(content((folder / "model.bin").read_bytes()))
+    told = refused(folder)
+    assert (told.code, said in told.en) == (code, True)
+
+
+def test_a_folder_for_ctranslate2_without_its_vocabulary(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_encoder(), tmp_path / "m"))
+    (folder / "sentencepiece.bpe.model").unlink()
+    assert not describe(folder).has_vocabulary
+    (folder / "vocabulary.json").unlink()
+    assert refused(folder).code == "incomplete"
 
 
 @pytest.mark.parametrize(
