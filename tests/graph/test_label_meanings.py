@@ -139,7 +139,7 @@ def test_no_graph_no_names() -> None:
 def test_the_built_in_model_finds_the_relation_that_is_meant() -> None:
     engine = EmbeddingEngine(E5).start()
     try:
-        embedder = HttpEmbedder("e5", ModelSettings(engine="llamacpp", kind="embedding", context=512, path="x.gguf"), engine)
+        embedder = HttpEmbedder("e5", ModelSettings(engine="ctranslate2", kind="embedding", context=512, path="x"), engine)
         labels = ["作者", "出生地", "配偶", "主要成就", "总部地点", "注册资本"]
         meanings = LabelVectors(lambda _kb: labels, embedder)
         meanings.nearness(["kb"], embedder.embed_query("他太太叫什么？", timeout_s=5))

@@ -85,10 +85,30 @@ def test_two_processes_recognise_one_model_and_not_another(engine: EmbeddingEngi
     assert same_embedder(one.fingerprint, again.fingerprint) and not same_embedder(one.fingerprint, other.fingerprint)
 
 
+def built_in(engine: EmbeddingEngine, **more: Any) -> HttpEmbedder:
+    return HttpEmbedder("multilingual-e5-small", ModelSettings(engine="ctranslate2", kind="embedding", context=512, path="x", **more), engine)
+
+
+def test_on_another_processor_it_is_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on one without AVX-512: a backup may be restored there. Without its prefixes it is another."""
+    found = []
+    for variables in ({}, {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        engine = EmbeddingEngine(E5).start()
+        try:
+            found.append(built_in(engine).profile().fingerprint)
+            bare = built_in(engine, query_prefix=" ", passage_prefix=" ").profile().fingerprint
+        finally:
+            engine.kill()
+    assert same_embedder(*found)
+    assert not same_embedder(found[-1], bare)
+
+
 def test_e5_finds_the_passage_that_answers() -> None:
     engine = EmbeddingEngine(E5).start()
     try:
-        embedder = HttpEmbedder("multilingual-e5-small", ModelSettings(engine="llamacpp", kind="embedding", context=512, path="x.gguf"), engine)
+        embedder = built_in(engine)
         profile = embedder.profile()
         assert (profile.width, profile.pooling, profile.query_prefix, profile.passage_prefix) == (384, "mean", "query: ", "passage: ")
         passages = ["采购金额超过五十万元的，须经董事会批准。", "员工请假三天以上的，须由部门经理批准。", "涉密文件不得带离办公区。"]
