@@ -75,7 +75,7 @@ class ModelSettings(BaseModel):
     )
     command: tuple[str, ...] = Field((), description="vllm, sglang: what is run in place of the environment's own program; the arguments are added to it.")
     arguments: tuple[str, ...] = Field((), description="Local engines: further arguments, added at the end of the engine's command.")
-    threads: int = Field(0, ge=0, le=1024, description="llamacpp, ctranslate2: CPU threads; 0 takes all cores.")
+    threads: int = Field(0, ge=0, le=1024, description="llamacpp, ctranslate2: CPU threads; 0 takes all cores, ctranslate2 16 at most.")
     context: int = Field(8192, ge=64, le=10_000_000, description="Context in tokens of one request, prompt and answer together.")
     slots: int = Field(8, ge=1, le=100_000, description="Answers at once.")
     queue: int = Field(64, ge=0, le=100_000, description="Questions that may wait; beyond it the answer is 429.")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from qzbrain.models.engines import launching
 from qzbrain.models.engines.base import Device, Needs, Problem
+from qzbrain.models.engines.launchers.local_serve import MOST_THREADS
 from qzbrain.models.engines.needs import estimate, shown
 from qzbrain.models.files.base import ModelFiles
 from qzbrain.settings import ModelSettings, Settings
@@ -42,7 +43,7 @@ def named_devices(settings: Settings, model: ModelSettings) -> list[int] | None:
 
 def place_of(model: ModelSettings, files: ModelFiles, numbers: list[int]) -> Place:
     """Where it runs and what it takes there."""
-    slots = model.slots if model.engine != "ctranslate2" else model.threads or os.cpu_count() or 1
+    slots = model.slots if model.engine != "ctranslate2" else model.threads or min(os.cpu_count() or 1, MOST_THREADS)
     needs = estimate(
         files, context=model.context, slots=slots, tensor_parallel=max(1, len(numbers)), kind=model.kind, gpu=bool(numbers)
     )  # fmt: skip

@@ -26,6 +26,8 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_S = 1.0
 _LOCK_TRIES = 50
 ANOTHER_RUNS = 75
+MOST_THREADS = 16
+"""Of an encoder, where nothing else is said: each takes memory of its own."""
 PROMPT_BATCH = 256
 """Tokens of prompts that a CPU reads in one step. Between two steps other answers go on, and a client that left is noticed."""
 
@@ -39,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--alias", default="")
     parser.add_argument("--ctx", type=int, default=4096, help="tokens of all slots together")
     parser.add_argument("--parallel", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores; of an encoder 16 at most")
     parser.add_argument("--mode", choices=["chat", "embedding", "rerank"], default="chat")
     parser.add_argument("--pooling", choices=["mean", "cls", "last"], default=None)
     parser.add_argument("--ngl", type=int, default=0, help="layers on GPUs")
@@ -148,7 +150,7 @@ def _encoder(given: argparse.Namespace, key: str) -> Engine:
 
     server: Engine = encoder_server.EncoderServer(
         Path(given.model), host=given.host, port=given.port, name=given.alias, key=key, pooling=given.pooling or "",
-        threads=given.threads or len(os.sched_getaffinity(0)), longest=given.ctx // given.parallel,
+        threads=given.threads or min(len(os.sched_getaffinity(0)), MOST_THREADS), longest=given.ctx // given.parallel,
     )  # fmt: skip
     return server
 
