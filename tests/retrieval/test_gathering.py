@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -158,6 +158,29 @@ def test_what_is_only_in_sql_yet_is_applied_afterwards(grown: Grown, tmp_path: P
     assert bool(grown.found(SECRET - 1) & was) == (what == "added")
     assert not grown.brain.db.rows(select(outbox))
     grown.check(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("what", ["deleted", "levelled"])
+def test_what_another_process_has_indexed_before_its_first_turn_is_in_it(grown: Grown, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL is read after the watermark is known, never before."""
+    victim, other = grown.names[5], Feeder(grown.brain.db, TantivyIndex(grown.brain.settings.index_path))
+    was = grown.chunk_ids(victim)
+
+    class Turn(AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            if was & grown.found(SECRET - 1):
+                if what == "deleted":
+                    grown.write.delete("kb", victim)
+                else:
+                    relevel(grown.brain, grown.kb_id, victim, SECRET)
+                other.catch_up(grown.kb_id)
+
+        def __exit__(self, *_given: object) -> None:
+            pass
+
+    monkeypatch.setattr(grown.brain.feeder, "_turn", Turn())
+    assert grown.brain.feeder.gather(grown.kb_id)
+    assert not grown.found(SECRET - 1) & was and bool(grown.found() & was) == (what == "levelled")
 
 
 def test_a_knowledge_base_that_is_deleted_meanwhile_stays_deleted(grown: Grown) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from test_parts import alone, answers, generation, in_parts, mixed, sizes
 from qzbrain.errors import IndexUnavailable, StorageFull
 from qzbrain.retrieval.base import DeleteDocument, IndexChange, PutDocument
 from qzbrain.retrieval.embedded import parts, writing
+from qzbrain.retrieval.embedded.folder import IndexFolder
 from qzbrain.retrieval.embedded.lexical import TantivyIndex
 from qzbrain.settings import ROOT
 
@@ -95,6 +96,46 @@ def test_who_writes_meanwhile_makes_it_void(index: TantivyIndex, what: str, at: 
         assert hits and 7 not in {hit.chunk_id for hit in hits}
     if what not in ("rebuild", "drop"):
         assert gather(index, chunks=COUNT) and len(sizes(index)) == 1
+
+
+def test_also_who_writes_in_the_last_moment(index: TantivyIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last look and the lock."""
+    other, writing_again = TantivyIndex(index.root), IndexFolder.writing
+    entered: list[IndexFolder] = []
+
+    def late(folder: IndexFolder) -> AbstractContextManager[None]:
+        entered.append(folder)
+        if len(entered) == 2:
+            other.apply("kb", [DeleteDocument(mixed(7).document_id)], watermark=6)
+        return writing_again(folder)
+
+    monkeypatch.setattr(IndexFolder, "writing", late)
+    assert not gather(index)
+    assert (index.chunk_count("kb"), index.watermark("kb"), alone(index)) == (COUNT - 1, 6, True)
+
+
+@pytest.mark.parametrize("what", ["delete", "drop"])
+def test_who_writes_before_its_last_turn_makes_it_void(index: TantivyIndex, what: str) -> None:
+    other, turns = TantivyIndex(index.root), list[int]()
+
+    class Turn(AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            turns.append(1)
+            if len(turns) == 2:
+                if what == "drop":
+                    other.drop("kb")
+                else:
+                    other.apply("kb", [DeleteDocument(mixed(7).document_id)], watermark=6)
+
+        def __exit__(self, *_given: object) -> None:
+            pass
+
+    assert not index.gather("kb", map(mixed, range(COUNT)), chunks=COUNT, turn=Turn(), goes_on=lambda: True)
+    assert len(turns) == 2
+    if what == "drop":
+        assert not index.root.joinpath("kb").exists(), "and is not made again"
+    else:
+        assert (index.chunk_count("kb"), index.watermark("kb"), alone(index)) == (COUNT - 1, 6, True)
 
 
 def test_another_that_gathers_makes_it_void(index: TantivyIndex) -> None:
@@ -182,10 +223,11 @@ def test_what_raises_is_raised(index: TantivyIndex) -> None:
 
 CHILD = """
 import sys, time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from test_parts import mixed
+from qzbrain.retrieval.embedded.folder import IndexFolder
 from qzbrain.retrieval.embedded.lexical import TantivyIndex
 def slowly():
     print("begun", flush=True)
