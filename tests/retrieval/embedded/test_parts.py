@@ -48,13 +48,24 @@ def alone(index: TantivyIndex) -> bool:
 @pytest.mark.parametrize(
     "chunks", [1, 7, 8, 100, 1999, 2000, 2001, 2023, 5000, 16_000, 17_000, 20_000, 50_000, 100_000, 134_400, 135_199, 135_201, 140_000, 300_000]
 )
-def test_any_number_of_chunks_becomes_one_segment(tmp_path: Path, chunks: int) -> None:
+def test_any_number_of_chunks_becomes_one_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
+    monkeypatch.setattr(writing, "BUILDING_HEAP_BYTES", 24_000_000)  # short as they are, not all would fit into one commit
     index = TantivyIndex(tmp_path)
     index.rebuild("kb", documents(chunks), watermark=5, chunks=chunks)
     assert sizes(index) == [chunks]
     assert (index.chunk_count("kb"), index.watermark("kb"), index.deleted_share("kb"), index.parts("kb")) == (chunks, 5, 0.0, None)
     assert [hit.chunk_id for hit in index.search("kb", f"n{chunks - 1}", top_k=3)] == [chunks - 1]
     assert len({path.name.split(".")[0] for path in generation(index).glob("*.idx")}) == 1, "files of former segments are gone"
+
+
+@pytest.mark.parametrize("chunks", [*range(0, 150_000, 997), 135_199, 135_200, 135_201, 1_000_000, 1_081_600, 1_081_601, 8_652_801, 50_000_000])
+def test_commits_are_alike_and_of_a_size_that_merges_level_by_level(chunks: int) -> None:
+    ends = [0, *parts.commits(chunks), chunks]
+    amounts = [end - start for start, end in pairwise(ends)]
+    assert len(amounts) in (1, 8, 64, 512, 4096) and max(amounts) - min(amounts) <= 1 and max(amounts) <= 16_901
+    if len(amounts) > 8:
+        assert 8 * min(amounts) > 10_000 * 2**0.75, "what eight make is of another level than they"
+    assert len(amounts) > 1 or chunks <= 2000
 
 
 def test_nothing_is_no_segment(tmp_path: Path) -> None:
