@@ -46,7 +46,7 @@ def alone(index: TantivyIndex) -> bool:
 
 
 @pytest.mark.parametrize(
-    "chunks", [1, 7, 8, 100, 1999, 2000, 2001, 2023, 5000, 16_000, 17_000, 20_000, 50_000, 100_000, 134_400, 135_199, 135_201, 140_000, 300_000]
+    "chunks", [1, 7, 8, 100, 1999, 2000, 2001, 2023, 5000, 16_000, 17_000, 20_000, 50_000, 100_000, 135_999, 136_001, 140_000, 300_000]
 )
 def test_any_number_of_chunks_becomes_one_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int) -> None:
     monkeypatch.setattr(writing, "BUILDING_HEAP_BYTES", 24_000_000)  # short as they are, not all would fit into one commit
@@ -58,14 +58,28 @@ def test_any_number_of_chunks_becomes_one_segment(tmp_path: Path, monkeypatch: p
     assert len({path.name.split(".")[0] for path in generation(index).glob("*.idx")}) == 1, "files of former segments are gone"
 
 
-@pytest.mark.parametrize("chunks", [*range(0, 150_000, 997), 135_199, 135_200, 135_201, 1_000_000, 1_081_600, 1_081_601, 8_652_801, 50_000_000])
-def test_commits_are_alike_and_of_a_size_that_merges_level_by_level(chunks: int) -> None:
-    ends = [0, *parts.commits(chunks), chunks]
-    amounts = [end - start for start, end in pairwise(ends)]
-    assert len(amounts) in (1, 8, 64, 512, 4096) and max(amounts) - min(amounts) <= 1 and max(amounts) <= 16_901
+@pytest.mark.parametrize("chunks", [*range(0, 150_000, 997), 135_999, 136_000, 136_001, 1_000_000, 1_088_000, 1_088_001, 8_704_001, 50_000_000])
+def test_commits_are_of_a_size_that_merges_level_by_level_in_their_order(chunks: int) -> None:
+    amounts = [end - start for start, end in pairwise([0, *parts.commits(chunks), chunks])]
+    assert len(amounts) in (1, 8, 64, 512, 4096) and max(amounts) <= 17_020
     if len(amounts) > 8:
         assert 8 * min(amounts) > 10_000 * 2**0.75, "what eight make is of another level than they"
     assert len(amounts) > 1 or chunks <= 2000
+    while len(amounts) > 1:
+        eights = [amounts[n : n + 8] for n in range(0, len(amounts), 8)]
+        assert all(after < before for some in eights for before, after in pairwise(some))
+        assert max(amounts) - min(amounts) < 0.68 * 10_000, "of one level"
+        amounts = [sum(some) for some in eights]
+
+
+@pytest.mark.parametrize("chunks", [100, 2500, 17_000, 140_000])
+def test_chunks_lie_in_the_order_in_which_they_came(tmp_path: Path, chunks: int) -> None:
+    index = TantivyIndex(tmp_path)
+    index.rebuild("kb", documents(chunks), watermark=5, chunks=chunks)
+    opened = index._reader("kb")
+    assert opened is not None
+    found = opened._searcher.search(opened._query.all_query(), chunks, count=False).hits
+    assert opened._numbers("chunk", [address for _, address in found]) == list(range(chunks))
 
 
 def test_nothing_is_no_segment(tmp_path: Path) -> None:
