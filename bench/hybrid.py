@@ -1,10 +1,11 @@
-"""Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed]
+"""Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed] [--as-ingested]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
-its tables and brought into its store; questions of the set through its retriever. Beside it, in the same run: words alone, and the floor, the
-vector store alone. The question's embedding is left out, unless `--embed` has each question embedded by multilingual-e5-small first
-(its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which are shorter, are asked too. With `--keep` what
-was built stays there, and is measured alone the next time. One JSON object.
+its tables and brought into its store; the index of words gathered, as a worker at rest does; questions of the set through its retriever. Beside it,
+in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each question embedded
+by multilingual-e5-small first (its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which
+are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time; `--as-ingested`: before it is gathered.
+One JSON object.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from answers import load, rows
 
 from qzbrain.brain import Brain, build
 from qzbrain.models.base import Cancellation, EmbeddingProfile
+from qzbrain.retrieval.embedded import parts
+from qzbrain.retrieval.embedded.folder import POINTER
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.retrieval.space_rows import SpaceRows
 from qzbrain.retrieval.spaces import Manifest
@@ -110,6 +113,12 @@ def fill(brain: Brain, embedder: Instant, kb_id: str) -> None:
     brain.vector_feeder.bring(space)
 
 
+def segments(brain: Brain, kb_id: str) -> int:
+    """Of the index of words."""
+    folder = brain.settings.index_path / kb_id
+    return len(parts.segments(folder / (folder / POINTER).read_text()))
+
+
 def timed(ask: Callable[[str], Any], questions: Sequence[str]) -> dict[str, float]:
     """Milliseconds, after a few others: what is asked again may be remembered."""
     for question in questions[:20]:
@@ -157,6 +166,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--embed", action="store_true")
+    parser.add_argument("--as-ingested", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kept = args.keep or Path(folder)
@@ -171,7 +181,11 @@ def main() -> None:
         kb_id = brain.access.resolve(brain.access.local_caller("zh"), ["laws"])[0].id
         if not built:
             fill(brain, embedder, kb_id)
-        figures: dict[str, Any] = {}
+        figures: dict[str, Any] = {"segments_ingested": segments(brain, kb_id)}
+        if not args.as_ingested:
+            begun = time.perf_counter()
+            gathered = brain.feeder.gather(kb_id)
+            figures |= {"gathered_s": round(time.perf_counter() - begun, 1) if gathered else None, "segments": segments(brain, kb_id)}
         sets = {"laws": "B_regulations/questions.jsonl", **({"paragraphs": "A_retrieval/cmrc_dev/questions.jsonl"} if args.embed else {})}
         for name, path in sets.items():
             figures[name] = measure(brain, asked(args.data / path), embedder, kb_id)

@@ -51,6 +51,7 @@ from qzbrain.knowledge.purge import Purge
 from qzbrain.knowledge.reader import CHILD, Reader
 from qzbrain.knowledge.rechunking import Rechunking
 from qzbrain.knowledge.removal import sweep_strays
+from qzbrain.knowledge.segments import Gathering
 from qzbrain.ops import traces
 from qzbrain.retrieval.shelves import documents_on, shelves
 from qzbrain.settings import Settings, load_settings, secrets_of
@@ -123,6 +124,7 @@ class Workplace:
         self.kinds[upkeep.KIND] = brain.graph_upkeep.kind
         self.kinds[graph_importing.KIND] = self._then_tended(graph_importing.GraphImport(brain.db, brain.files, brain.graph).kind)
         self._backups = self._schedule()
+        self._gathering = Gathering(brain.db, self._feeder)
         self._mirroring = MirrorJobs(brain.db, brain.mirror, brain.jobs) if brain.mirror is not None else None
         if brain.embedding is not None:
             self.kinds["embed"] = brain.embedding.kind(rested=lambda since_s: self.rest(since_s, None))
@@ -165,8 +167,11 @@ class Workplace:
             self._renew_restored()
         copies = self._mirroring is not None and self._mirroring.lane.busy
         copies = copies or (self._backups is not None and self._backups.busy)
-        if idle is not None and not self._lane.busy and not self._extraction.busy and not copies:
-            idle(since_s)
+        if idle is not None:
+            busy = self._lane.busy or self._extraction.busy or copies
+            self._gathering.rest(0.0 if busy else since_s)
+            if not busy and not self._gathering.busy:
+                idle(since_s)
 
     def _sweep_entries(self) -> None:
         """By their dates entries come into force and go out of it."""
@@ -191,6 +196,7 @@ class Workplace:
 
     def close(self) -> None:
         """End the reading children and the lanes."""
+        self._gathering.close()
         if self._backups is not None:
             self._backups.close()
         if self._mirroring is not None:

@@ -5,9 +5,10 @@ A backend holds, per knowledge base, the chunks that the outbox told it of. It i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from qzbrain.domain import LEVELS
 
@@ -58,6 +59,15 @@ class LexicalHit:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An index that lies in so many parts that searches would gain if its chunks were written together. `unchanged_s`: since it was written last."""
+
+    chunks: int
+    count: int
+    unchanged_s: float
+
+
 class SearchIndex(Protocol):
     """A lexical index over many knowledge bases; statistics never mix between them.
 
@@ -79,10 +89,24 @@ class SearchIndex(Protocol):
     def watermark(self, kb_id: str) -> int:
         """The last outbox seq that is committed; -1 when there is no index of this schema (it must be rebuilt)."""
 
-    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int, chunks: int = 0) -> None:
         """Build a fresh index beside the one in use, then swap. Searches go on meanwhile on the old one.
 
-        When it raises, the old one stays. A reader sees the old or the new one, never both or neither.
+        When it raises, the old one stays. A reader sees the old or the new one, never both or neither. `chunks`: how many will come, where that is
+        known; a plan, by which only the way of writing is chosen.
+        """
+
+    def parts(self, kb_id: str) -> Parts | None:
+        """What `gather` would do something about; None when there is nothing to gain, or no index. Costs little, asks no server."""
+
+    def gather(
+        self, kb_id: str, changes: Iterable[IndexChange], *, chunks: int, turn: AbstractContextManager[Any], goes_on: Callable[[], bool]
+    ) -> bool:
+        """As `rebuild` with the watermark that the index has, but others may write meanwhile; True when it is in use now.
+
+        `changes` is begun after the watermark was read, so whoever reads SQL there misses nothing that the watermark covers. Whoever writes
+        meanwhile, in whatever process, makes it void. `goes_on` is asked before every chunk: False ends it. Where it is void or ended, and when it
+        raises, the index stays as others left it. `turn`: taken for the moments in which other writers are kept out, at the beginning and the end.
         """
 
     def drop(self, kb_id: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Row, bindparam, delete, func, select
 
-from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, PutDocument, SearchIndex
+from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, Parts, PutDocument, SearchIndex
 from qzbrain.retrieval.shelves import FACTS, documents_on
 from qzbrain.retrieval.vector_feeder import VectorFeeder
 from qzbrain.storage.database import Database
@@ -43,6 +43,7 @@ _PENDING = (
 )
 _LAST = select(func.max(outbox.c.seq)).where(outbox.c.kb_id == bindparam("kb"))
 _DROPPED = select(outbox.c.seq).where(outbox.c.kb_id == bindparam("kb"), outbox.c.op == "drop").order_by(outbox.c.seq.desc()).limit(1)
+_COUNT = select(func.count()).select_from(chunks).where(chunks.c.kb_id == bindparam("kb"), chunks.c.disabled == 0)
 _APPLIED = delete(outbox).where(outbox.c.kb_id == bindparam("kb"), outbox.c.seq <= bindparam("last"))
 _CHUNKS = (
     select(chunks.c.document_id, chunks.c.id, chunks.c.text, chunks.c.heading_path, documents.c.title, documents.c.kind, documents.c.level)
@@ -110,8 +111,29 @@ class Feeder:
             watermark = self._db.rows(_LAST, {"kb": kb_id})[0][0] or max(0, self._index.watermark(kb_id))
             self._forget_vectors(kb_id, [row.document_id for row in self._db.rows(_PENDING, {"kb": kb_id, "after": 0})])
             ids = [row.id for row in self._db.rows(documents_on(kb_id))]
-            self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark)
+            self._index.rebuild(kb_id, self._puts(ids, progress, tokens), watermark=watermark, chunks=self._count(kb_id))
             return self._index.chunk_count(kb_id)
+
+    def parts(self, kb_id: str) -> Parts | None:
+        """See `SearchIndex.parts`."""
+        return self._index.parts(kb_id)
+
+    def gather(self, kb_id: str, goes_on: Callable[[], bool] = lambda: True) -> bool:
+        """Where an index lies in many parts, write it anew from SQL beside the one in use, and swap; True when that was done.
+
+        Others write meanwhile, threads of this process too: only for the first and the last moment it is this one's turn. What they write makes it
+        void, `goes_on()`, asked all the time, ends it; then the index stays as it was. Raises StorageFull, IndexUnavailable.
+        """
+        if self.parts(kb_id) is None:
+            return False
+        return self._index.gather(kb_id, self._everything(kb_id), chunks=self._count(kb_id), turn=self._turn, goes_on=goes_on)
+
+    def _everything(self, kb_id: str) -> Iterator[IndexChange]:
+        """As `_puts`, but SQL is not asked for the documents before the first is taken."""
+        yield from self._changes([row.id for row in self._db.rows(documents_on(kb_id))], None)
+
+    def _count(self, kb_id: str) -> int:
+        return int(self._db.rows(_COUNT, {"kb": kb_id})[0][0])
 
     def rebuild_vectors(self, kb_id: str) -> None:
         """As `rebuild`, of the vectors; nothing to do where there are none."""

@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,27 @@ class TestSearchIndex:
             go_on.set()
             writer.join(30)
         assert index.watermark("kb") == 9
+
+    @pytest.mark.parametrize("chunks", [0, 1, 5, 4000])
+    def test_how_many_chunks_come_is_only_a_plan(self, index: SearchIndex, chunks: int) -> None:
+        before = index.search("kb", "行政处罚 罚款", top_k=9)
+        index.rebuild("kb", puts(), watermark=4, chunks=chunks)
+        assert (index.watermark("kb"), index.chunk_count("kb"), index.deleted_share("kb")) == (4, 5, 0.0)
+        assert index.search("kb", "行政处罚 罚款", top_k=9) == before
+
+    @pytest.mark.parametrize("ends", [False, True])
+    def test_gathering_changes_nothing_that_is_found(self, index: SearchIndex, make: Make, ends: bool) -> None:
+        index.apply("kb", [put("d", "罚款的决定。", first=1), DeleteDocument("b")], watermark=8)
+        index.apply("kb", [DeleteDocument("unknown")], watermark=9)
+        assert index.parts("kb") is None, "it is small"
+        there: list[IndexChange] = [put(name, *texts) for name, texts in TEXTS.items() if name != "b"]
+        done = index.gather("kb", iter([*there, put("d", "罚款的决定。", first=1)]), chunks=5, turn=nullcontext(), goes_on=lambda: not ends)
+        assert not (done and ends)
+        assert (index.watermark("kb"), index.chunk_count("kb")) == (9, 5)
+        assert {hit.chunk_id for hit in make().search("kb", "罚款", top_k=9)} == {1, ord("a") * 100}
+        assert make().search("kb", "劳动合同", top_k=9) == []
+        index.apply("kb", [DeleteDocument("a")], watermark=10)
+        assert {hit.chunk_id for hit in make().search("kb", "罚款", top_k=9)} == {1}
 
     def test_a_change_that_fails_half_way_leaves_the_index_as_it_was(self, index: SearchIndex) -> None:
         def broken() -> Iterator[IndexChange]:

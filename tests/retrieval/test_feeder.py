@@ -193,7 +193,7 @@ def test_a_full_disk_is_named_and_loses_nothing(brain: Brain, write: Writer, mon
         raise ValueError("An IO error occurred: 'No space left on device (os error 28)'")
 
     with monkeypatch.context() as patched:
-        patched.setattr("qzbrain.retrieval.embedded.lexical._add", full)
+        patched.setattr("qzbrain.retrieval.embedded.writing._add", full)
         with pytest.raises(StorageFull):
             write.catch_up("kb")
     assert (answers(brain.index, write.kb("kb")), waiting(brain)) == (before, 3)

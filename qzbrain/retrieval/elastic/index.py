@@ -6,12 +6,14 @@ truth: whatever is lost here is built again, and what a killed writer sent half 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
+from typing import Any
 
 from qzbrain import logs
 from qzbrain.errors import Unavailable
-from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
+from qzbrain.retrieval.base import IndexChange, LexicalHit, Parts, PutDocument
 from qzbrain.retrieval.elastic.bulk import Bulk
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.generations import Generation, Generations
@@ -61,9 +63,19 @@ class ElasticIndex:
             self._kept(kb_id).refresh(generations.alias)
             writing.finish(current.name, watermark)
 
-    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int, chunks: int = 0) -> None:
         """See `SearchIndex.rebuild`. Raises IndexUnavailable; the index in use stays then."""
         self._kept(kb_id).rebuild(kb_id, index_body(watermark), watermark, lambda bulk: self._write(bulk, None, changes))
+
+    def parts(self, kb_id: str) -> Parts | None:
+        """See `SearchIndex.parts`. The server merges by itself."""
+        return None
+
+    def gather(
+        self, kb_id: str, changes: Iterable[IndexChange], *, chunks: int, turn: AbstractContextManager[Any], goes_on: Callable[[], bool]
+    ) -> bool:
+        """See `SearchIndex.gather`. The server merges by itself."""
+        return False
 
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""

@@ -8,23 +8,24 @@ process holds none of its memory, and what it held when it was killed is not in 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from qzbrain import logs, metrics
-from qzbrain.errors import StorageFull, Unavailable
-from qzbrain.retrieval.base import IndexChange, LexicalHit, PutDocument
-from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, read_watermark, stamp, write_watermark
-from qzbrain.retrieval.embedded.schema import DOCUMENT, SCHEMA_HASH, chunk_document, schema
+from qzbrain.errors import Unavailable
+from qzbrain.retrieval.base import IndexChange, LexicalHit, Parts
+from qzbrain.retrieval.embedded import parts, writing
+from qzbrain.retrieval.embedded.folder import META, IndexFolder, Stamp, read_watermark, stamp
+from qzbrain.retrieval.embedded.schema import SCHEMA_HASH
 from qzbrain.retrieval.embedded.searching import OpenIndex
 from qzbrain.settings import Settings
 
 log = logs.get(__name__)
 
-WRITER_HEAP_BYTES = 24_000_000
 OPEN_INDEXES = 64
 _HIT, _MISS = (metrics.CACHE_LOOKUPS.labels("open_indexes", result) for result in ("hit", "miss"))
 
@@ -58,16 +59,55 @@ class TantivyIndex:
                     en="This knowledge base has no usable index; it must be rebuilt. Run: qzbrain kb reindex.",
                 )
             if watermark > _watermark(generation, present):
-                _write(generation, changes, watermark=watermark, present=present)
+                folder.sweep()  # what a killed writer left; and what is being built, which would lack what comes now
+                writing.write(generation, changes, watermark=watermark, present=present)
 
-    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int) -> None:
+    def rebuild(self, kb_id: str, changes: Iterable[IndexChange], *, watermark: int, chunks: int = 0) -> None:
         """See `SearchIndex.rebuild`. Raises StorageFull; the index in use stays then."""
         folder = self._folder(kb_id)
         with folder.writing():
             folder.sweep()
-            generation = folder.new_generation()
-            _write(generation, changes, watermark=watermark, present=None)
+            with folder.building() as generation:
+                writing.build(generation, changes, watermark=watermark, chunks=chunks)
+                folder.use(generation)
+
+    def parts(self, kb_id: str) -> Parts | None:
+        """See `SearchIndex.parts`."""
+        generation = self._folder(kb_id).current()
+        return None if generation is None else parts.parts(generation, time.time())
+
+    def gather(
+        self, kb_id: str, changes: Iterable[IndexChange], *, chunks: int, turn: AbstractContextManager[Any], goes_on: Callable[[], bool]
+    ) -> bool:
+        """See `SearchIndex.gather`. Raises StorageFull, also where room might not last: half-way there, others would find the disk full."""
+        folder = self._folder(kb_id)
+        with ExitStack() as stack:
+            with turn:
+                watermark = self.watermark(kb_id)
+                if watermark < 0:
+                    return False
+                with folder.writing():
+                    folder.sweep()
+                    folder.require_room()
+                    watermark = self.watermark(kb_id)
+                    generation = stack.enter_context(folder.building())
+            try:
+                writing.build(generation, changes, watermark=watermark, chunks=chunks, goes_on=goes_on)
+            except BaseException as exc:
+                if isinstance(exc, writing.Ended) or (not generation.is_dir() and (_broken(exc) or isinstance(exc, Exception))):
+                    return False
+                raise
+            with turn:
+                return generation.is_dir() and self._put_to_use(folder, generation)
+
+    @staticmethod
+    def _put_to_use(folder: IndexFolder, generation: Path) -> bool:
+        """Unless somebody has written since it was begun: a writer sweeps away what is not in use."""
+        with folder.writing():
+            if not generation.is_dir():
+                return False
             folder.use(generation)
+            return True
 
     def drop(self, kb_id: str) -> None:
         """See `SearchIndex.drop`."""
@@ -141,7 +181,7 @@ class TantivyIndex:
             pointer, generation = stamp(folder.pointer), folder.current()
             if generation is None:
                 return None
-            meta = generation / "meta.json"
+            meta = generation / META
             seen = stamp(meta)
             try:
                 opened = OpenIndex(generation)
@@ -166,54 +206,3 @@ def _broken(exc: BaseException) -> bool:
 
 def _watermark(generation: Path, reader: OpenIndex) -> int:
     return max(reader.highest_seq, read_watermark(generation))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError, RuntimeError) as exc:
-        if "No space left" in str(exc) or "os error 28" in str(exc) or "os error 122" in str(exc):
-            raise StorageFull from exc
-        raise
-
-
-def _write(generation: Path, changes: Iterable[IndexChange], *, watermark: int, present: OpenIndex | None) -> None:
-    """One commit with all changes. `present`: the index as it is now, None for a new one."""
-    from tantivy import Index
-
-    with _translated():
-        index = Index(schema(), path=str(generation)) if present is None else Index.open(str(generation))
-        writer = index.writer(WRITER_HEAP_BYTES, 1)
-        try:
-            added = _add(writer, changes, watermark, present)
-            writer.commit()
-            writer.garbage_collect_files()
-        finally:
-            writer.wait_merging_threads()
-        if not added:
-            write_watermark(generation, watermark)
-
-
-def _add(writer: Any, changes: Iterable[IndexChange], watermark: int, present: OpenIndex | None) -> int:
-    """Write the changes in order; returns the number of chunks added, which carry the watermark.
-
-    A document that the index does not hold is not deleted first, and one that it holds with the same chunks and the same level is left
-    alone (chunk ids are never used twice): deleted chunks would count in the statistics until they are merged away.
-    """
-    added = 0
-    touched: set[str] = set()
-    for change in changes:
-        fresh = change.document_id not in touched
-        held = present.chunks_of(change.document_id) if present is not None and fresh else dict[int, int]()
-        touched.add(change.document_id)
-        chunks, level = (change.chunks, change.level) if isinstance(change, PutDocument) else ((), 0)
-        if fresh and held and held == {chunk.chunk_id: level for chunk in chunks}:
-            continue
-        if held or not fresh:
-            writer.delete_documents_by_term(DOCUMENT, change.document_id)
-            added = 0  # what carried the watermark may be gone with it
-        for chunk in chunks:
-            writer.add_document(chunk_document(chunk, level, watermark))
-        added += len(chunks)
-    return added
