@@ -15,25 +15,31 @@ SPINS = "20000"
 (2026-11-29)."""
 
 
-def command(name: str, model: ModelSettings, *, path: Path, python: Path, state: Path, key: str, devices: str) -> EngineCommand:
-    """`state`: where the launcher tells that it listens. `devices`: GPUs by number, '' for none.
-
-    llama.cpp splits its context across slots, so it is asked for all of them together.
-    """
+def launched(name: str, model: ModelSettings, *, path: Path, python: Path, state: Path, slots: int, cpu: bool) -> list[str]:
+    """What the launcher is told of any model. `slots`: texts that share the context; `cpu`: `memory_limit` is of the machine's memory."""
     argv = [
-        str(python), str(LAUNCHER), "--model", str(path), "--alias", model.model or name, "--ctx", str(model.context * model.slots),
-        "--parallel", str(model.slots), "--mode", model.kind, "--state", str(state),
+        str(python), str(LAUNCHER), "--model", str(path), "--alias", model.model or name, "--ctx", str(model.context * slots),
+        "--parallel", str(slots), "--mode", model.kind, "--state", str(state),
     ]  # fmt: skip
     if model.threads:
         argv += ["--threads", str(model.threads)]
     if model.pooling:
         argv += ["--pooling", model.pooling]
-    if devices:
-        argv += ["--ngl", str(ALL_LAYERS)]
-    if model.memory_limit_bytes and not devices:
+    if model.memory_limit_bytes and cpu:
         argv += ["--memory-limit", str(model.memory_limit_bytes)]
     if model.on_demand:
         argv += ["--sleep-after", f"{model.sleep_after_s:g}"]
+    return argv
+
+
+def command(name: str, model: ModelSettings, *, path: Path, python: Path, state: Path, key: str, devices: str) -> EngineCommand:
+    """`state`: where the launcher tells that it listens. `devices`: GPUs by number, '' for none.
+
+    llama.cpp splits its context across slots, so it is asked for all of them together.
+    """
+    argv = launched(name, model, path=path, python=python, state=state, slots=model.slots, cpu=not devices)
+    if devices:
+        argv += ["--ngl", str(ALL_LAYERS)]
     environment: dict[str, str | None] = {
         "QZBRAIN_ENGINE_KEY": key,
         "GOMP_SPINCOUNT": SPINS,

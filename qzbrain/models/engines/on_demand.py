@@ -2,7 +2,7 @@
 
 Whoever needs one starts it as a child of its own; a lock lets only one live, and its state file lets every process of the brain share it.
 So the same is true in the web process, in the worker, in a command without a running brain, and under any process manager. An engine dies
-with the process that started it, and the next call of another one starts it again: a small model is up in a third of a second.
+with the process that started it, and the next call of another one starts it again: a small model is up in half a second.
 """
 
 from __future__ import annotations

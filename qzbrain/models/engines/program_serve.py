@@ -16,13 +16,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from qzbrain.models.engines.base import PORT
-from qzbrain.models.engines.launchers.local_serve import ANOTHER_RUNS, began, take_lock, write_state
+from qzbrain.models.engines.launchers.local_serve import alone, began, write_state
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL_S = 0.1
@@ -33,21 +32,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> None:
     """Serve until there is a reason to end. The exit code is the engine's, 0 after a stop, 75 when another one runs."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    parent = os.getppid()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--health", default="/health")
     parser.add_argument("argv", nargs="+")
     given = parser.parse_args()
-    lock = take_lock(given.state.with_suffix(".lock"))
-    if lock is None:
-        sys.exit(ANOTHER_RUNS)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    code = _run(given.argv, given.state, given.health, lambda: ended.wait(_POLL_S) or os.getppid() != parent)
+    ends_within = alone(given.state)
+    code = _run(given.argv, given.state, given.health, lambda: ends_within(_POLL_S))
     given.state.unlink(missing_ok=True)
     sys.exit(code)
 

@@ -57,6 +57,13 @@ def _context(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Pro
 
 
 def _pooling(here: str, model: ModelSettings, files: ModelFiles) -> Iterator[Problem]:
+    if files.format == "ctranslate2" and not model.pooling:
+        yield Problem(
+            "pooling",
+            zh=f'{here} pooling：没有设置，将取平均（mean）。请按模型的说明设 pooling = "mean" 或 "cls"（bge 系列为 "cls"）。',
+            en=f'{here} pooling: not set, so the mean is taken. Set pooling = "mean" or "cls" as the model\'s own page says (bge: "cls").',
+            severity="warning",
+        )
     if model.kind != "embedding" or model.engine != "llamacpp" or model.pooling or files.pooled or files.format != "gguf":
         return
     yield Problem(

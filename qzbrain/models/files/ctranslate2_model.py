@@ -74,7 +74,7 @@ def describe(folder: Path) -> ModelFiles:
         vocabulary=vocabulary,
         kind="embedding",
         encoder=True,
-        pooled=(folder / "1_Pooling").exists(),
+        pooled=False,
         has_chat_template=False,
         has_vocabulary=(folder / PIECES).is_file(),
     )

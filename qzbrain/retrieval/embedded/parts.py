@@ -1,4 +1,4 @@
-"""The segments of an index, and how one is written so that it ends in a single segment: a search in one takes half as long as in eight.
+"""The segments of an index, and how one is written so that it ends in a single segment: a search in one takes a third less time than in eight.
 
 tantivy's Python interface has no call that merges. Its writer merges by LogMergePolicy alone: after every commit and every merge it puts segments
 into levels by the logarithm of their chunks (those below 10,000 count as 10,000; a level spans a factor of 1.68), and a level of eight or more

@@ -77,6 +77,8 @@ def test_ctranslate2_and_its_folders(make: Make, tmp_path: Path) -> None:
     table = {"engine": "ctranslate2", "path": "m", "kind": "embedding", "context": 64, "pooling": "mean"}
     assert found(make(m=dict(table))) == {}
     assert found(make(m={**table, "devices": "none"})) == {}
+    told = found(make(m={**table, "pooling": ""}))
+    assert (set(told), errors(told)) == ({"pooling"}, set()) and '"cls"' in told["pooling"].zh
     told = found(make(m={**table, "devices": "0"}))
     assert (set(told), errors(told)) == ({"no_effect"}, set()) and "devices" in told["no_effect"].en
     assert errors(found(make(m={**table, "kind": "chat", "pooling": ""}))) == {"kind"}

@@ -18,6 +18,7 @@ import select
 import socket
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -305,7 +306,8 @@ class _Connection(BaseHTTPRequestHandler):
             self._refuse(exc)
         except ConnectionError:
             self.close_connection = True
-        except Exception as exc:  # noqa: BLE001 - who asks must learn of it
+        except Exception as exc:  # noqa: BLE001 - who asks must learn of it, and the log
+            traceback.print_exc()
             self._refuse(Refused(500, "server_error", f"{type(exc).__name__}: {exc}"))
 
     def _body(self) -> dict[str, Any]:

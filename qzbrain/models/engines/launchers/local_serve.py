@@ -19,6 +19,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -54,24 +55,29 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Serve until there is a reason to end."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    parent = os.getppid()
     given = arguments()
     if given.memory_limit:
         resource.setrlimit(resource.RLIMIT_DATA, (given.memory_limit, given.memory_limit))
-    lock = take_lock(given.state.with_suffix(".lock"))
-    if lock is None:
+    ends_within = alone(given.state)
+    key = os.environ.get("QZBRAIN_ENGINE_KEY", "")
+    server = _encoder(given, key) if Path(given.model).is_dir() else _LlamaServer(given, key)
+    write_state(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
+    while not ends_within(_LOOK_S) and not (given.sleep_after and _unused(given.state, given.sleep_after, server)):
+        pass
+    given.state.unlink(missing_ok=True)
+    os._exit(0)  # without waiting for the server's threads: what they hold is the kernel's to take back
+
+
+def alone(state: Path) -> Callable[[float], bool]:
+    """Be the one engine with this state file, or exit with ANOTHER_RUNS. What comes back waits so many seconds, at most: True when it is time to end."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = os.getppid()
+    if _take_lock(state.with_suffix(".lock")) is None:
         sys.exit(ANOTHER_RUNS)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    key = os.environ.get("QZBRAIN_ENGINE_KEY", "")
-    server = _encoder(given, key) if Path(given.model).is_dir() else _LlamaServer(given, key)
-    write_state(given.state, {"pid": os.getpid(), "began": began(os.getpid()), "url": server.listening_address, "key": key})
-    while not ended.wait(_LOOK_S) and os.getppid() == parent and not (given.sleep_after and _unused(given.state, given.sleep_after, server)):
-        pass
-    given.state.unlink(missing_ok=True)
-    os._exit(0)  # without waiting for the server's threads: what they hold is the kernel's to take back
+    return lambda seconds: ended.wait(seconds) or os.getppid() != parent
 
 
 def began(pid: int) -> str:
@@ -80,7 +86,7 @@ def began(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def take_lock(path: Path) -> int | None:
+def _take_lock(path: Path) -> int | None:
     """The one lock on this engine; None when somebody else keeps it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(_LOCK_TRIES):
