@@ -147,9 +147,9 @@ def test_the_first_question_starts_it_and_the_answer_streams(make: Make) -> None
     machine = make()
     began = time.monotonic()
     first = next(machine.stream("你好", **CHINESE))
-    assert time.monotonic() - began < 2 and first.text
+    assert time.monotonic() - began < 2 and 0 < len(first.text) < CHARACTERS and first.finish_reason is None
     pieces = machine.ask("你好")
-    assert is_whole(pieces) and len(pieces) > 20
+    assert is_whole(pieces)
     usage = pieces[-1].usage
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens) == (prompt_tokens("你好"), 3 * CHARACTERS + 1)
