@@ -21,10 +21,12 @@ for argument in "$@"; do
     esac
 done
 
+begin ensure_embedder $SETUP_ONLY
 ensure_environment "$ROOT/.venv" "$ROOT/requirements.txt"
-ensure_embedder $SETUP_ONLY || true
 ocr=0
 ensure_ocr $WITH_OCR || ocr=1
+finish || true
+tidy
 if [ -n "$SETUP_ONLY" ]; then
     [ -z "$WITH_OCR" ] || exit "$ocr"
     exit 0

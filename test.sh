@@ -111,20 +111,24 @@ checks() {
     "$BIN/lint-imports"
 }
 
+[ "${1:-}" = --checks-only ] || begin ensure_embedder again
 ensure_environment "$ROOT/.venv-test" "$ROOT/requirements-test.txt"
 BIN=$ROOT/.venv-test/bin
 case "${1:-}" in
     --checks-only) ;;
     *)
-        if ! ensure_embedder again && [ "${CI:-}" = true ]; then
+        ocr=0
+        ensure_ocr install || ocr=1
+        if ! finish && [ "${CI:-}" = true ]; then
             die "没有内置向量模型，语义检索的测试无法运行；CI 中不允许跳过。" "The built-in embedder is not there, so tests of semantic search cannot run; in CI they must not be skipped."
         fi
-        if ! ensure_ocr install; then
+        if [ "$ocr" = 1 ]; then
             if [ "${CI:-}" = true ]; then
                 die "没有文字识别环境，扫描件的测试无法运行；CI 中不允许跳过。" "The OCR environment is not there, so tests of scans cannot run; in CI they must not be skipped."
             fi
             say "注意：没有文字识别环境，扫描件的测试将被跳过。" "NOTICE: there is no OCR environment, tests of scans will be skipped."
         fi
+        tidy
         ;;
 esac
 export PATH=$BIN:$PATH

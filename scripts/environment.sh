@@ -4,6 +4,8 @@
 #   ensure_environment FOLDER REQUIREMENTS
 #   ensure_embedder [again]
 #   ensure_ocr [install]
+#   begin COMMAND ...          one of these, beside what comes next; `finish` waits for it, and returns what it returned
+#   tidy                       removes what only the set-up needed, when all of it is done
 #
 # Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv when there is one, or
 # Python's own venv and pip, or gets uv (which brings a Python along) when no Python from 3.11 to 3.13 with a working venv is found.
@@ -33,6 +35,40 @@ step() {
     trap - INT TERM HUP
     return "$status"
 }
+
+# Begins a part of the set-up beside what comes next. Whatever ends this shell meanwhile ends that part, too.
+begin() {
+    set -m
+    { "$@" || exit; } </dev/null &
+    BESIDE=$!
+    set +m
+    trap 'abandon' EXIT
+}
+
+finish() {
+    local status=0
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    wait "$BESIDE" || status=$?
+    BESIDE=
+    trap - INT TERM HUP EXIT
+    return "$status"
+}
+
+abandon() {
+    [ -z "${BESIDE:-}" ] || kill -TERM -- "-$BESIDE" 2>/dev/null || true
+}
+
+# Holds a file's lock on a descriptor, where flock is to be had, until `unlock`: two first runs at once do nothing twice.
+lock() {
+    command -v flock >/dev/null 2>&1 || return 0
+    eval "exec $1>\"\$TOOLS/\$2.lock\""
+    flock "$1"
+}
+
+unlock() { eval "{ exec $1>&-; } 2>/dev/null" || true; }
+
+tidy() { rm -rf "$TOOLS/cache"; }
 
 fail() {
     tail -n 15 "$LOG" >&2 2>/dev/null || true
@@ -76,8 +112,16 @@ find_uv() {
     return 1
 }
 
-# Puts uv into .tools: its wheel from the package index by any Python 3, else by uv's own installer.
+# Puts uv into .tools: its wheel from the package index by any Python 3, else by uv's own installer. Two that want it at once get it once.
 get_uv() {
+    local status=0
+    lock 7 uv
+    find_uv >/dev/null || fetch_uv || status=$?
+    unlock 7
+    return "$status"
+}
+
+fetch_uv() {
     say "没有可用的 Python 3.11–3.13，正在下载 uv（约 20 MB）…" "no usable Python 3.11 to 3.13; downloading uv (about 20 MB) …"
     if command -v python3 >/dev/null 2>&1 && step python3 "$ROOT/scripts/fetch_uv.py" "$TOOLS/uv"; then
         return 0
@@ -141,19 +185,24 @@ link_package() {
 # Semantic search: the local engines and the built-in embedder, in an environment of their own. Never fails the set-up: without it the brain
 # searches by words. After a failure it is tried again a day later, or with `again`. Returns 1 when it is not there in the end.
 ensure_embedder() {
-    local folder=$ROOT/.venv-local requirements=$ROOT/requirements-local.txt model=$TOOLS/models/multilingual-e5-small-int8
-    local failed=$TOOLS/embedder.failed stamp
+    local folder=$ROOT/.venv-local requirements=$ROOT/requirements-local.txt model=$TOOLS/models/multilingual-e5-small-int8 stamp status=0
     [ "${QZBRAIN_EMBEDDER:-auto}" != none ] || return 1
     stamp=$(environment_stamp "$requirements")
-    if [ -f "$model/model.bin" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
-        return 0
-    fi
-    if [ "${1:-}" != again ] && [ -n "$(find "$failed" -mmin -1440 2>/dev/null)" ]; then
+    { is_made "$folder" "$stamp" && [ -f "$model/model.bin" ]; } && return 0
+    { mkdir -p "$TOOLS" && [ -w "$ROOT" ]; } 2>/dev/null || return 1
+    lock 8 embedder
+    { is_made "$folder" "$stamp" && [ -f "$model/model.bin" ]; } || make_embedder "${1:-}" || status=$?
+    unlock 8
+    return "$status"
+}
+
+make_embedder() {
+    local failed=$TOOLS/embedder.failed
+    if [ "$1" != again ] && [ -n "$(find "$failed" -mmin -1440 2>/dev/null)" ]; then
         say "语义检索未安装（原因见 $TOOLS/embedder.log），按词检索；再试一次：./run.sh --setup-only" \
             "semantic search is not installed (see $TOOLS/embedder.log), searching by words; to try again: ./run.sh --setup-only"
         return 1
     fi
-    mkdir -p "$TOOLS" 2>/dev/null && [ -w "$ROOT" ] || return 1
     if [ "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null || echo 4096)" -lt 3800 ]; then
         without_embedder "内存不足 4 GB" "this machine has less than 4 GB of memory"
         return 1
@@ -169,7 +218,7 @@ ensure_embedder() {
     forget_weights "$folder" "$model"
     if install_packages "$folder" "$requirements" && convert_embedder "$folder" "$model"; then
         printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
-        rm -rf "$TOOLS/cache" "$failed"
+        rm -f "$failed"
         say "语义检索已就绪。" "semantic search is ready."
         return 0
     fi
@@ -204,9 +253,7 @@ forget_weights() {
 ensure_ocr() {
     local folder=$ROOT/.venv-ocr requirements=$ROOT/requirements-ocr.txt stamp
     stamp=$(environment_stamp "$requirements")
-    if [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
-        return 0
-    fi
+    is_made "$folder" "$stamp" && return 0
     [ "${1:-}" = install ] || [ -d "$folder" ] || return 1
     mkdir -p "$TOOLS" 2>/dev/null && [ -w "$ROOT" ] || return 1
     LOG=$TOOLS/ocr.log
@@ -220,7 +267,6 @@ ensure_ocr() {
     rm -f "$folder/qzbrain.stamp"
     if install_packages "$folder" "$requirements"; then
         printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
-        rm -rf "$TOOLS/cache"
         say "文字识别（OCR）已就绪：此前因扫描件被拒的文档请点“重试”。" "OCR is ready. Documents that were refused as scans can be retried now."
         return 0
     fi
@@ -229,25 +275,22 @@ ensure_ocr() {
     return 1
 }
 
+is_made() { [ -x "$1/bin/python" ] && [ "$(cat "$1/qzbrain.stamp" 2>/dev/null)" = "$2" ]; }
+
 environment_stamp() { printf '%s %s\n' "$ROOT" "$(sha256sum <"$1")"; }
 
 ensure_environment() {
     local folder=$1 requirements=$2 stamp
     stamp=$(environment_stamp "$requirements")
-    if [ -x "$folder/bin/python" ] && [ -f "$folder/qzbrain.stamp" ] && [ "$(cat "$folder/qzbrain.stamp")" = "$stamp" ]; then
-        return 0
-    fi
+    is_made "$folder" "$stamp" && return 0
     mkdir -p "$TOOLS" 2>/dev/null || true
     [ -w "$ROOT" ] && [ -w "$TOOLS" ] || die "首次运行要在 $ROOT 中创建 Python 环境，但该目录不可写。请复制到可写的目录再运行。" \
         "The first run makes a Python environment in $ROOT, but that folder cannot be written. Copy it to a folder of yours and run it there."
     LOG=$TOOLS/setup.log
-    if command -v flock >/dev/null 2>&1; then    # two first runs at once: the second waits, then finds everything made
-        exec 9>"$TOOLS/setup.lock"
-        flock 9
-        if [ -x "$folder/bin/python" ] && [ "$(cat "$folder/qzbrain.stamp" 2>/dev/null)" = "$stamp" ]; then
-            exec 9>&-
-            return 0
-        fi
+    lock 9 setup    # two first runs at once: the second waits, then finds everything made
+    if is_made "$folder" "$stamp"; then
+        unlock 9
+        return 0
     fi
     : >"$LOG"
     [ "$(free_kb)" -gt "$NEEDED_KB" ] || die "磁盘空间不足：$ROOT 所在磁盘需要 500 MB 空闲空间。" "Not enough room: the disk of $ROOT needs 500 MB free."
@@ -255,7 +298,6 @@ ensure_environment() {
     install_packages "$folder" "$requirements" || fail "安装依赖失败。" "Installing packages failed."
     link_package "$folder"
     printf '%s\n' "$stamp" >"$folder/qzbrain.stamp"
-    rm -rf "$TOOLS/cache"
-    { exec 9>&-; } 2>/dev/null || true
+    unlock 9
     say "环境已就绪：$folder" "environment ready: $folder"
 }
