@@ -50,7 +50,7 @@ def test_spans_belong_together_across_threads_and_to_what_the_caller_named(colle
         header = tracing.headers().decode()
         with tracing.span("search", mode="auto") as search:
             search.content(query="秘密的问题")
-            beside(lambda: tracing.span("words").end())()
+            beside(lambda: tracing.span("words").end()).result()
         with pytest.raises(ValueError, match="secret"), tracing.span("engine", kind="client"):
             raise ValueError("a secret text")
     assert tracing.here() is None

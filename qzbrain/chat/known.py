@@ -12,7 +12,7 @@ from qzbrain.chat.graph_sources import FactSources, GraphSources
 from qzbrain.domain import GRAPH_PART, Degraded, ReadScope
 from qzbrain.errors import BrainError
 from qzbrain.graph.answered import Answered
-from qzbrain.storage.cooperation import beside_future
+from qzbrain.storage.cooperation import beside
 from qzbrain.storage.database import Database
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class GraphKnowledge:
             return Known()
         said = [one for one in before[-MOST_BEFORE:] if len(one) <= LONGEST_QUESTION]
         least = self._least * ALONE if alone else self._least
-        asked = beside_future(lambda: self._look(question, said, scope, names, vector, least))
+        asked = beside(lambda: self._look(question, said, scope, names, vector, least))
         try:
             return asked.result(PATIENCE_S)
         except TooLate:

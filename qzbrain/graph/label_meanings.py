@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qzbrain import logs
 from qzbrain.errors import BrainError
 from qzbrain.models.base import Cancellation, Embedder
-from qzbrain.storage.cooperation import beside_future
+from qzbrain.storage.cooperation import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class LabelVectors:
             if not self._kept or self._clock() < self._not_before:
                 return None
         text = question.encode("utf-8", "replace").decode()
-        coming = beside_future(lambda: self._embedder.embed_query(text, timeout_s=1.0))
+        coming = beside(lambda: self._embedder.embed_query(text, timeout_s=1.0))
         try:
             return coming.result(QUESTION_S)
         except TooLate:
@@ -85,7 +85,7 @@ class LabelVectors:
             if kept is not None:
                 self._kept.move_to_end(kb_id)
             if labels and (kept is None or kept[0] != labels) and self._making is None and self._clock() >= self._not_before:
-                self._making = beside_future(lambda: self._make(kb_id, labels, kept))
+                self._making = beside(lambda: self._make(kb_id, labels, kept))
             return kept
 
     def wait(self) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select
 
 from qzbrain.graph.ceilings import readable
 from qzbrain.graph.structure import ARTICLE, CONTAINS
-from qzbrain.storage.cooperation import beside_future
+from qzbrain.storage.cooperation import beside
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents, graph_linking, graph_links, graph_mentions, graph_names, graph_versions
 
@@ -106,7 +106,7 @@ class PassageGraphs:
                 return kept
             reading = self._reading.get(key)
             if reading is None:
-                reading = self._reading[key] = beside_future(lambda: self._read(key, version))
+                reading = self._reading[key] = beside(lambda: self._read(key, version))
         wait([reading], PATIENCE_S)
         return reading.result() if reading.done() else kept
 

@@ -8,6 +8,7 @@ else of a search does, on a thread of their own; meanwhile words are looked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from qzbrain import logs
@@ -41,7 +42,7 @@ class Meaning:
 
     question: str = ""
     vector: Vector | None = None
-    begun: dict[tuple[str, int], Callable[[], list[DenseHit]]] = field(default_factory=dict)
+    begun: dict[tuple[str, int], Future[list[DenseHit]]] = field(default_factory=dict)
     spaces: dict[str, Space] = field(default_factory=dict)
     degraded: list[Degraded] = field(default_factory=list)
 
@@ -107,7 +108,7 @@ class Dense:
     def search(self, meaning: Meaning, kb_id: str, *, top_k: int, document_ids: Sequence[str] | None, max_level: int | None = None) -> list[DenseHit]:
         """The nearest of one knowledge base; [] where it cannot be searched by meaning, with the reason in `meaning.degraded`."""
         begun = meaning.begun.pop((kb_id, top_k), None)
-        return begun() if begun is not None else self._found(meaning, kb_id, top_k, document_ids, max_level)
+        return begun.result() if begun is not None else self._found(meaning, kb_id, top_k, document_ids, max_level)
 
     def _found(self, meaning: Meaning, kb_id: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None) -> list[DenseHit]:
         space, vector = meaning.spaces.get(kb_id), self._vector(meaning)
@@ -126,6 +127,15 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
+    def cosines_meanwhile(
+        self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, top_k: int, max_level: int | None = None
+    ) -> dict[int, float] | None:
+        """As `cosines`, where the search that was begun has the question's vector and not yet what it looks for; else None: nothing is gained by it."""
+        begun = meaning.begun.get((kb_id, top_k))
+        if begun is None or begun.done() or meaning.vector is None or not chunk_ids:
+            return None
+        return self.cosines(meaning, kb_id, chunk_ids, max_level=max_level)
+
     def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
@@ -140,8 +150,10 @@ class Dense:
             return {}
 
     def _give_up(self, meaning: Meaning, kb_id: str, reason: str) -> None:
-        meaning.degraded.append(Degraded(SEMANTIC_PART, reason))
-        meaning.spaces.pop(kb_id)  # last: whoever sees it gone finds the reason
+        told = Degraded(SEMANTIC_PART, reason)
+        if told not in meaning.degraded:  # both threads of a question may come to this
+            meaning.degraded.append(told)
+        meaning.spaces.pop(kb_id, None)  # last: whoever sees it gone finds the reason
 
 
 def without_embedder(*, asked_for: bool) -> Meaning:

@@ -36,13 +36,8 @@ def inline(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-def beside(call: Callable[[], Found]) -> Callable[[], Found]:
-    """Begin a call now, on a thread (a greenlet, where threads are such); what is returned waits for its result, or raises what it raised."""
-    return beside_future(call).result
-
-
-def beside_future(call: Callable[[], Found]) -> Future[Found]:
-    """As `beside`; what is returned can also be asked whether there is a result yet. The call has its caller's context: log ids, span, notes of stages."""
+def beside(call: Callable[[], Found]) -> Future[Found]:
+    """Begin a call now, on a thread (a greenlet, where threads are such). It has its caller's context: log ids, span, notes of stages."""
     return _threads().submit(copy_context().run, call)
 
 

@@ -115,7 +115,9 @@ class OpenIndex:
         term, schema = self._query.term_query, self._schema
         # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
         among = constant(self._query.boolean_query([(should, term(schema, CHUNK, one, "basic")) for one in chunk_ids]), 0.0)
-        parts = [(self._occur.Must, among), *((should, constant(term(schema, TERMS, one, "basic"), weight / mass)) for one, weight in telling.items())]
+        terms = self._query.boolean_query([(should, constant(term(schema, TERMS, one, "basic"), weight / mass)) for one, weight in telling.items()])
+        # both must match: with terms that may match, tantivy goes through all postings around each chunk, a fifth more time (2026-11-29)
+        parts = [(self._occur.Must, among), (self._occur.Must, terms)]
         found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
         return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
 

@@ -31,6 +31,7 @@ from qzbrain.retrieval.vectors import StoredVectors
 
 _ALIGN = 64
 _EXACT_ROWS = 512
+_BLOCK = 1 << 16
 _MERGED_ROWS = 1 << 14
 _WIDEN = 2
 _SIGMAS = 4
@@ -88,7 +89,7 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
     rows = [part.all_rows() for part in parts]
     first, total = parts[0], sum(map(len, rows))
     outgrown = first.shape.mean_of < _SETTLED and total > _OUTGROWN * first.shape.mean_of
-    if outgrown or any(not np.array_equal(part.mean, first.mean) for part in parts):
+    if outgrown or any(part.mean_key != first.mean_key for part in parts):
         return write(path, name, _joined([part.stored(chosen) for part, chosen in zip(parts, rows, strict=True)]))
     columns = _Columns(
         ids=np.concatenate([part.ids[chosen] for part, chosen in zip(parts, rows, strict=True)]),
@@ -173,6 +174,8 @@ class Segment:
         self.scales: Floats = part(1, np.float32, rows)
         self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
         self.mean: Floats = part(3, np.float32, width)
+        self.mean_key = self.mean.tobytes()
+        """Equal for equal means."""
         self.bits: Patterns = part(4, np.uint64, words * rows).reshape(rows, words)
         self.rough: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
         self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
@@ -194,7 +197,7 @@ class Segment:
         ordinals = self._held(np.unique(np.array(list(document_ids), "S32")) if document_ids else np.array([], "S32"))[0]
         chosen = np.zeros(len(self._documents), np.bool_)
         chosen[ordinals] = True
-        return self._alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
+        return self.alive(np.flatnonzero(chosen[self._owners])) if len(ordinals) else np.array([], np.intp)
 
     def up_to(self, max_level: int) -> Segment:
         """The same, with the rows of documents above this level as dead as those that are: so they take no place in any cut."""
@@ -232,32 +235,26 @@ class Segment:
         """Live rows of these chunks (ascending, no two alike), where there are any. Most segments hold none: chunks of one time have like ids."""
         within = chunk_ids[chunk_ids.searchsorted(self.ids[0]) : chunk_ids.searchsorted(self.ids[-1], "right")]
         at = self.ids.searchsorted(within)
-        return self._alive(at[self.ids[at] == within])
+        return self.alive(at[self.ids[at] == within])
 
-    def _alive(self, rows: Rows) -> Rows:
+    def alive(self, rows: Rows) -> Rows:
+        """Those of these rows that count."""
         return rows[~self._gone[rows]] if len(self.dead) else rows
 
     def all_rows(self) -> Rows:
         """Every live row."""
         return np.delete(np.arange(self.shape.rows), self.dead)
 
-    def nearest(self, vector: Floats, rows: Rows | None, candidates: int, distances_of: Distances) -> Rows:
-        """At least `candidates` rows (all of few) that may be nearest, in no order. `rows`: among these only. `distances_of`: see `hamming`."""
-        among = self.live if rows is None else len(rows)
-        if among <= max(_EXACT_ROWS, candidates):
-            return self.all_rows() if rows is None else rows
-        asked = _signs((vector - self.mean)[None, :])[0]
-        distances = distances_of(self.bits if rows is None else self.bits[rows], asked)
+    def distances(self, asked: Patterns, rows: Rows | None, distances_of: Distances) -> NDArray[Any]:
+        """Of these rows, None for all, from a sign pattern; a row that does not count is farther than any. `distances_of`: see `hamming`."""
+        found = distances_of(self.bits if rows is None else self.bits[rows], asked)
         if rows is None and len(self.dead):
-            distances[self._gone] = 64 * len(asked) + 1
-        near = _within(distances, candidates)
-        if len(near) > _WIDEN * candidates:
-            near = near[np.argpartition(distances[near], candidates)[:candidates]]
-        return self._alive(near) if rows is None else rows[near]  # dead ones are the farthest, and in where hardly more than the candidates live
+            found[self._gone] = 64 * len(asked) + 1
+        return found
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the 8-bit numbers, within `doubt`."""
-        return _products(self.rough[rows], vector) * self.scales[rows] + np.float32(self.mean @ vector)
+        return _products(np.take(self.rough, rows, axis=0), vector) * self.scales[rows] + np.float32(self.mean @ vector)
 
     def doubt(self, rows: Rows) -> float:
         """How far estimates of these rows may be off: rounding errors are spread evenly over a step, and the question has unit length."""
@@ -295,6 +292,29 @@ class Segment:
         return StoredVectors(self.ids[rows].tolist(), owners, self.mapped_exact()[rows], self.row_levels(rows).tolist())
 
 
+def nearest(parts: Sequence[Segment], vector: Floats, among: Sequence[Rows] | None, candidates: int, distances_of: Distances) -> list[Rows]:
+    """Of each of these segments, which have one mean, the rows that may be nearest, ascending: of all together at least `candidates`, all of few.
+
+    `among`: of each, these live rows only, ascending.
+    """
+    if (sum(part.live for part in parts) if among is None else sum(map(len, among))) <= max(_EXACT_ROWS, candidates):
+        return [part.all_rows() for part in parts] if among is None else list(among)
+    asked = _signs((vector - parts[0].mean)[None, :])[0]
+    distances = [part.distances(asked, None if among is None else among[at], distances_of) for at, part in enumerate(parts)]
+    every = distances[0] if len(distances) == 1 else np.concatenate(distances, dtype=np.uint16, casting="unsafe")
+    near = _within(every, candidates)
+    if len(near) > _WIDEN * candidates:
+        near = np.sort(near[np.argpartition(every[near], candidates)[:candidates]])
+    found, start = [], 0
+    for at, part in enumerate(parts):
+        end = start + len(distances[at])
+        rows = near[near.searchsorted(start) : near.searchsorted(end)] - start
+        # dead ones are the farthest, and in where hardly more than the candidates live
+        found.append(part.alive(rows) if among is None else among[at][rows])
+        start = end
+    return found
+
+
 def _within(distances: NDArray[Any], candidates: int) -> Rows:
     """Positions of the smallest `candidates` distances, and of all that equal the largest of those; ascending. There are more than `candidates`.
 
@@ -315,12 +335,15 @@ def _reach(distances: NDArray[Any], count: int) -> int:
 
 
 def _products(rows: Floats | NDArray[np.int8], vector: Floats) -> Floats:
-    """Of each row with the vector, on this thread. 8-bit numbers become floats some thousand at a time.
+    """Of each row with the vector, on this thread. 8-bit numbers become floats some rows at a time, which stay in the core's own cache.
 
     `@` would wake BLAS's threads, which wait for each other by spinning: with all cores busy a search then took up to three times the CPU, and
-    others lost 40% of theirs (2026-11-28).
+    others lost 40% of theirs (2026-11-28). One row at a time is too little for that; `einsum` takes one and a half times as long (2026-11-29).
     """
-    found: Floats = np.einsum("ij,j->i", rows, vector)
+    found = np.empty(len(rows), np.float32)
+    step = max(1, _BLOCK // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        np.vecdot(rows[start : start + step].astype(np.float32, copy=False), vector, out=found[start : start + step])
     return found
 
 

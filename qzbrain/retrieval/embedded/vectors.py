@@ -289,10 +289,12 @@ def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: 
     """Runs outside the hub: neither logs nor locks."""
     candidates, total = max(CANDIDATES, PER_HIT * top_k), sum(part.live for part in parts) or 1
     near: list[tuple[Segment, Rows, Floats]] = []
-    for part in parts:
-        among: Rows | None = None if document_ids is None else part.rows_of(document_ids)
-        rows = part.nearest(vector, among, max(candidates // 4, candidates * part.live // total), distances_of)
-        near.append((part, rows, part.estimates(vector, rows)))
+    for alike in _alike(parts):
+        among = None if document_ids is None else [part.rows_of(document_ids) for part in alike]
+        most = max(candidates // 4, candidates * sum(part.live for part in alike) // total)
+        for part, rows in zip(alike, segments.nearest(alike, vector, among, most, distances_of), strict=True):
+            if len(rows):
+                near.append((part, rows, part.estimates(vector, rows)))
     least = _least([estimated for _, _, estimated in near], top_k, 2 * max((part.doubt(rows) for part, rows, _ in near), default=0.0))
     hits: list[tuple[float, int, str]] = []
     for part, rows, estimated in near:
@@ -300,6 +302,14 @@ def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: 
         hits += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), part.documents(best), strict=True)
     hits.sort()
     return [DenseHit(chunk_id, document_id, -score) for score, chunk_id, document_id in hits[:top_k]]
+
+
+def _alike(parts: Sequence[Segment]) -> list[list[Segment]]:
+    """Segments that have one mean, together: distances of their sign patterns compare."""
+    found: dict[bytes, list[Segment]] = {}
+    for part in parts:
+        found.setdefault(part.mean_key, []).append(part)
+    return list(found.values())
 
 
 def _least(estimates: Sequence[Floats], top_k: int, doubt: float) -> float:
