@@ -127,15 +127,6 @@ class Dense:
         self._give_up(meaning, kb_id, reason)
         return []
 
-    def cosines_meanwhile(
-        self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, top_k: int, max_level: int | None = None
-    ) -> dict[int, float] | None:
-        """As `cosines`, where the search that was begun has the question's vector and not yet what it looks for; else None: nothing is gained by it."""
-        begun = meaning.begun.get((kb_id, top_k))
-        if begun is None or begun.done() or meaning.vector is None or not chunk_ids:
-            return None
-        return self.cosines(meaning, kb_id, chunk_ids, max_level=max_level)
-
     def cosines(self, meaning: Meaning, kb_id: str, chunk_ids: Sequence[int], *, max_level: int | None = None) -> dict[int, float]:
         """Of these chunks. One that has no vector is left out: the store is asked, because the database's mark runs ahead of it, and passes
         over what no vector could be made of.
@@ -150,10 +141,8 @@ class Dense:
             return {}
 
     def _give_up(self, meaning: Meaning, kb_id: str, reason: str) -> None:
-        told = Degraded(SEMANTIC_PART, reason)
-        if told not in meaning.degraded:  # both threads of a question may come to this
-            meaning.degraded.append(told)
-        meaning.spaces.pop(kb_id, None)  # last: whoever sees it gone finds the reason
+        meaning.degraded.append(Degraded(SEMANTIC_PART, reason))
+        meaning.spaces.pop(kb_id)  # last: whoever sees it gone finds the reason
 
 
 def without_embedder(*, asked_for: bool) -> Meaning:

@@ -244,7 +244,7 @@ class Retriever:
     ) -> tuple[list[FusedHit], bool]:
         """One knowledge base's hits in their order, and whether there are no more. `refers`: the question names an article."""
         depth = max(wanted, DEPTH) if kb_id in meaning.spaces else wanted
-        words, near, told = self._seen(kb_id, query, scope, depth, away, meaning)
+        words, near = self._seen(kb_id, query, scope, depth, away, meaning)
         over = len(words) < depth and len(near) < depth
         space, dense = meaning.spaces.get(kb_id), self._dense
         if space is not None and dense is not None:
@@ -255,7 +255,7 @@ class Retriever:
             level = scope.max_level(kb_id)
 
             def cosines(ids: Sequence[int]) -> dict[int, float]:
-                return told if told is not None else dense.cosines(meaning, kb_id, ids, max_level=level)
+                return dense.cosines(meaning, kb_id, ids, max_level=level)
 
             hits = fused(words, near, weight=weight, certainty=certainty, cosines=cosines, most=most)
             if kb_id in meaning.spaces:  # the store may have gone away just now
@@ -264,23 +264,19 @@ class Retriever:
 
     def _seen(
         self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable], meaning: Meaning
-    ) -> tuple[list[LexicalHit], list[DenseHit], dict[int, float] | None]:
-        """What words and what meaning find, looked for side by side; words alone when the store turns out to be lost, or meaning alone when asked.
-
-        Whoever is done with words first does not only wait: the third are the cosines of what words found, None where there was no time for them.
-        """
+    ) -> tuple[list[LexicalHit], list[DenseHit]]:
+        """What words and what meaning find, looked for side by side; words alone when the store turns out to be lost, or meaning alone when asked."""
         dense = self._dense
         if dense is None or kb_id not in meaning.spaces:
-            return self._by_words(kb_id, query, scope, depth, away), [], None
-        max_level = scope.max_level(kb_id)
+            return self._by_words(kb_id, query, scope, depth, away), []
         if query.mode == "semantic":
-            near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
-            return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near, None
+            near = dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
+            return [] if kb_id in meaning.spaces else self._by_words(kb_id, query, scope, depth, away), near
+        max_level = scope.max_level(kb_id)
         if (kb_id, depth) not in meaning.begun:
             dense.begin(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
         words = self._by_words(kb_id, query, scope, depth, away)
-        told = dense.cosines_meanwhile(meaning, kb_id, [hit.chunk_id for hit in words], top_k=depth, max_level=max_level)
-        return words, dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level), told
+        return words, dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
 
     def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
         """What is found of the facts of its graph. They have no vectors: what they mean the graph itself knows."""

@@ -161,43 +161,6 @@ def test_words_are_looked_for_while_the_question_is_embedded(
     assert search("公务用车怎么管？", "hybrid").hits and waited == [True]  # type: ignore[attr-defined]
 
 
-def words_last(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """From now on words are found only when what is returned is set."""
-    may, words = threading.Event(), brain.index.search
-
-    def looked_for(*given: object, **more: object) -> object:
-        assert may.wait(10)
-        return words(*given, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(brain.index, "search", looked_for)
-    return may
-
-
-def test_what_words_found_is_compared_while_the_nearest_are_looked_for(
-    brain: Brain, search: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(brain, left_out="食堂")
-    one_after_the_other = search("食堂的钱，公务用车怎么管？", "hybrid").hits  # type: ignore[attr-defined]
-    compared, nearest, cosines = threading.Event(), brain.vectors.search, brain.vectors.cosines
-    under_way = words_last(brain, monkeypatch)
-    waited: list[bool] = []
-
-    def looked_for(*given: object, **more: object) -> object:
-        under_way.set()
-        waited.append(compared.wait(10))
-        return nearest(*given, **more)  # type: ignore[arg-type]
-
-    def told(*given: object, **more: object) -> dict[int, float]:
-        found = cosines(*given, **more)  # type: ignore[arg-type]
-        compared.set()
-        return found
-
-    monkeypatch.setattr(brain.vectors, "search", looked_for)
-    monkeypatch.setattr(brain.vectors, "cosines", told)
-    assert search("食堂的钱，公务用车怎么管？", "hybrid").hits == one_after_the_other  # type: ignore[attr-defined]
-    assert waited == [True]
-
-
 def test_while_vectors_are_made_words_serve_and_only_who_asks_is_told(brain: Brain, search: Callable[..., object], embedder: Scripted) -> None:
     fill(brain, status="building")
     assert search("食堂").degraded == ()  # type: ignore[attr-defined]
@@ -274,25 +237,6 @@ def test_a_store_that_goes_away_in_the_middle_of_a_search_leaves_words(brain: Br
         raise IndexUnavailable(zh="走了", en="it went away")
 
     monkeypatch.setattr(brain.vectors, "cosines", away)
-    found = search("本制度自发布之日起施行")
-    assert found.hits == plain.hits  # type: ignore[attr-defined]
-    assert [(one.part, one.reason) for one in found.degraded] == [("semantic", "it went away")]  # type: ignore[attr-defined]
-
-
-def test_a_store_that_is_away_for_both_threads_of_a_question_is_told_once(
-    brain: Brain, search: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(brain)
-    plain = search("本制度自发布之日起施行", "lexical")
-    under_way, met = words_last(brain, monkeypatch), threading.Barrier(2, timeout=10)
-
-    def away(*_: object, **__: object) -> object:
-        under_way.set()
-        met.wait()
-        raise IndexUnavailable(zh="走了", en="it went away")
-
-    monkeypatch.setattr(brain.vectors, "cosines", away)
-    monkeypatch.setattr(brain.vectors, "search", away)
     found = search("本制度自发布之日起施行")
     assert found.hits == plain.hits  # type: ignore[attr-defined]
     assert [(one.part, one.reason) for one in found.degraded] == [("semantic", "it went away")]  # type: ignore[attr-defined]

@@ -32,6 +32,8 @@ from qzbrain.retrieval.vectors import StoredVectors
 _ALIGN = 64
 _EXACT_ROWS = 512
 _BLOCK = 1 << 16
+_NO_COPIES_OF_THE_SIGN = ~(7 << 28)
+_BIAS = np.float32(2.0 ** (127 - 15))
 _MERGED_ROWS = 1 << 14
 _WIDEN = 2
 _SIGMAS = 4
@@ -264,7 +266,7 @@ class Segment:
         """Cosines of these rows, as exact as the vectors. They are read, not mapped: a page for each row would stay resident."""
         size, handle, start = 2 * self._width, self._file.fileno(), self._exact_at
         read = b"".join([os.pread(handle, size, start + row * size) for row in rows.tolist()])
-        vectors = np.frombuffer(read, np.float16).reshape(len(rows), self._width).astype(np.float32)
+        vectors = widened(np.frombuffer(read, np.float16).reshape(len(rows), self._width))
         return np.clip(_products(vectors, vector), -1, 1)
 
     # -- for merging
@@ -332,6 +334,19 @@ def _within(distances: NDArray[Any], candidates: int) -> Rows:
 def _reach(distances: NDArray[Any], count: int) -> int:
     """The smallest distance within which `count` of them lie."""
     return int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
+
+
+def widened(halves: Halves) -> Floats:
+    """The same finite numbers with 32 bits. numpy's own conversion is made for any processor, one number at a time: six times as long (2026-11-29).
+
+    The sign goes to its place and exponent and fraction to theirs; multiplying puts the exponent's middle right, also of subnormal numbers.
+    """
+    bits = halves.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _NO_COPIES_OF_THE_SIGN
+    found = bits.view(np.float32)
+    found *= _BIAS
+    return found
 
 
 def _products(rows: Floats | NDArray[np.int8], vector: Floats) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from qzbrain.errors import StorageFull
-from qzbrain.retrieval.embedded import segments
+from qzbrain.retrieval.embedded import hamming, segments
 from qzbrain.retrieval.embedded.vectors import META, FlatVectors
 from qzbrain.retrieval.vectors import StoredVectors
 from tests.running import ROOT
@@ -225,3 +225,52 @@ def test_a_vector_of_another_width_finds_nothing(store: FlatVectors) -> None:
     store.rebuild("space", WIDTH, [batch(1, 5)], upto=5)
     assert store.search("space", np.ones(WIDTH + 1, np.float32), top_k=3) == []
     assert store.cosines("space", np.ones(WIDTH + 1, np.float32), [1]) == {}
+
+
+def many(first: int, count: int) -> StoredVectors:
+    """As `batch`, made at once."""
+    given = np.random.default_rng(first)
+    rows = np.random.default_rng(1).standard_normal((41, WIDTH))[given.integers(0, 41, count)] + 0.6 * given.standard_normal((count, WIDTH)) + 2
+    ids = list(range(first, first + count))
+    return StoredVectors(ids, [f"d{one // 7}" for one in ids], (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+
+
+@pytest.mark.parametrize("only", [None, range(500, 1100)])
+def test_segments_of_one_mean_give_the_nearest_of_all_of_them(store: FlatVectors, only: range | None) -> None:
+    store.rebuild("space", WIDTH, [many(1, 5000)], upto=5000)
+    store.append("space", many(5001, 2000), upto=7000)
+    store.append("space", many(7001, 900), upto=7900)
+    store.forget("space", [f"d{n}" for n in range(0, 1100, 11)])
+    present = store._reader("space")
+    assert present is not None
+    parts = present.segments
+    assert len(parts) == 3 and len({part.mean_key for part in parts}) == 1 and all(len(part.dead) for part in parts)
+    among = None if only is None else [part.rows_of([f"d{n}" for n in only]) for part in parts]
+    asked = many(9001, 1).vectors[0]
+    found = segments.nearest(parts, asked, among, 600, hamming.by_numpy)
+    signs = segments._signs((asked - parts[0].mean)[None, :])[0]
+    counted = [part.all_rows() if among is None else among[n] for n, part in enumerate(parts)]
+    every = [np.bitwise_count(part.bits[rows] ^ signs).sum(axis=1, dtype=int) for part, rows in zip(parts, counted, strict=True)]
+    farthest = np.sort(np.concatenate(every))[599]
+    for rows, given, distances in zip(counted, found, every, strict=True):
+        assert np.array_equal(given, rows[distances <= farthest])
+    assert 600 <= sum(map(len, found)) <= 1200 and len(found[2])
+
+
+def test_segments_of_other_means_are_asked_each_for_its_share(store: FlatVectors) -> None:
+    """As after a mean was made anew: their distances do not compare, and the best are found all the same."""
+    held = [many(1, 300), many(301, 6000), many(6301, 3000)]
+    store.rebuild("space", WIDTH, held[:1], upto=300)
+    for rows in held[1:]:
+        store.append("space", rows, upto=rows.chunk_ids[-1])
+    everything = np.concatenate([rows.vectors for rows in held])
+    for seed in range(9400, 9420):
+        asked = many(seed, 1).vectors[0]
+        exact = set((np.argsort(-(everything @ asked))[:10] + 1).tolist())
+        assert len(exact & {hit.chunk_id for hit in store.search("space", asked, top_k=10)}) >= 9
+
+
+def test_halves_become_the_same_numbers() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)]
+    assert np.array_equal(segments.widened(finite).view(np.uint32), finite.astype(np.float32).view(np.uint32))
