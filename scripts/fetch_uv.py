@@ -20,7 +20,7 @@ WHEELS = {
     ("x86_64", "glibc"): "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
     ("aarch64", "glibc"): "ecb6028d79dc96fbeafffe5c8af62a7099487ebc05a701e76714eebcffd06375",
 }
-TIMEOUT_S = 60
+TIMEOUT_S = 15
 
 
 def fetch(url):

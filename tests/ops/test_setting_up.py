@@ -27,9 +27,9 @@ SCRIPTS = ("run.sh", "main.py", "scripts", "qzbrain/models/hub", "requirements.t
 
 
 class Index:
-    """A package index that keeps who asks waiting; `asked` has the packages."""
+    """A package index that keeps who asks waiting; `asked` has the packages. Without `has_uv` pip has to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_uv: bool = False) -> None:
         self.asked: list[str] = []
         self.over = threading.Event()
         asked, over = self.asked, self.over
@@ -37,7 +37,10 @@ class Index:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(self.path.strip("/").split("/")[-1])
-                over.wait(60)
+                if asked[-1] == "uv" and not has_uv:
+                    self.send_error(404)
+                else:
+                    over.wait(60)
 
             def log_message(self, *_: object) -> None:
                 pass
