@@ -189,7 +189,7 @@ install_packages() {
     know_the_index
     python=$(find_python || true)
     if has_venv "$python"; then
-        get_uv || true
+        [ -n "${PIP_NO_INDEX:-}" ] || get_uv || true
     else
         get_uv needed || fail "下载 uv 失败；也可以自行安装 Python 3.11–3.13（含 venv）。" "Downloading uv failed; or install a Python 3.11 to 3.13 with venv yourself."
     fi

@@ -160,6 +160,21 @@ def test_a_signal_while_only_the_embedder_is_waited_for_ends_that(checkout: Path
     wait_for(lambda: not processes_in(checkout), "the end of all that it started", 10)
 
 
+@pytest.mark.parametrize("told", ["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "a file", "a named file"])
+def test_uv_is_looked_for_where_pip_would_look(checkout: Path, index: Index, tmp_path: Path, told: str) -> None:
+    variables = {name: value for name, value in environment(index.url).items() if name not in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")}
+    file = tmp_path / (".config/pip/pip.conf" if told == "a file" else "mirror.conf")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"[global]\ntimeout = 5\nindex-url = {index.url}\n")
+    variables |= {told: index.url} if told.isupper() else {"HOME": str(tmp_path)} if told == "a file" else {"PIP_CONFIG_FILE": str(file)}
+    script = subprocess.Popen([checkout / "run.sh", "--setup-only"], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: "uv" in index.asked, "uv being asked for", 20)
+    finally:
+        script.terminate()
+        script.wait(10)
+
+
 def test_without_its_own_packages_it_ends_and_so_does_the_embedder(checkout: Path, index: Index, start: Start) -> None:
     (checkout / "requirements.txt").write_text("alembic==not a version\n")
     script = start("--setup-only")
