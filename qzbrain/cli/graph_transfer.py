@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def take_in(kb: Name, file: Given, dry_run: DryRun = False, create: Create = False, json: Json = False) -> None:
     """Take triples in from a file."""
-    from qzbrain.graph.importing import KIND
+    from qzbrain.graph.importing import submit
 
     if not file.is_file():
         raise WrongUsage("path_not_found", zh=f"没有这个文件：{file}", en=f"There is no such file: {file}", param="file")
@@ -39,11 +39,9 @@ def take_in(kb: Name, file: Given, dry_run: DryRun = False, create: Create = Fal
             brain.knowledge.create(caller, name=kb)
         ref = brain.access.resolve(caller, [kb])[0]
         brain.access.require(caller, "write", ref.id)
+        payload, most = {"name": file.name, "lang": LANG, "dry_run": dry_run}, brain.settings.max_upload_mb << 20
         with file.open("rb") as stream:
-            stored = brain.files.put(stream, limit_bytes=brain.settings.max_upload_mb << 20)
-        with brain.db.write(durable=True) as connection:
-            payload = {"name": file.name, "lang": LANG, "dry_run": dry_run}
-            job_id = brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=ref.id, payload=payload)
+            job_id = submit(brain.db, brain.jobs, brain.files, stream, kb_id=ref.id, payload=payload, limit_bytes=most)
         job = _followed(brain, job_id)
     _report(job, dry_run=dry_run, json=json)
     if job.status != "done" or (job.result or {}).get("errors"):

@@ -7,21 +7,21 @@ killed goes on behind it; when the graph has been changed by others since, from 
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, update
 
-from qzbrain.errors import Cancelled, ParseFailed
+from qzbrain.errors import Cancelled, ParseFailed, StorageBusy
 from qzbrain.graph.base import Fact
 from qzbrain.graph.embedded import SqlGraph
 from qzbrain.graph.filling import Filling, graph_version
 from qzbrain.graph.reading import Found, TextFile, examined
 from qzbrain.graph.rows import BadRow
-from qzbrain.jobs.leases import Kind, Lease
+from qzbrain.jobs.leases import Kind, Lease, LeaseRunner
 from qzbrain.storage.database import Database
 from qzbrain.storage.files import FileStore
 from qzbrain.storage.tables import jobs
@@ -29,6 +29,24 @@ from qzbrain.storage.tables import jobs
 KIND = "graph-import"
 MOST_ERRORS = 1000
 AT_ONCE = 10_000
+
+
+def submit(
+    database: Database, runner: LeaseRunner, files: FileStore, stream: BinaryIO, *, kb_id: str, payload: Mapping[str, Any], limit_bytes: int
+) -> str:
+    """Keep a file of triples and have it taken in; the job's id. `payload`: its `name`, the reader's `lang`, and whether it is a `dry_run`.
+
+    Raises PayloadTooLarge, StorageFull; StorageBusy when a purge took the file before its job was there, as one that nobody names, and it cannot be
+    read a second time.
+    """
+    while True:
+        stored = files.put(stream, limit_bytes=limit_bytes)
+        with database.write(durable=True) as connection:
+            if files.path(stored.sha256).exists():  # whatever removes one looks for its job first, in a write
+                return runner.submit(connection, KIND, subject=stored.sha256, kb_id=kb_id, payload=dict(payload))
+        if not stream.seekable():
+            raise StorageBusy
+        stream.seek(0)
 
 
 class GraphImport:

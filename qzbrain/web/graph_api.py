@@ -12,7 +12,7 @@ from flask_openapi3.models.tag import Tag
 from qzbrain.brain import Brain
 from qzbrain.errors import InvalidRequest, UnsupportedMedia
 from qzbrain.graph.base import Entity, Place, Triple
-from qzbrain.graph.importing import KIND
+from qzbrain.graph.importing import submit
 from qzbrain.graph.merging import entity_not_found
 from qzbrain.graph.service import CuedRelation, NamedEntity, ScoredTriple, entity_number
 from qzbrain.graph.transfer import write
@@ -88,10 +88,9 @@ def _transfer(api: APIBlueprint, brain: Brain) -> None:
         if request.mimetype != "multipart/form-data":
             raise UnsupportedMedia(zh="请用 multipart/form-data 上传文件（字段 file）。", en="Send the file as multipart/form-data (field file).")
         for name, stream in files(request.stream, request.mimetype_params.get("boundary", "")):
-            stored = brain.files.put(stream, limit_bytes=brain.settings.max_upload_mb << 20)
             payload = {"name": display_name(name, default="triples.csv"), "lang": who.lang, "dry_run": query.dry_run in ("1", "true")}
-            with brain.db.write(durable=True) as connection:
-                job_id = brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=kb_id, payload=payload)
+            most = brain.settings.max_upload_mb << 20
+            job_id = submit(brain.db, brain.jobs, brain.files, stream, kb_id=kb_id, payload=payload, limit_bytes=most)
             return reply({"job_id": job_id}, 202)
         raise InvalidRequest("no_file", zh="没有收到文件。请把文件放在字段 file 中。", en="No file came. Put the file into the field file.", param="file")
 

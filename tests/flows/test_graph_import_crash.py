@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from qzbrain.brain import Brain
 from qzbrain.domain import Caller
-from qzbrain.graph.importing import KIND
+from qzbrain.graph.importing import submit
 from qzbrain.graph.reading import read
 from qzbrain.graph.rows import BadRow
 from qzbrain.storage.tables import OF_A_GRAPH, graph_mentions, graph_triples, jobs
@@ -43,9 +43,8 @@ def _made(rows: int, seed: int = 1) -> str:
 
 def _submit(brain: Brain, kb_id: str, text: str) -> str:
     """As the route does: acknowledged when this returns."""
-    stored = brain.files.put(io.BytesIO(text.encode()), limit_bytes=1 << 30)
-    with brain.db.write(durable=True) as connection:
-        return brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=kb_id, payload={"name": "a.csv", "lang": "zh", "dry_run": False})
+    payload = {"name": "a.csv", "lang": "zh", "dry_run": False}
+    return submit(brain.db, brain.jobs, brain.files, io.BytesIO(text.encode()), kb_id=kb_id, payload=payload, limit_bytes=1 << 30)
 
 
 def _row(brain: Brain, job_id: str) -> Any:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from qzbrain.brain import Brain, build
 from qzbrain.domain import Caller
 from qzbrain.graph.embedded import SqlGraph
-from qzbrain.graph.importing import KIND
+from qzbrain.graph.importing import submit
 from qzbrain.graph.mirror.job import MIRROR_JOB
 from qzbrain.graph.mirror.store import MirroredGraph
 from qzbrain.settings import Settings
@@ -64,9 +64,8 @@ def kb(brain: Brain, caller: Caller) -> str:
 def _import(brain: Brain, kb_id: str, seed: int, rows: int = ROWS) -> str:
     chance = random.Random(seed)
     lines = (f"实体{chance.randrange(ROWS // 4)},关系{chance.randrange(30)},实体{chance.randrange(200)},别名{chance.randrange(ROWS)}" for _ in range(rows))
-    stored = brain.files.put(io.BytesIO(("head,relation,tail,aliases\n" + "\n".join(lines)).encode()), limit_bytes=1 << 30)
-    with brain.db.write(durable=True) as connection:
-        return brain.jobs.submit(connection, KIND, subject=stored.sha256, kb_id=kb_id, payload={"name": "a.csv", "lang": "zh", "dry_run": False})
+    stream, payload = io.BytesIO(("head,relation,tail,aliases\n" + "\n".join(lines)).encode()), {"name": "a.csv", "lang": "zh", "dry_run": False}
+    return submit(brain.db, brain.jobs, brain.files, stream, kb_id=kb_id, payload=payload, limit_bytes=1 << 30)
 
 
 def _is_done(brain: Brain, job_id: str) -> bool:

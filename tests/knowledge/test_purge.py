@@ -12,6 +12,9 @@ from sqlalchemy import insert, select, update
 
 from qzbrain.brain import Brain
 from qzbrain.domain import AddedDocument, Caller, new_id, utc_now
+from qzbrain.errors import StorageBusy
+from qzbrain.graph.importing import KIND, submit
+from qzbrain.knowledge.removal import forget_file
 from qzbrain.knowledge.scrub import REMOVED, cited_documents, scrubbed
 from qzbrain.storage.tables import conversations, jobs, messages
 from tests.knowledge.conftest import files_holding, texts_found
@@ -93,6 +96,37 @@ def test_an_upload_of_bytes_that_are_being_purged_is_not_lost(brain: Brain, call
     added = add("又上传的内容。")
     assert removed == [added.sha256]
     assert brain.files.path(added.sha256).read_bytes() == "又上传的内容。".encode()
+
+
+class Once(io.BytesIO):
+    """What can be read once, as what comes over the network."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def test_triples_that_are_purged_before_their_job_is_there_are_not_lost(brain: Brain, kb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, purged = brain.files.put, list[bool]()
+
+    def put(stream: Any, *, limit_bytes: int) -> Any:
+        stored = real(stream, limit_bytes=limit_bytes)
+        if not purged:
+            purged.append(forget_file(brain.db, brain.files, stored.sha256))
+        return stored
+
+    def bring(stream: io.BytesIO) -> str:
+        return submit(brain.db, brain.jobs, brain.files, stream, kb_id=kb, payload={"name": "a.csv", "lang": "zh", "dry_run": False}, limit_bytes=1 << 20)
+
+    monkeypatch.setattr(brain.files, "put", put)
+    with pytest.raises(StorageBusy):
+        bring(Once("甲,与,乙\n".encode()))
+    assert brain.db.rows(select(jobs.c.id).where(jobs.c.kind == KIND)) == [] and purged == [True]
+    purged.clear()
+    job_id = bring(io.BytesIO("甲,与,乙\n".encode()))
+    (row,) = brain.db.rows(select(jobs).where(jobs.c.kind == KIND))
+    assert row.id == job_id and purged == [True]
+    assert brain.files.path(row.subject).read_text() == "甲,与,乙\n"
+    assert not forget_file(brain.db, brain.files, row.subject)  # now that its job names it
 
 
 def test_many_deletions_wait_for_one_purge(brain: Brain, caller: Caller, add: Add, work: Work) -> None:
