@@ -7,8 +7,8 @@
 #   begin COMMAND ...          one of these, beside what comes next; `finish` waits for it, and returns what it returned
 #   tidy                       removes what only the set-up needed, when all of it is done
 #
-# Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv when there is one, or
-# Python's own venv and pip, or gets uv (which brings a Python along) when no Python from 3.11 to 3.13 with a working venv is found.
+# Returns at once when FOLDER was made from the same requirements in the same place. Else it takes uv, which is fetched where it is not there,
+# or Python's own venv and pip. Where no Python from 3.11 to 3.13 with a working venv is found, uv brings one along.
 
 ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 TOOLS=$ROOT/.tools
@@ -68,9 +68,9 @@ lock() {
 
 unlock() { eval "{ exec $1>&-; } 2>/dev/null" || true; }
 
-tidy() {
-    rm -rf "$TOOLS/cache"
-    [ -d "$TOOLS/python" ] || rm -f "$TOOLS/uv"    # with a Python of the machine's own it is got again when it is wanted again
+tidy() {    # where it may not, as on a tree that is only read, it stays
+    rm -rf "$TOOLS/cache" 2>/dev/null || true
+    [ -d "$TOOLS/python" ] || rm -f "$TOOLS/uv" 2>/dev/null || true    # with a Python of the machine's own it is got again when it is wanted again
 }
 
 fail() {

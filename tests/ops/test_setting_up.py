@@ -27,9 +27,9 @@ SCRIPTS = ("run.sh", "main.py", "scripts", "qzbrain/models/hub", "requirements.t
 
 
 class Index:
-    """A package index that keeps who asks waiting; `asked` has the packages. Without `has_uv` pip has to do."""
+    """A package index that keeps who asks waiting; `asked` has the packages. It has no uv, so pip has to do."""
 
-    def __init__(self, *, has_uv: bool = False) -> None:
+    def __init__(self) -> None:
         self.asked: list[str] = []
         self.over = threading.Event()
         asked, over = self.asked, self.over
@@ -37,7 +37,7 @@ class Index:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append(self.path.strip("/").split("/")[-1])
-                if asked[-1] == "uv" and not has_uv:
+                if asked[-1] == "uv":
                     self.send_error(404)
                 else:
                     over.wait(60)
