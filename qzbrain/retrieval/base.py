@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from qzbrain.domain import LEVELS
 
@@ -50,8 +50,7 @@ class DeleteDocument:
 IndexChange = PutDocument | DeleteDocument
 
 
-@dataclass(frozen=True, slots=True)
-class LexicalHit:
+class LexicalHit(NamedTuple):
     """A chunk found: raw `score` (higher is better), and `confidence` = idf-weighted query-term coverage in 0..1."""
 
     chunk_id: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.vectors import DenseHit
@@ -20,8 +21,7 @@ NOTHING = 0.28
 SCORE_DIGITS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class FusedHit:
+class FusedHit(NamedTuple):
     """A chunk that one side or both found: `score` 0..1; ranks from 1, None where the side did not find it. `of_facts`: on the shelf of facts."""
 
     chunk_id: int

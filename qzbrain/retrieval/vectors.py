@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,7 @@ class StoredVectors:
     levels: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DenseHit:
+class DenseHit(NamedTuple):
     """A chunk found: cosine similarity to the question, -1..1."""
 
     chunk_id: int

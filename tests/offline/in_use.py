@@ -1,4 +1,7 @@
-"""Half a minute, or more where it is slow, of a brain with its default settings: started, asked, given documents, searched, looked at. Prints how much was done as JSON."""
+"""Half a minute, or more on a slow machine, of a brain with its default settings: started, asked, given documents, searched, looked at.
+
+Prints as JSON how much was done.
+"""
 
 from __future__ import annotations
 
