@@ -34,6 +34,20 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = 60, *, 
     raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
+def stop_still(pid: int) -> None:
+    """SIGSTOP, until every thread of the process stands: on a busy machine its other threads go on until one of them has taken the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: all(_state(task) in "TtZX" for task in Path(f"/proc/{pid}/task").iterdir()), "a process that stands still", 10, step_s=0.005)
+
+
+def _state(task: Path) -> str:
+    """Of a thread: one letter; X when it is gone."""
+    try:
+        return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
+
+
 class RunningBrain:
     """The processes of one start, and how to talk to them."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Literal
 
 import orjson
@@ -326,11 +327,12 @@ class Retriever:
             block = wanted[start : start + BLOCK]
             ids = [c.chunk_id for c in block] + [block[0].chunk_id] * (BLOCK - len(block))
             rows = {row[0]: row for row in self._rows(**dict(zip(_IDS, ids, strict=True)))}
-            hits += [_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and _allowed(rows[c.chunk_id], scope)]
+            shown = (_hit(c, rows[c.chunk_id]) for c in block if c.chunk_id in rows and _allowed(rows[c.chunk_id], scope))
+            hits += islice(shown, most - len(hits))
             hidden = hidden or (bool(scope.max_levels) and not all(_cleared(row, scope) for row in rows.values()))
             if len(hits) >= most:
                 break
-        return hits[:most], hidden
+        return hits, hidden
 
     def _with_entries(self, question: str, hits: list[Hit]) -> list[Hit]:
         """Curated entries with how surely they answer; without those that are not in force, and behind all else one that says it does not answer this."""

@@ -22,6 +22,7 @@ from qzbrain.jobs.lock import worker_is_alive
 from qzbrain.storage.tables import chunks, documents, jobs
 from qzbrain.worker import work_inline
 from tests.flows.worker_process import ROOT, WorkerProcess, until
+from tests.running import stop_still
 from tests.servers.programs import end
 from tests.servers.redis_server import PASSWORD, RedisServer
 
@@ -138,7 +139,7 @@ def test_a_redis_that_hangs_delays_nobody(told: Brain, caller: Caller, worker: W
     upload(told, caller, range(1))
     all_ready_once(told, 1)
     assert redis.process is not None
-    redis.process.send_signal(signal.SIGSTOP)
+    stop_still(redis.process.pid)
     try:
         assert max(upload(told, caller, range(1, 5))) < 1.5
         all_ready_once(told, 5)

@@ -46,7 +46,9 @@ def _answers(brain: Brain, caller: Caller) -> list[list[tuple[str, str]]]:
 def test_kills_at_random_moments(brain: Brain, caller: Caller, worker: WorkerProcess) -> None:
     kb_id = brain.knowledge.create(caller, name="crash").id
     chance, acknowledged = random.Random(7), set[str]()
-    lines = b"".join(json.dumps({"id": str(n), "text": f"第{n}号规定由第{n}局批准。"}, ensure_ascii=False).encode() + b"\n" for n in range(1200))
+    # of forty lengths: more passages of one score than are looked at would be chosen by how they lie in the index
+    texts = (f"第{n}号规定由第{n}局批准。" + "附录。" * (n % 40) for n in range(1200))
+    lines = b"".join(json.dumps({"id": str(n), "text": text}, ensure_ascii=False).encode() + b"\n" for n, text in enumerate(texts))
     uploads: list[tuple[str, bytes]] = [(path.name, path.read_bytes()) for path in sorted(LAWS.glob("*.md"))]
     uploads += [(f"{n}.txt", f"第{n}份文件：独角兽{n}号须登记。".encode()) for n in range(60)]
     uploads.insert(len(uploads) // 3, ("corpus.jsonl", lines))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.running import ROOT, RunningBrain, free_port, wait_for
+from tests.running import ROOT, RunningBrain, free_port, stop_still, wait_for
 
 LAW = "中华人民共和国行政处罚法"
 QUESTION = "行政处罚法第九条规定的行政处罚种类"
@@ -157,7 +157,7 @@ def test_a_service_that_hangs_delays_one_search_by_two_seconds(pair: tuple[Runni
     assert service.process is not None
     pids = [int(pid) for pid in Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()]
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        stop_still(pid)
     try:
         took_s, found = search(brain)
         assert 1.9 < took_s < 3 and parts(found) == ["graph"] and found["hits"]

@@ -34,7 +34,7 @@ from qzbrain.storage import migrate
 from tests.models.files.model_files import write_gguf
 from tests.ops.broken_setups import GPU, World, by_id, crying, make_healthy
 from tests.ops.certificates import certificate
-from tests.running import ROOT, free_port
+from tests.running import ROOT, free_port, stop_still
 from tests.servers.mariadb import MariaDb
 from tests.servers.redis_server import RedisServer
 
@@ -445,7 +445,7 @@ def test_redis_policy_writes_password_and_one_that_hangs(world: World, redis: Re
     judged(world.look(), world, Case("", print, "redis", "fail", "invalid", "REDIS_PASSWORD"))
     world.set(**redis.settings)
     assert redis.process is not None
-    redis.process.send_signal(signal.SIGSTOP)
+    stop_still(redis.process.pid)
     try:
         judged(world.look(), world, Case("", print, "redis", "fail", "imeout", "REDIS_HOST"))
     finally:

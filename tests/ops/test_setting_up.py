@@ -111,6 +111,12 @@ def processes_in(root: Path) -> list[str]:
     return found
 
 
+def hearing() -> None:
+    """Signals do what they do by default, also where the tests run under nohup: a shell can trap none that was ignored before it began."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -121,7 +127,10 @@ def start(checkout: Path, index: Index) -> Iterator[Start]:
 
     def one(*arguments: str) -> subprocess.Popen[str]:
         command = [str(checkout / "run.sh"), *arguments]
-        begun.append(subprocess.Popen(command, env=environment(index.url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True))
+        process = subprocess.Popen(
+            command, env=environment(index.url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=hearing
+        )
+        begun.append(process)
         return begun[-1]
 
     yield one

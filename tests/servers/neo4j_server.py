@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.running import free_port, wait_for
+from tests.running import free_port, stop_still, wait_for
 from tests.servers.neo4j_distribution import distribution
 from tests.servers.programs import end
 from tests.servers.search_distribution import java_home
@@ -90,7 +90,7 @@ class Neo4jServer:
     def pause(self) -> None:
         """Stop answering, with all connections open, until `resume`."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
+        stop_still(self.process.pid)
 
     def resume(self) -> None:
         """Go on."""

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import urllib3
 
-from tests.running import free_port, wait_for
+from tests.running import free_port, stop_still, wait_for
 from tests.servers.search_distribution import Flavour, distribution, java_home
 
 PASSWORD = "p@ss:word/#1 密码"
@@ -105,7 +105,7 @@ class SearchServer:
 
     def pause(self) -> None:
         """Stop answering, with all connections open, until `resume`."""
-        os.kill(self._pid, signal.SIGSTOP)
+        stop_still(self._pid)
 
     def resume(self) -> None:
         """Go on."""

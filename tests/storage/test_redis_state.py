@@ -24,7 +24,7 @@ from qzbrain.storage import redis_gate, redis_link
 from qzbrain.storage.gate import Load
 from qzbrain.storage.redis_state import RedisState
 from qzbrain.storage.shared import News
-from tests.running import ROOT, wait_for
+from tests.running import ROOT, stop_still, wait_for
 from tests.servers.redis_server import RedisServer
 
 pytestmark = pytest.mark.servers
@@ -151,7 +151,7 @@ def test_a_redis_that_hangs_costs_two_seconds_once(server: RedisServer, make: An
     name, state = f"m-{new_id()}", make()
     state.gate(name, slots=9, queue=0).enter("a")
     assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
+    stop_still(server.process.pid)
     began = time.monotonic()
     assert state.gate(name, slots=9, queue=0).enter("a").admitted
     assert time.monotonic() - began < 3.5
@@ -180,7 +180,7 @@ def test_a_rush_waits_its_turn_and_does_not_wait_for_a_redis_that_hangs(server: 
     assert state.load(name) == Load(200, 0)
     assert said.events == []
     assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
+    stop_still(server.process.pid)
     assert rush() < 4.5
     assert said.events == ["redis_away"]
     server.process.send_signal(signal.SIGCONT)
