@@ -1,10 +1,9 @@
-"""Whether this process is one of greenlets, and how a blocking native call is made there without stopping them all; how calls go side by side."""
+"""Whether this process is one of greenlets, and how a blocking native call is made there without stopping them all; how two calls go side by side."""
 
 from __future__ import annotations
 
-import _thread
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
@@ -45,41 +44,3 @@ def beside(call: Callable[[], Found]) -> Future[Found]:
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(SIDE_BY_SIDE, "beside")
-
-
-def together(calls: Sequence[Callable[[], None]]) -> None:
-    """Make these native calls at once, the first here and each of the others on a native thread of its own, also in a process of greenlets and outside
-    its hub: they neither log nor wait for others. Returns when all have ended; raises what one of them raised.
-    """
-    failed: list[BaseException] = []
-    ended = [_native("allocate_lock")() for _ in calls[1:]]
-
-    def run(call: Callable[[], None], end: Any) -> None:
-        try:
-            call()
-        except BaseException as exc:  # noqa: BLE001  raised again below, on the thread that waits for it
-            failed.append(exc)
-        finally:
-            end.release()
-
-    for call, end in zip(calls[1:], ended, strict=True):
-        end.acquire()
-        try:
-            _native("start_new_thread")(run, (call, end))
-        except RuntimeError:  # no more threads are to be had
-            run(call, end)
-    try:
-        for call in calls[:1]:
-            call()
-    finally:
-        for end in ended:
-            end.acquire()
-    if failed:
-        raise failed[0]
-
-
-def _native(name: str) -> Callable[..., Any]:
-    """Of the module `_thread`, as it is without gevent."""
-    monkey = sys.modules.get("gevent.monkey")
-    found: Callable[..., Any] = getattr(_thread, name) if monkey is None else monkey.get_original("_thread", name)
-    return found

@@ -1,24 +1,19 @@
 """Hamming distances of one sign pattern from many, by faiss where it is installed, else by numpy.
 
-Both are exact and on one thread, so a search finds the same in the same order with either, and several searches share the cores as they come. Of many
-patterns each core takes a part: reading them from memory is what takes the time, and one core alone cannot read as fast as memory gives.
+Both are exact and on one thread, so a search finds the same in the same order with either, and several searches share the cores as they come.
 Of faiss only its kernel is used, on memory that is ours: an index of faiss's own would hold a second copy of everything, and the functions of faiss
 that would start OpenMP threads (which spin, and take the cores from other work) are not called. Knows nothing of segments.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from qzbrain.storage.cooperation import together
 
 Patterns = NDArray[np.uint64]
 Distances = Callable[[Patterns, Patterns], NDArray[Any]]
@@ -29,10 +24,6 @@ _BLOCK_WORDS = 1 << 16
 _BLOCKS = 4
 _TOGETHER = 3
 """Words whose bits are counted in one byte, which 192 still fits into."""
-_PART_BYTES = 1 << 24
-"""A part of the patterns, for a core of its own, is no smaller."""
-_MOST_CORES = 4
-"""More take from others what they hardly need: memory gives no more."""
 
 
 @cache
@@ -64,18 +55,6 @@ def by_faiss() -> Distances | None:
         return found
 
     return distances
-
-
-def divided(distances_of: Distances, bits: Patterns, asked: Patterns) -> NDArray[np.uint16]:
-    """What `distances_of` gives, of many patterns by several cores at once. Called outside the hub, too."""
-    cores = min(_MOST_CORES, len(os.sched_getaffinity(0)), max(1, bits.nbytes // _PART_BYTES))
-    found, ends = np.empty(len(bits), np.uint16), [len(bits) * core // cores for core in range(cores + 1)]
-
-    def part(start: int, end: int) -> None:
-        found[start:end] = distances_of(bits[start:end], asked)
-
-    together([partial(part, start, end) for start, end in pairwise(ends)])
-    return found
 
 
 def by_numpy(bits: Patterns, asked: Patterns) -> NDArray[np.uint16]:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qzbrain.retrieval.base import DEFAULT_LEVEL
-from qzbrain.retrieval.embedded.hamming import Distances, Patterns, divided
+from qzbrain.retrieval.embedded.hamming import Distances, Patterns
 from qzbrain.retrieval.vectors import StoredVectors
 
 _ALIGN = 64
@@ -249,10 +249,8 @@ class Segment:
 
     def distances(self, asked: Patterns, rows: Rows | None, distances_of: Distances) -> NDArray[Any]:
         """Of these rows, None for all, from a sign pattern; a row that does not count is farther than any. `distances_of`: see `hamming`."""
-        if rows is not None:
-            return distances_of(self.bits[rows], asked)
-        found = divided(distances_of, self.bits, asked)
-        if len(self.dead):
+        found = distances_of(self.bits if rows is None else self.bits[rows], asked)
+        if rows is None and len(self.dead):
             found[self._gone] = 64 * len(asked) + 1
         return found
 

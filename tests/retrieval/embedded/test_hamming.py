@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -52,28 +51,6 @@ def test_the_largest_distance_fits(distances_of: hamming.Distances) -> None:
 def test_more_rows_than_are_counted_at_a_time(distances_of: hamming.Distances) -> None:
     bits = np.random.default_rng(3).integers(0, 1 << 64, (300_001, 2), np.uint64)
     assert np.array_equal(distances_of(bits, bits[9]), np.bitwise_count(bits ^ bits[9]).sum(axis=1))
-
-
-@pytest.mark.parametrize("cores", [1, 2, 3, 7])
-@pytest.mark.parametrize("rows", [0, 1, 2, 1001])
-def test_parts_for_each_core_are_counted_like_the_whole(distances_of: hamming.Distances, rows: int, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked_of: list[int] = []
-
-    def counted(bits: hamming.Patterns, asked: hamming.Patterns) -> np.ndarray:
-        asked_of.append(len(bits))
-        return distances_of(bits, asked)
-
-    monkeypatch.setattr(hamming, "_PART_BYTES", 1)
-    monkeypatch.setattr(hamming, "_MOST_CORES", cores)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
-    bits = np.random.default_rng(3).integers(0, 1 << 64, (rows, 2), np.uint64)
-    asked = np.random.default_rng(4).integers(0, 1 << 64, 2, np.uint64)
-    assert np.array_equal(hamming.divided(counted, bits, asked), np.bitwise_count(bits ^ asked).sum(axis=1))
-    assert len(asked_of) == (cores if rows else 1) and sum(asked_of) == rows
-    asked_of.clear()
-    monkeypatch.setattr(hamming, "_PART_BYTES", bits.nbytes + 1)
-    hamming.divided(counted, bits, asked)
-    assert asked_of == [rows]
 
 
 @pytest.mark.parametrize("order", ["as they come", "near ones together", "the sample misleads"])
