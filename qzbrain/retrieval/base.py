@@ -67,6 +67,10 @@ class Parts:
     unchanged_s: float
 
 
+class NoIndex(Exception):
+    """Of this knowledge base there is no index of this schema, or none that can be read. It must be built, where there is anything to find."""
+
+
 class SearchIndex(Protocol):
     """A lexical index over many knowledge bases; statistics never mix between them.
 
@@ -114,7 +118,7 @@ class SearchIndex(Protocol):
     def search(
         self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
     ) -> list[LexicalHit]:
-        """Best first, ties by chunk id, at most `top_k`. Unknown kb_id: empty list. Thread-safe.
+        """Best first, ties by chunk id, at most `top_k`. Thread-safe. Raises NoIndex, also for an unknown kb_id: an empty list says that it was searched.
 
         Filters apply before the cut: only these documents, only those of at most this level (place in LEVELS; None: of any). What is hidden counts
         in the statistics of words, and in nothing else.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import bindparam, select
 
-from qzbrain.retrieval.base import LexicalHit, SearchIndex
+from qzbrain.retrieval.base import LexicalHit, NoIndex, SearchIndex
 from qzbrain.retrieval.fusion import SCORE_DIGITS, FusedHit
 from qzbrain.retrieval.shelves import FACTS, facts_shelf
 from qzbrain.storage.database import Database
@@ -38,11 +38,11 @@ class Facts:
         """Best first; nothing, and without a look at the index, where a knowledge base has no facts. Raises IndexUnavailable."""
         if not self._any(kb=kb_id):
             return []
-        shelf = facts_shelf(kb_id)
-        found = self._index.search(shelf, question, top_k=top_k, document_ids=document_ids, max_level=max_level)
-        if not found and self._index.watermark(shelf) < 0:
+        try:
+            return self._index.search(facts_shelf(kb_id), question, top_k=top_k, document_ids=document_ids, max_level=max_level)
+        except NoIndex:
             self._report_missing(kb_id)
-        return found
+            return []
 
 
 def beside_texts(texts: Sequence[FusedHit], facts: Sequence[LexicalHit]) -> list[FusedHit]:

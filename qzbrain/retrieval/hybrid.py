@@ -10,7 +10,7 @@ While an index's server is away, articles named by number are still found, and t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from qzbrain import logs, metrics, tracing
 from qzbrain.domain import GRAPH_PART, LEXICAL_PART, RERANK_PART, Degraded, Hit, ReadScope, SearchResult, SourceScore
 from qzbrain.errors import EngineUnavailable, IndexUnavailable, Unavailable
 from qzbrain.models.base import Reranker
-from qzbrain.retrieval.base import LexicalHit, SearchIndex
+from qzbrain.retrieval.base import LexicalHit, NoIndex, SearchIndex
 from qzbrain.retrieval.dense import Dense, Meaning, without_embedder
 from qzbrain.retrieval.entry_hits import EntryHits
 from qzbrain.retrieval.facts import Facts, beside_texts
@@ -39,6 +39,7 @@ from qzbrain.storage.tables import chunks, documents, knowledge_bases
 log = logs.get(__name__)
 
 Mode = Literal["auto", "lexical", "semantic", "hybrid"]
+_NotSearched = IndexUnavailable | NoIndex
 
 SPARE = 5
 RERANKED = 30
@@ -165,7 +166,7 @@ class Retriever:
         with stage("graph"):
             near = self._near(query, scope, named, degraded)
         hits: list[Hit] = []
-        away: dict[str, IndexUnavailable] = {}
+        away: dict[str, _NotSearched] = {}
         while True:
             candidates, exhausted = self._candidates(query, scope, named, wanted, away, meaning)
             candidates = _with_graph(candidates, near)
@@ -180,8 +181,7 @@ class Retriever:
             with stage("rerank"):
                 hits = self._reranked(query.text, hits, degraded)[: query.top_k]
         confidence = max((hit.confidence for hit in hits), default=0.0)
-        answered = {c.kb_id for c in candidates if c.seen is not None and c.seen.lexical is not None and not c.seen.of_facts}
-        degraded += self._unusable([kb_id for kb_id in scope.kb_ids if kb_id not in answered], away)
+        degraded += self._unusable(away)
         took_ms = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(hits), confidence, bool(hits) and confidence >= self._threshold, tuple(degraded), took_ms, meaning.vector, dict(stages))
 
@@ -223,7 +223,7 @@ class Retriever:
         return meaning
 
     def _candidates(
-        self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning
+        self, query: SearchQuery, scope: ReadScope, named: Sequence[ReferenceHit], wanted: int, away: dict[str, _NotSearched], meaning: Meaning
     ) -> tuple[list[_Candidate], bool]:
         """Named articles, then the others; and whether the indexes have no more to give. `away` takes the knowledge bases that gave none."""
         found: list[tuple[float, str, FusedHit]] = []
@@ -241,7 +241,7 @@ class Retriever:
         return first + list(ranked.values()), exhausted
 
     def _of_base(
-        self, kb_id: str, query: SearchQuery, scope: ReadScope, wanted: int, away: dict[str, IndexUnavailable], meaning: Meaning, *, refers: bool
+        self, kb_id: str, query: SearchQuery, scope: ReadScope, wanted: int, away: dict[str, _NotSearched], meaning: Meaning, *, refers: bool
     ) -> tuple[list[FusedHit], bool]:
         """One knowledge base's hits in their order, and whether there are no more. `refers`: the question names an article."""
         depth = max(wanted, DEPTH) if kb_id in meaning.spaces else wanted
@@ -264,7 +264,7 @@ class Retriever:
         return [FusedHit(x.chunk_id, x.score, x.confidence, (n, x.score), None) for n, x in enumerate(words, 1)], over
 
     def _seen(
-        self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable], meaning: Meaning
+        self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, _NotSearched], meaning: Meaning
     ) -> tuple[list[LexicalHit], list[DenseHit]]:
         """What words and what meaning find, looked for side by side; words alone when the store turns out to be lost, or meaning alone when asked."""
         dense = self._dense
@@ -279,7 +279,7 @@ class Retriever:
         words = self._by_words(kb_id, query, scope, depth, away)
         return words, dense.search(meaning, kb_id, top_k=depth, document_ids=scope.document_ids, max_level=max_level)
 
-    def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
+    def _told(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, _NotSearched]) -> list[LexicalHit]:
         """What is found of the facts of its graph. They have no vectors: what they mean the graph itself knows."""
         if self._facts is None or query.mode == "semantic" or kb_id in away:
             return []
@@ -290,13 +290,13 @@ class Retriever:
             away[kb_id] = exc
             return []
 
-    def _by_words(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, IndexUnavailable]) -> list[LexicalHit]:
+    def _by_words(self, kb_id: str, query: SearchQuery, scope: ReadScope, depth: int, away: dict[str, _NotSearched]) -> list[LexicalHit]:
         if kb_id in away:
             return []
         try:
             with stage("words"):
                 return self._index.search(kb_id, query.text, top_k=depth, document_ids=scope.document_ids, max_level=scope.max_level(kb_id))
-        except IndexUnavailable as exc:
+        except (IndexUnavailable, NoIndex) as exc:
             away[kb_id] = exc
             return []
 
@@ -351,20 +351,15 @@ class Retriever:
                 (denied if entry.denies(question) else kept).append(told)
         return kept + denied
 
-    def _unusable(self, kb_ids: Sequence[str], away: dict[str, IndexUnavailable]) -> list[Degraded]:
-        """What of these knowledge bases could not be searched: their server is away, or they have chunks and no index."""
-        missing: list[str] = []
-        for kb_id in kb_ids:
-            try:
-                if kb_id not in away and self._index.watermark(kb_id) < 0 and self._any_chunk(kb=kb_id):
-                    missing.append(kb_id)
-            except IndexUnavailable as exc:
-                away[kb_id] = exc
+    def _unusable(self, away: Mapping[str, _NotSearched]) -> list[Degraded]:
+        """What these knowledge bases, which were not searched by words, lack: their server is away, or they have chunks and no index."""
+        missing = [kb_id for kb_id, why in away.items() if isinstance(why, NoIndex) and self._any_chunk(kb=kb_id)]
         for kb_id in missing:
             self._report_missing(kb_id)
-        for code in {one.code for one in away.values()}:
+        unavailable = [why for why in away.values() if isinstance(why, IndexUnavailable)]
+        for code in {one.code for one in unavailable}:
             log.warning("search_unavailable", code=code)
-        reasons = dict.fromkeys([*(one.en for one in away.values()), *(_NO_INDEX.format(kb_id) for kb_id in missing)])
+        reasons = dict.fromkeys([*(one.en for one in unavailable), *(_NO_INDEX.format(kb_id) for kb_id in missing)])
         return [Degraded(LEXICAL_PART, reason) for reason in reasons]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select
 
 from qzbrain.domain import ReadScope
 from qzbrain.errors import IndexUnavailable
-from qzbrain.retrieval.base import LexicalHit, SearchIndex
+from qzbrain.retrieval.base import LexicalHit, NoIndex, SearchIndex
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import chunks, documents
 from qzbrain.text.normalize import searchable
@@ -125,10 +125,10 @@ class References:
         return str(rows[0][0]) if rows else ""
 
     def _best_inside(self, kb_id: str, text: str, document_ids: Sequence[str]) -> list[LexicalHit]:
-        """[] also while the index is away: then only an article that one document alone has is clear."""
+        """[] also while the index is away or missing: then only an article that one document alone has is clear."""
         try:
             return self._index.search(kb_id, text, top_k=1, document_ids=document_ids)
-        except IndexUnavailable:
+        except (IndexUnavailable, NoIndex):
             return []
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from qzbrain.domain import LEVELS
 from qzbrain.errors import IndexUnavailable, Unavailable
-from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, LexicalHit, PutDocument, SearchIndex
+from qzbrain.retrieval.base import DeleteDocument, IndexChange, IndexedChunk, LexicalHit, NoIndex, PutDocument, SearchIndex
+from qzbrain.retrieval.ranking import MOST_TERMS
 from qzbrain.retrieval.shelves import facts_shelf
 from qzbrain.settings import Settings
 from tests.servers.search_server import SearchServer
@@ -91,10 +92,12 @@ class TestSearchIndex:
         yield index
         index.drop("kb")
 
-    def test_unknown_knowledge_base_is_empty(self, index: SearchIndex) -> None:
+    def test_an_unknown_knowledge_base_has_no_index(self, index: SearchIndex) -> None:
         assert index.watermark("nowhere") == -1
         assert index.chunk_count("nowhere") == 0
-        assert index.search("nowhere", "罚款", top_k=5) == []
+        for question in ("罚款", " ".join(f"词{n}" for n in range(MOST_TERMS + 1))):
+            with pytest.raises(NoIndex):
+                index.search("nowhere", question, top_k=5)
         index.drop("nowhere")
 
     def test_changes_need_an_index(self, index: SearchIndex) -> None:
@@ -197,7 +200,9 @@ class TestSearchIndex:
     def test_the_two_shelves_of_a_knowledge_base_are_apart(self, index: SearchIndex) -> None:
         shelf = facts_shelf("kb")
         before = index.search("kb", "行政处罚 罚款", top_k=9)
-        assert (index.watermark(shelf), index.search(shelf, "罚款", top_k=5)) == (-1, [])
+        assert index.watermark(shelf) == -1
+        with pytest.raises(NoIndex):
+            index.search(shelf, "罚款", top_k=5)
         index.rebuild(shelf, [put(f"n{n}", "行政处罚的罚款：若干。", first=7000 + n) for n in range(200)], watermark=1)
         index.apply(shelf, [put("n0", "行政处罚的警告：若干。", first=9000), DeleteDocument("n1")], watermark=2)
         assert index.search("kb", "行政处罚 罚款", top_k=9) == before
@@ -217,7 +222,9 @@ class TestSearchIndex:
         index.rebuild("kb", [put("e", "海洋生物", first=2)], watermark=5)
         assert [hit.chunk_id for hit in other.search("kb", "海洋", top_k=5)] == [2]
         index.drop("kb")
-        assert (other.search("kb", "海洋", top_k=5), other.watermark("kb")) == ([], -1)
+        assert other.watermark("kb") == -1
+        with pytest.raises(NoIndex):
+            other.search("kb", "海洋", top_k=5)
 
     def test_a_second_writer_is_refused_and_readers_go_on(self, index: SearchIndex, make: Make) -> None:
         inside, go_on = threading.Event(), threading.Event()

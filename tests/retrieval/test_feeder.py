@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from qzbrain.brain import Brain
 from qzbrain.errors import StorageFull
-from qzbrain.retrieval.base import IndexChange, LexicalHit
+from qzbrain.retrieval.base import IndexChange, LexicalHit, NoIndex
 from qzbrain.retrieval.embedded import schema
 from qzbrain.retrieval.embedded.lexical import TantivyIndex
 from qzbrain.retrieval.feeder import DocumentTokens, Feeder
@@ -158,7 +158,8 @@ def test_a_damaged_index_is_rebuilt(brain: Brain, write: Writer, damage: str) ->
         elif damage == "flipped":
             part.write_bytes(bytes(byte ^ 0x55 for byte in data))
     fresh = TantivyIndex(brain.settings.index_path)
-    assert fresh.search(write.kb("kb"), QUESTIONS[0], top_k=5) == []
+    with pytest.raises(NoIndex):
+        fresh.search(write.kb("kb"), QUESTIONS[0], top_k=5)
     assert Feeder(brain.db, fresh).ensure(write.kb("kb"))
     assert answers(fresh, write.kb("kb")) == before
 

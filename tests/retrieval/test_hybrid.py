@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from knowledge_rows import LAWS, Writer
@@ -10,6 +11,7 @@ from sqlalchemy import delete
 
 from qzbrain.brain import Brain, build
 from qzbrain.domain import ReadScope
+from qzbrain.retrieval.base import LexicalHit, NoIndex
 from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.storage.tables import chunks
 from tests.running import free_port
@@ -94,6 +96,23 @@ def test_a_missing_index_is_told(brain: Brain, write: Writer) -> None:
     assert (result.hits, [one.part for one in result.degraded]) == ((), ["lexical"])
     write.catch_up("kb")
     assert brain.retriever.search(SearchQuery("消防检查"), write.scope("kb")).degraded == ()
+
+
+def test_an_index_that_comes_back_behind_a_search_was_missing_from_it(brain: Brain, write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    write.put("kb", "甲", [("", "消防检查。")])
+    searched = brain.index.search
+
+    def built_right_behind(*args: Any, **more: Any) -> list[LexicalHit]:
+        try:
+            return searched(*args, **more)
+        except NoIndex:
+            write.catch_up("kb")
+            raise
+
+    monkeypatch.setattr(brain.index, "search", built_right_behind)
+    first, second = (brain.retriever.search(SearchQuery("消防检查"), write.scope("kb")) for _ in range(2))
+    assert (first.hits, [one.part for one in first.degraded]) == ((), ["lexical"])
+    assert (len(second.hits), second.degraded) == (1, ())
 
 
 def test_while_the_search_server_is_away_named_articles_are_found_and_the_rest_is_told(brain: Brain, laws: Callable[[], Writer]) -> None:

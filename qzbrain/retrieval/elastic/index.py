@@ -94,7 +94,7 @@ class ElasticIndex:
     def search(
         self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
     ) -> list[LexicalHit]:
-        """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest."""
+        """See `SearchIndex.search`. Raises IndexUnavailable, after ES_TIMEOUT_S at the latest; NoIndex."""
         if top_k < 1:
             return []
         alias = self._generations(kb_id).alias

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from qzbrain.retrieval.base import LexicalHit
+from qzbrain.retrieval.base import LexicalHit, NoIndex
 from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH, up_to
@@ -37,20 +37,15 @@ class Searching:
     def search(
         self, alias: str, question: str, top_k: int, document_ids: Sequence[str] | None, max_level: int | None
     ) -> list[LexicalHit]:
-        """See `SearchIndex.search`. Raises IndexUnavailable."""
+        """See `SearchIndex.search`. Raises IndexUnavailable; NoIndex, except for a question without content words, which needs no look at it."""
         weights = asked_terms(question)
         if not weights:
             return []
         counted: list[Json] = []
         if len(weights) > MOST_TERMS:
-            counted = self._counts(alias, list(weights))
-            if not counted:
-                return []
-            weights, counted = _most_telling(weights, counted)
+            weights, counted = _most_telling(weights, self._counts(alias, list(weights)))
         ranking = _ranking(weights, filters(document_ids, max_level), wanted_candidates(top_k))
         replies = self._ask(alias, [ranking] if counted else [ranking, _counting(list(weights))])
-        if not replies:
-            return []
         asked = _weighed(weights, counted or [replies[1]])
         if not asked.present:
             return []
@@ -60,14 +55,14 @@ class Searching:
         return self._ask(alias, [_counting(terms[n : n + COUNTED_AT_ONCE]) for n in range(0, len(terms), COUNTED_AT_ONCE)])
 
     def _ask(self, alias: str, bodies: Sequence[Json]) -> list[Json]:
-        """Several searches of one index in one request; [] when there is no such index."""
+        """Several searches of one index in one request. Raises NoIndex."""
         limit = {"timeout": f"{int(self._server.timeout_s * 900)}ms"}
         header = orjson.dumps({"index": alias, "allow_partial_search_results": False}) + b"\n"
         lines = b"".join(header + orjson.dumps(body | limit) + b"\n" for body in bodies)
         replies: list[Json] = self._server.request("POST", "/_msearch", lines, params=_PARAMS).body["responses"]
         for reply in replies:
             if reply.get("status") == 404:
-                return []
+                raise NoIndex(alias)
             if "error" in reply:
                 raise faults.from_reply(self._server.where, reply["status"], reply["error"]).error()
             if reply["timed_out"]:

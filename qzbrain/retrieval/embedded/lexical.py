@@ -17,7 +17,7 @@ from typing import Any
 
 from qzbrain import logs, metrics
 from qzbrain.errors import Unavailable
-from qzbrain.retrieval.base import IndexChange, LexicalHit, Parts
+from qzbrain.retrieval.base import IndexChange, LexicalHit, NoIndex, Parts
 from qzbrain.retrieval.embedded import parts, writing
 from qzbrain.retrieval.embedded.folder import META, IndexFolder, Stamp, read_watermark, stamp
 from qzbrain.retrieval.embedded.schema import SCHEMA_HASH
@@ -142,9 +142,11 @@ class TantivyIndex:
     def search(
         self, kb_id: str, query: str, *, top_k: int, document_ids: Sequence[str] | None = None, max_level: int | None = None
     ) -> list[LexicalHit]:
-        """See `SearchIndex.search`. An index that breaks while it is read is given up: nothing is found until it is rebuilt."""
+        """See `SearchIndex.search`. An index that breaks while it is read is given up: there is none until it is rebuilt."""
         reader = self._reader(kb_id)
-        if reader is None or top_k < 1:
+        if reader is None:
+            raise NoIndex(kb_id)
+        if top_k < 1:
             return []
         try:
             return reader.search(query, top_k, document_ids, max_level)
@@ -153,7 +155,7 @@ class TantivyIndex:
                 raise
             log.exception("index_unreadable", kb_id=kb_id)
             self._folder(kb_id).disown()
-            return []
+            raise NoIndex(kb_id) from exc
 
     # -- open indexes
 

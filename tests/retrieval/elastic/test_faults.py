@@ -16,7 +16,7 @@ from rows import put
 
 from qzbrain.domain import new_id
 from qzbrain.errors import IndexUnavailable, Unavailable
-from qzbrain.retrieval.base import DeleteDocument, IndexChange
+from qzbrain.retrieval.base import DeleteDocument, IndexChange, NoIndex
 from qzbrain.retrieval.elastic import bulk, connection, writing
 from qzbrain.retrieval.elastic.index import ElasticIndex
 from qzbrain.retrieval.elastic.mapping import index_body, source
@@ -347,7 +347,9 @@ def test_another_schema_does_not_count(make: Callable[..., ElasticIndex], index:
 
     monkeypatch.setattr(elastic, "SCHEMA_HASH", "0123456789ab")
     index = make()
-    assert (index.watermark("kb"), index.chunk_count("kb"), index.search("kb", "劳动合同", top_k=5)) == (-1, 0, [])
+    assert (index.watermark("kb"), index.chunk_count("kb")) == (-1, 0)
+    with pytest.raises(NoIndex):
+        index.search("kb", "劳动合同", top_k=5)
     index.rebuild("kb", [put("b", "劳动合同的期限", first=2)], watermark=4)
     assert len(index._generations("kb").all()) == 1
     assert index.watermark("kb") == 4
