@@ -1,6 +1,6 @@
 """How lexical candidates are ordered and how much is believed of them: the arithmetic that every backend shares. Pure.
 
-BM25 over text and context chooses candidates; the share of the question's weight that a chunk covers, and its length, order them. The
+BM25 over text and context, of all but common terms, chooses candidates; the share of the question's weight that a chunk covers, and its length, order them. The
 weight of a term is its inverse document frequency, so both backends rank alike wherever their counts of documents agree.
 """
 
@@ -24,6 +24,9 @@ CANDIDATES = 60
 """By BM25, for the second order. With 100 no figure of the development sets is better, and a search takes a sixth longer (2026-11-28)."""
 TIES = 16
 MOST_TERMS = 256
+COMMON_IDF = 2.0
+"""A term that tells less, one of every seventh chunk or more, ranks only where the others find fewer chunks than are wanted. Half of the work in a large
+index would be for such terms, and no figure of the development sets is better with them (docs/benchmarks.md). They count in what a chunk covers."""
 SCORE_DIGITS = 4
 """Scores are sums of floats whose order depends on how chunks lie in segments; beyond this many decimals they mean nothing."""
 
@@ -46,11 +49,12 @@ def inverse_document_frequency(frequency: int, chunks: int) -> float:
 class Question:
     """A question's terms, weighed by an index's statistics.
 
-    `present`: weight of each term that the index holds; `telling`: that times its idf; `share`: how much of the question they are, 0..1
-    (or more, where the question is long: see ENOUGH_TERMS).
+    `present`: weight of each term that the index holds; `ranking`: of those that are not common; `telling`: of each of the former, weight times idf;
+    `share`: how much of the question they are, 0..1 (or more, where the question is long: see ENOUGH_TERMS).
     """
 
     present: dict[str, float]
+    ranking: dict[str, float]
     telling: dict[str, float]
     share: float
 
@@ -69,7 +73,8 @@ def weigh(weights: Mapping[str, float], idfs: Mapping[str, float], absent: float
     present = {term: weight for term, weight in weights.items() if idfs[term] < absent}
     telling = {term: weight * idfs[term] for term, weight in present.items()}
     whole = min(sum(weight * idfs[term] for term, weight in weights.items()), ENOUGH_TERMS * absent)
-    return Question(present, telling, sum(telling.values()) / whole if whole else 0.0)
+    ranking = {term: weight for term, weight in present.items() if idfs[term] >= COMMON_IDF} or present
+    return Question(present, ranking, telling, sum(telling.values()) / whole if whole else 0.0)
 
 
 def heaviest(weights: Mapping[str, float], idfs: Mapping[str, float], absent: float) -> dict[str, float]:

@@ -166,6 +166,19 @@ class TestSearchIndex:
         assert [hit.chunk_id for hit in index.search("kb", "相同", top_k=2)] == [10, 20]
         assert index.search("kb", "相同", top_k=0) == []
 
+    def test_common_terms_rank_only_where_the_others_find_too_little(self, index: SearchIndex) -> None:
+        bridges = [put(f"b{n}", "桥梁 桥梁 海洋 船舶", first=100 + n) for n in range(59)] + [put("b59", "桥梁 桥梁 海洋 海洋", first=159)]
+        bridges += [put(f"c{n}", "桥梁 船舶 船舶 船舶", first=200 + n) for n in range(40)]
+        towers = [put(f"t{n}", "灯塔 船舶 船舶 船舶", first=300 + n) for n in range(3)]
+        others = [put(f"n{n}", "海洋 港口 港口 港口" if n < 240 else "港口 港口 港口 港口", first=1000 + n) for n in range(800)]
+        index.rebuild("kb", [*bridges, *towers, *others], watermark=1)
+        both = index.search("kb", "桥梁与海洋", top_k=44)
+        assert [hit.chunk_id for hit in both] == list(range(100, 144)) and len({hit.score for hit in both}) == 1, "how often the common one is there is nothing"
+        few = index.search("kb", "灯塔与海洋", top_k=50)
+        assert ({hit.chunk_id for hit in few[:3]}, len(few)) == ({300, 301, 302}, 50), "what the rare one does not fill the common one does"
+        assert few[0].confidence > few[3].confidence > 0
+        assert len(index.search("kb", "海洋", top_k=50)) == 50
+
     def test_the_filter_applies_before_the_cut(self, index: SearchIndex) -> None:
         crowd = [put(f"n{n}", "消防检查 消防检查 消防", first=1000 + n) for n in range(300)]
         index.rebuild("kb", [*crowd, put("wanted", "关于消防的一处提及，在很长的说明文字之中。", first=1)], watermark=1)

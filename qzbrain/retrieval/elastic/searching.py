@@ -1,12 +1,13 @@
-"""Searching one index on the server: one trip that brings the best by BM25, which terms each of them holds, and how often terms stand.
+"""Searching one index on the server: how many chunks hold each term, then the best by BM25 and which terms each of them holds.
 
-The ranking query names each of its terms, and the server tells for each hit which names matched: that is the coverage. How many chunks
-hold a term comes with it from a second search in the same request, which only counts. The arithmetic is `retrieval.ranking`.
+The ranking query names each of its terms, and the server tells for each hit which names matched: that is the coverage. Common terms are
+named as well, but match for nothing. The arithmetic is `retrieval.ranking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH, up_to
 from qzbrain.retrieval.question import asked_terms
-from qzbrain.retrieval.ranking import CONTEXT_BOOST, MOST_TERMS, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
+from qzbrain.retrieval.ranking import CONTEXT_BOOST, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
 
 MOST_IDS = 65_536
 """The servers' bound on the values of one `terms` filter."""
@@ -41,18 +42,25 @@ class Searching:
         weights = asked_terms(question)
         if not weights:
             return []
-        counted: list[Json] = []
-        if len(weights) > MOST_TERMS:
-            weights, counted = _most_telling(weights, self._counts(alias, list(weights)))
-        ranking = _ranking(weights, filters(document_ids, max_level), wanted_candidates(top_k))
-        replies = self._ask(alias, [ranking] if counted else [ranking, _counting(list(weights))])
-        asked = _weighed(weights, counted or [replies[1]])
+        idfs, absent = self._idfs(alias, list(weights))
+        asked = weigh(heaviest(weights, idfs, absent), idfs, absent)
         if not asked.present:
             return []
-        return self._ranked(replies[0]["hits"]["hits"], list(weights), asked, top_k)
+        only, wanted = filters(document_ids, max_level), wanted_candidates(top_k)
+        (found,) = self._ask(alias, [_ranking(asked, only, wanted)])
+        if len(found["hits"]["hits"]) < wanted and len(asked.ranking) < len(asked.present):
+            (found,) = self._ask(alias, [_ranking(replace(asked, ranking=asked.present), only, wanted)])
+        return self._ranked(found["hits"]["hits"], asked, top_k)
 
-    def _counts(self, alias: str, terms: Sequence[str]) -> list[Json]:
-        return self._ask(alias, [_counting(terms[n : n + COUNTED_AT_ONCE]) for n in range(0, len(terms), COUNTED_AT_ONCE)])
+    def _idfs(self, alias: str, terms: Sequence[str]) -> tuple[dict[str, float], float]:
+        """The idf of each term, and of one that stands nowhere."""
+        counted = self._ask(alias, [_counting(terms[n : n + COUNTED_AT_ONCE]) for n in range(0, len(terms), COUNTED_AT_ONCE)])
+        chunks: int = counted[0]["hits"]["total"]["value"]
+        buckets: Json = {}
+        for one in counted:
+            buckets |= one["aggregations"]["terms"]["buckets"]
+        frequencies = {term: max(buckets[f"{mark}{term}"]["doc_count"] for mark in _COUNTED.values()) for term in terms}
+        return {term: inverse_document_frequency(n, chunks) for term, n in frequencies.items()}, inverse_document_frequency(0, chunks)
 
     def _ask(self, alias: str, bodies: Sequence[Json]) -> list[Json]:
         """Several searches of one index in one request. Raises NoIndex."""
@@ -69,11 +77,11 @@ class Searching:
                 raise faults.too_slow(self._server.where, self._server.timeout_s).error()
         return replies
 
-    def _ranked(self, hits: Sequence[Json], terms: Sequence[str], asked: Question, top_k: int) -> list[LexicalHit]:
-        mass, found = asked.mass, list[LexicalHit]()
+    def _ranked(self, hits: Sequence[Json], asked: Question, top_k: int) -> list[LexicalHit]:
+        terms, mass, found = list(asked.present), asked.mass, list[LexicalHit]()
         scale = K1 + 1 if self._server.product().leaves_out_k1 else 1.0
         for hit in hits:
-            held = sum(asked.telling.get(terms[n], 0.0) for n in {int(name.lstrip("c")) for name in hit["matched_queries"]})
+            held = sum(asked.telling[terms[n]] for n in {int(name.lstrip("c")) for name in hit["matched_queries"]})
             bm25, chunk_id = hit["sort"][0] * scale, hit["sort"][1]
             if max(bm25, held) < self._least_score:
                 continue
@@ -94,15 +102,17 @@ def filters(document_ids: Sequence[str] | None, max_level: int | None) -> list[J
     return found
 
 
-def _ranking(weights: Mapping[str, float], only: Sequence[Json], size: int) -> Json:
+def _ranking(asked: Question, only: Sequence[Json], size: int) -> Json:
     """The best by BM25, ties by chunk id. Names: the term's number, with a c before it where it stands in the context."""
-    should = [{"term": {BODY: {"value": term, "boost": weight, "_name": str(n)}}} for n, (term, weight) in enumerate(weights.items())]
-    should += [
-        {"term": {CONTEXT: {"value": term, "boost": weight * CONTEXT_BOOST, "_name": f"c{n}"}}} for n, (term, weight) in enumerate(weights.items())
-    ]
-    query: Json = {"bool": {"should": should, "minimum_should_match": 1}}
-    if only:
-        query["bool"]["filter"] = list(only)
+    ranked: list[Json] = []
+    common: list[Json] = []
+    for n, (term, weight) in enumerate(asked.present.items()):
+        for field, boost, name in ((BODY, weight, f"{n}"), (CONTEXT, weight * CONTEXT_BOOST, f"c{n}")):
+            if term in asked.ranking:
+                ranked.append({"term": {field: {"value": term, "boost": boost, "_name": name}}})
+            else:
+                common.append({"constant_score": {"filter": {"term": {field: {"value": term, "_name": name}}}, "boost": 0}})
+    query: Json = {"bool": {"must": [{"bool": {"should": ranked, "minimum_should_match": 1}}], "should": common, "filter": list(only)}}
     return {
         "size": size,
         "query": query,
@@ -117,23 +127,3 @@ def _counting(terms: Sequence[str]) -> Json:
     """How many chunks there are, and how many of them hold each term, by field."""
     filters = {f"{mark}{term}": {"term": {field: term}} for field, mark in _COUNTED.items() for term in terms}
     return {"size": 0, "track_total_hits": True, "aggs": {"terms": {"filters": {"filters": filters}}}}
-
-
-def _idfs(weights: Mapping[str, float], counted: Sequence[Json]) -> tuple[dict[str, float], float]:
-    """The idf of each term, and of one that stands nowhere."""
-    chunks: int = counted[0]["hits"]["total"]["value"]
-    buckets: Json = {}
-    for one in counted:
-        buckets |= one["aggregations"]["terms"]["buckets"]
-    frequencies = {term: max(buckets[f"{mark}{term}"]["doc_count"] for mark in _COUNTED.values()) for term in weights}
-    return {term: inverse_document_frequency(n, chunks) for term, n in frequencies.items()}, inverse_document_frequency(0, chunks)
-
-
-def _weighed(weights: Mapping[str, float], counted: Sequence[Json]) -> Question:
-    idfs, absent = _idfs(weights, counted)
-    return weigh(weights, idfs, absent)
-
-
-def _most_telling(weights: Mapping[str, float], counted: Sequence[Json]) -> tuple[dict[str, float], list[Json]]:
-    idfs, absent = _idfs(weights, counted)
-    return heaviest(weights, idfs, absent), list(counted)

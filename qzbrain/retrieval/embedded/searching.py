@@ -80,7 +80,10 @@ class OpenIndex:
         asked = weigh(heaviest(weights, idfs, self._absent), idfs, self._absent)
         if not asked.present:
             return []
-        found = self._best(self._ranking_query(asked.present, document_ids, max_level), wanted_candidates(top_k))
+        wanted = wanted_candidates(top_k)
+        found = self._best(self._ranking_query(asked.ranking, document_ids, max_level), wanted)
+        if len(found) < wanted and len(asked.ranking) < len(asked.present):
+            found = self._best(self._ranking_query(asked.present, document_ids, max_level), wanted)
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
         covered = self._coverage(asked.telling, ids)

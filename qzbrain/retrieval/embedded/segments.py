@@ -6,8 +6,11 @@ all sign patterns (exact Hamming distance, Charikar, STOC 2002), the nearest are
 best by the vectors themselves, as SQL holds them: what a search says of a passage does not depend on how passages lie in segments. The vectors
 lie at the end of the file and are read, not mapped.
 
-    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | bits uint64[n, words] | rough int8[n, width] | documents S32[d]
-    | levels uint8[d] | exact float16[n, width]
+A pattern lies in two pieces, its first quarter (head) and the rest (tail). Of many rows all heads are compared, and tails only where the heads are
+nearest: what a large scan waits for is memory.
+
+    ids int64[n] | scales float32[n] | owners uint32[n] | mean float32[width] | heads uint64[n, h] | tails uint64[n, words - h] | rough int8[n, width]
+    | documents S32[d] | levels uint8[d] | exact float16[n, width]
 
 The level of a document that was given another one later stands in a file beside, which takes the place of the whole part.
 """
@@ -36,6 +39,11 @@ _NO_COPIES_OF_THE_SIGN = ~(7 << 28)
 _BIAS = np.float32(2.0 ** (127 - 15))
 _MERGED_ROWS = 1 << 14
 _WIDEN = 2
+_WHOLE_ROWS = 1 << 16
+"""Of so many rows whole patterns are compared; of more, tails of one in _SHARE, at most of _PER_CANDIDATE for each candidate. Of passages in clusters
+that misses none of the best ten, and less than a hundredth of the best hundred (bench/vectors.py)."""
+_SHARE = 12
+_PER_CANDIDATE = 16
 _SIGMAS = 4
 _SAMPLED = 1 << 14
 _SETTLED = 10_000
@@ -60,7 +68,8 @@ class Shape:
     def offsets(self, width: int) -> list[int]:
         """Where each part begins, and the end."""
         sizes = (8, 4, 4)
-        parts = [size * self.rows for size in sizes] + [4 * width, 8 * words_of(width) * self.rows]
+        heads, tails = pieces_of(width)
+        parts = [size * self.rows for size in sizes] + [4 * width, 8 * heads * self.rows, 8 * tails * self.rows]
         parts += [width * self.rows, 32 * self.documents, self.documents, 2 * width * self.rows]
         found = [0]
         for size in parts:
@@ -73,6 +82,13 @@ def words_of(width: int) -> int:
     return -(-width // 64)
 
 
+def pieces_of(width: int) -> tuple[int, int]:
+    """Words of its head and of its tail."""
+    words = words_of(width)
+    heads = -(-words // 4)
+    return heads, words - heads
+
+
 def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = None) -> Shape:
     """Quantise and write a segment of at least one row, through to the disk. `like`: take this segment's mean, so that both can be merged as they are."""
     exact: Halves = np.asarray(rows.vectors, np.float16)
@@ -82,7 +98,8 @@ def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = 
     scales = (np.maximum(np.abs(residuals).max(axis=1), 1e-12) / np.float32(127)).astype(np.float32)
     rough = np.clip(np.rint(residuals / scales[:, None]), -127, 127).astype(np.int8)
     owners, levels = np.array(rows.document_ids, "S32"), levels_of(rows)
-    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, owners, levels, mean, [_signs(residuals)], [rough], [exact])
+    signs, (heads, _) = _signs(residuals), pieces_of(vectors.shape[1])
+    columns = _Columns(np.asarray(rows.chunk_ids, np.int64), scales, owners, levels, mean, [signs[:, :heads]], [signs[:, heads:]], [rough], [exact])
     return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
@@ -99,7 +116,8 @@ def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
         owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         levels=np.concatenate([part.row_levels(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         mean=first.mean,
-        signs=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.bits)),
+        heads=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.heads)),
+        tails=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.tails)),
         rough=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.rough)),
         exact=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.mapped_exact())),
     )
@@ -115,7 +133,8 @@ class _Columns:
     owners: NDArray[np.bytes_]
     levels: Levels
     mean: Floats
-    signs: Iterable[Patterns]
+    heads: Iterable[Patterns]
+    tails: Iterable[Patterns]
     rough: Iterable[NDArray[np.int8]]
     exact: Iterable[Halves]
 
@@ -127,7 +146,8 @@ def _write(path: Path, name: str, columns: _Columns, *, mean_of: int) -> Shape:
     shape = Shape(name, len(columns.ids), len(documents), mean_of)
     offsets = shape.offsets(len(columns.mean))
     small: list[NDArray[Any]] = [columns.ids, columns.scales, owners.astype(np.uint32), columns.mean]
-    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), columns.signs, columns.rough, [documents.astype("S32")], [levels], columns.exact]
+    large: list[Iterable[NDArray[Any]]] = [columns.heads, columns.tails, columns.rough, [documents.astype("S32")], [levels], columns.exact]
+    parts: list[Iterable[NDArray[Any]]] = [*([one] for one in small), *large]
     with path.open("wb") as file:
         for offset, part in zip(offsets, parts, strict=False):
             file.seek(offset)
@@ -164,24 +184,25 @@ class Segment:
         size = os.fstat(self._file.fileno()).st_size
         if size != offsets[-1]:
             raise ValueError(f"{path}: {size} bytes instead of {offsets[-1]}")
-        self._exact_at = offsets[8]
+        self._exact_at = offsets[9]
         whole = np.memmap(self._file, np.uint8, "r", shape=(self._exact_at,))
 
         def part(number: int, kind: Any, count: int) -> Any:
             size = np.dtype(kind).itemsize * count
             return np.asarray(whole[offsets[number] : offsets[number] + size]).view(kind)
 
-        rows, words = shape.rows, words_of(width)
+        rows, (heads, tails) = shape.rows, pieces_of(width)
         self.ids: NDArray[np.int64] = part(0, np.int64, rows)
         self.scales: Floats = part(1, np.float32, rows)
         self._owners: NDArray[np.uint32] = part(2, np.uint32, rows)
         self.mean: Floats = part(3, np.float32, width)
         self.mean_key = self.mean.tobytes()
         """Equal for equal means."""
-        self.bits: Patterns = part(4, np.uint64, words * rows).reshape(rows, words)
-        self.rough: NDArray[np.int8] = part(5, np.int8, width * rows).reshape(rows, width)
-        self._documents: NDArray[np.bytes_] = part(6, "S32", shape.documents)
-        self.levels: Levels = part(7, np.uint8, shape.documents) if levels is None else levels
+        self.heads: Patterns = part(4, np.uint64, heads * rows).reshape(rows, heads)
+        self.tails: Patterns = part(5, np.uint64, tails * rows).reshape(rows, tails)
+        self.rough: NDArray[np.int8] = part(6, np.int8, width * rows).reshape(rows, width)
+        self._documents: NDArray[np.bytes_] = part(7, "S32", shape.documents)
+        self.levels: Levels = part(8, np.uint8, shape.documents) if levels is None else levels
         if len(self.levels) != shape.documents:
             raise ValueError(f"{path}: {len(self.levels)} levels of {shape.documents} documents")
 
@@ -247,12 +268,19 @@ class Segment:
         """Every live row."""
         return np.delete(np.arange(self.shape.rows), self.dead)
 
-    def distances(self, asked: Patterns, rows: Rows | None, distances_of: Distances) -> NDArray[Any]:
-        """Of these rows, None for all, from a sign pattern; a row that does not count is farther than any. `distances_of`: see `hamming`."""
-        found = distances_of(self.bits if rows is None else self.bits[rows], asked)
+    def by_heads(self, asked: Patterns, rows: Rows | None, distances_of: Distances) -> NDArray[Any]:
+        """Distances of the heads of these rows, None for all, from that of a pattern; a row that does not count is farther than any."""
+        found = distances_of(self.heads if rows is None else self.heads[rows], asked[: self.heads.shape[1]])
         if rows is None and len(self.dead):
             found[self._gone] = 64 * len(asked) + 1
         return found
+
+    def by_tails(self, asked: Patterns, rows: Rows | None, distances_of: Distances) -> NDArray[Any]:
+        """Distances of the tails of these rows, None for all."""
+        count, words = self.tails.shape
+        if not words:
+            return np.zeros(count if rows is None else len(rows), np.uint16)
+        return distances_of(self.tails if rows is None else np.take(self.tails, rows, axis=0), asked[-words:])
 
     def estimates(self, vector: Floats, rows: Rows) -> Floats:
         """Cosines of these rows by the 8-bit numbers, within `doubt`."""
@@ -302,19 +330,36 @@ def nearest(parts: Sequence[Segment], vector: Floats, among: Sequence[Rows] | No
     if (sum(part.live for part in parts) if among is None else sum(map(len, among))) <= max(_EXACT_ROWS, candidates):
         return [part.all_rows() for part in parts] if among is None else list(among)
     asked = _signs((vector - parts[0].mean)[None, :])[0]
-    distances = [part.distances(asked, None if among is None else among[at], distances_of) for at, part in enumerate(parts)]
-    every = distances[0] if len(distances) == 1 else np.concatenate(distances, dtype=np.uint16, casting="unsafe")
+    rows: list[Rows | None] = [None] * len(parts) if among is None else list(among)
+    distances = [part.by_heads(asked, some, distances_of) for part, some in zip(parts, rows, strict=True)]
+    live = sum(part.live for part in parts)
+    if among is None and live > max(_WHOLE_ROWS, _PER_CANDIDATE * candidates):
+        compared = max(_WIDEN * candidates, min(_PER_CANDIDATE * candidates, live // _SHARE))
+        rows = list(_parted(_within(_joint(distances), compared), distances))
+        distances = [one[some] for one, some in zip(distances, rows, strict=True)]
+    for part, some, one in zip(parts, rows, distances, strict=True):
+        one += part.by_tails(asked, some, distances_of).astype(one.dtype, copy=False)
+    every = _joint(distances)
     near = _within(every, candidates)
     if len(near) > _WIDEN * candidates:
         near = np.sort(near[np.argpartition(every[near], candidates)[:candidates]])
-    found, start = [], 0
-    for at, part in enumerate(parts):
-        end = start + len(distances[at])
-        rows = near[near.searchsorted(start) : near.searchsorted(end)] - start
-        # dead ones are the farthest, and in where hardly more than the candidates live
-        found.append(part.alive(rows) if among is None else among[at][rows])
+    found = zip(parts, rows, _parted(near, distances), strict=True)
+    # dead ones are the farthest, and in where hardly more than the candidates live
+    return [part.alive(at if some is None else some[at]) for part, some, at in found]
+
+
+def _joint(distances: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Of several segments, one behind the other."""
+    return distances[0] if len(distances) == 1 else np.concatenate(distances, dtype=np.uint16, casting="unsafe")
+
+
+def _parted(places: Rows, distances: Sequence[NDArray[Any]]) -> Iterator[Rows]:
+    """Of each segment its own, of ascending places in the joint distances."""
+    start = 0
+    for one in distances:
+        end = start + len(one)
+        yield places[places.searchsorted(start) : places.searchsorted(end)] - start
         start = end
-    return found
 
 
 def _within(distances: NDArray[Any], candidates: int) -> Rows:
@@ -323,7 +368,8 @@ def _within(distances: NDArray[Any], candidates: int) -> Rows:
     Some of them tell how far they will reach; only what lies within is counted. When they misled, all is counted.
     """
     sample = distances[:: max(1, len(distances) // _SAMPLED)]
-    guess = _reach(sample, min(len(sample), 2 * candidates * len(sample) // len(distances) + 16))
+    share = candidates * len(sample) / len(distances)
+    guess = _reach(sample, min(len(sample), int(share + 4 * math.sqrt(share)) + 16))
     near = np.flatnonzero(distances <= guess)
     if len(near) < candidates:
         return np.flatnonzero(distances <= _reach(distances, candidates))

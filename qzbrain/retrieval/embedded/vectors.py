@@ -34,7 +34,7 @@ from qzbrain.storage.cooperation import offloader
 
 log = logs.get(__name__)
 
-SCHEMA = "v4"
+SCHEMA = "v5"
 CANDIDATES = 1000
 PER_HIT = 10
 """Sign patterns give at least CANDIDATES, or PER_HIT for each hit asked for; 8-bit numbers order them."""

@@ -227,10 +227,10 @@ def test_a_vector_of_another_width_finds_nothing(store: FlatVectors) -> None:
     assert store.cosines("space", np.ones(WIDTH + 1, np.float32), [1]) == {}
 
 
-def many(first: int, count: int) -> StoredVectors:
+def many(first: int, count: int, width: int = WIDTH, clusters: int = 41) -> StoredVectors:
     """As `batch`, made at once."""
     given = np.random.default_rng(first)
-    rows = np.random.default_rng(1).standard_normal((41, WIDTH))[given.integers(0, 41, count)] + 0.6 * given.standard_normal((count, WIDTH)) + 2
+    rows = np.random.default_rng(1).standard_normal((clusters, width))[given.integers(0, clusters, count)] + 0.6 * given.standard_normal((count, width)) + 2
     ids = list(range(first, first + count))
     return StoredVectors(ids, [f"d{one // 7}" for one in ids], (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
 
@@ -250,7 +250,8 @@ def test_segments_of_one_mean_give_the_nearest_of_all_of_them(store: FlatVectors
     found = segments.nearest(parts, asked, among, 600, hamming.by_numpy)
     signs = segments._signs((asked - parts[0].mean)[None, :])[0]
     counted = [part.all_rows() if among is None else among[n] for n, part in enumerate(parts)]
-    every = [np.bitwise_count(part.bits[rows] ^ signs).sum(axis=1, dtype=int) for part, rows in zip(parts, counted, strict=True)]
+    patterns = [np.concatenate((part.heads, part.tails), axis=1)[rows] for part, rows in zip(parts, counted, strict=True)]
+    every = [np.bitwise_count(some ^ signs).sum(axis=1, dtype=int) for some in patterns]
     farthest = np.sort(np.concatenate(every))[599]
     for rows, given, distances in zip(counted, found, every, strict=True):
         assert np.array_equal(given, rows[distances <= farthest])
@@ -268,6 +269,40 @@ def test_segments_of_other_means_are_asked_each_for_its_share(store: FlatVectors
         asked = many(seed, 1).vectors[0]
         exact = set((np.argsort(-(everything @ asked))[:10] + 1).tolist())
         assert len(exact & {hit.chunk_id for hit in store.search("space", asked, top_k=10)}) >= 9
+
+
+@pytest.mark.parametrize("distances_of", [hamming.by_numpy, hamming.by_faiss()])
+def test_of_many_rows_heads_choose_and_the_best_are_the_exact_ones(tmp_path: Path, distances_of: hamming.Distances | None) -> None:
+    assert distances_of is not None, "faiss is one of the packages for tests"
+    store = FlatVectors(tmp_path, distances_of=distances_of)
+    width, clusters = 384, 300
+    held = [many(first, count, width, clusters) for first, count in ((1, 60_000), (60_001, 30_000), (90_001, 4_000))]
+    store.rebuild("space", width, held, upto=94_000)
+    store.forget("space", [f"d{n}" for n in range(0, 14_000, 9)])
+    store.set_levels("space", {f"d{n}": 4 for n in range(1, 14_000, 9)}, lambda _ids: [])
+    present = store._reader("space")
+    assert present is not None and len(present.segments) > 1 and sum(part.live for part in present.segments) > segments._WHOLE_ROWS
+    everything, owners = np.concatenate([rows.vectors for rows in held]), np.arange(1, 94_001) // 7
+    for hidden, max_level in ((owners % 9 == 0, None), (owners % 9 < 2, 3)):
+        found, left_out = 0, np.where(hidden, 9, 0)
+        for seed in range(9500, 9520):
+            asked = many(seed, 1, width, clusters).vectors[0]
+            exact = set((np.argsort(left_out - everything @ asked)[:10] + 1).tolist())
+            hits = store.search("space", asked, top_k=10, max_level=max_level)
+            assert len(hits) == 10 and not any(hidden[hit.chunk_id - 1] for hit in hits)
+            found += len(exact & {hit.chunk_id for hit in hits})
+        assert found >= 198
+
+
+def test_heads_that_are_all_alike_hide_nothing(store: FlatVectors) -> None:
+    """As of a model whose first dimensions say nothing."""
+    rows = np.random.default_rng(3).standard_normal((70_000, 128)).astype(np.float32)
+    rows[:, :64] = 0.25
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = list(range(1, 70_001))
+    store.rebuild("space", 128, [StoredVectors(ids, [f"d{one // 7}" for one in ids], rows)], upto=70_000)
+    for n in range(0, 70_000, 7001):
+        assert store.search("space", rows[n], top_k=1)[0].chunk_id == n + 1
 
 
 def test_halves_become_the_same_numbers() -> None:
