@@ -26,7 +26,7 @@ TIES = 16
 MOST_TERMS = 256
 COMMON_IDF = 2.0
 """A term that tells less, one of every seventh chunk or more, ranks only where the others find fewer chunks than are wanted. Half of the work in a large
-index would be for such terms, and no figure of the development sets is better with them (docs/benchmarks.md). They count in what a chunk covers."""
+index would be for such terms; figures of the development sets move by a question or two, either way (docs/benchmarks.md). They count in what a chunk covers."""
 SCORE_DIGITS = 4
 """Scores are sums of floats whose order depends on how chunks lie in segments; beyond this many decimals they mean nothing."""
 
