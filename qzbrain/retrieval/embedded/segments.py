@@ -40,8 +40,8 @@ _BIAS = np.float32(2.0 ** (127 - 15))
 _MERGED_ROWS = 1 << 14
 _WIDEN = 2
 _WHOLE_ROWS = 1 << 16
-"""Of so many rows whole patterns are compared; of more, tails of one in _SHARE, at most of _PER_CANDIDATE for each candidate. That misses none of the
-best ten, and up to a hundredth of the best hundred (bench/vectors.py, docs/benchmarks.md)."""
+"""Of so many rows whole patterns are compared; of more, tails of one in _SHARE, at most of _PER_CANDIDATE for each candidate. In what was measured
+that missed none of the best ten, and up to a hundredth of the best hundred (bench/vectors.py, docs/benchmarks.md)."""
 _SHARE = 8
 _PER_CANDIDATE = 24
 _SIGMAS = 4
