@@ -129,5 +129,11 @@ class EngineAddresses(Protocol):
         Raises EngineUnavailable: stopped, failed, or not ready within `timeout_s`.
         """
 
+    def wake(self, name: str, *, timeout_s: float) -> None:
+        """Start an engine that sleeps, and wait until it is up or its start has taken `timeout_s`, whoever waited before; leave others alone.
+
+        Raises EngineUnavailable: it failed, or its start has taken longer than that.
+        """
+
     def key(self, name: str) -> str:
         """The API key that this engine wants, '' for none."""

@@ -38,6 +38,11 @@ class EngineCalls:
             span.set(status=reply.status)
         return reply
 
+    def wake(self, longest_s: float) -> None:
+        """See `EngineAddresses.wake`; nothing where the engine is not of this machine."""
+        if self._settings.engine != "external" and self._addresses is not None:
+            self._addresses.wake(self._name, timeout_s=longest_s)
+
     def _post(self, path: str, body: bytes, cancellation: Cancellation, deadline: float, *, root: bool) -> CallReply:
         transport, headers = self._engine(deadline, root=root)
         try:

@@ -35,6 +35,8 @@ _REQUEST_TEXTS, _REQUEST_CHARS = 32, 8_000
 _REQUEST_S = 120.0
 _PAUSES_S = (0.1, 0.4, 1.0)
 """Between the tries of one request while the engine is away or full; after them it is the caller's turn to wait."""
+_WAKE_S = 6.0
+"""Longest that the start of an engine may take while a question waits: on a busy or slow machine several times the half second that it takes."""
 _STEP_S = 0.1
 _LEAST_CHARS = 16
 _AGAIN = frozenset({0, 408, 429, 502, 503, 504})
@@ -71,7 +73,7 @@ class HttpEmbedder:
         return found
 
     def embed_query(self, text: str, *, timeout_s: float) -> Vector:
-        """(width,) float32, unit length; of the last questions from memory."""
+        """(width,) float32, unit length; of the last questions from memory. An engine that sleeps is woken first, beside `timeout_s`."""
         self._asked()
         with self._lock:
             if (known := self._queries.get(text)) is not None:
@@ -79,6 +81,7 @@ class HttpEmbedder:
         metrics.CACHE_LOOKUPS.labels("question_vectors", "miss" if known is None else "hit").inc()
         if known is not None:
             return known
+        self._calls.wake(max(_WAKE_S, timeout_s))
         deadline = time.monotonic() + timeout_s
         rows = self._embed(self._cut([text], self._habits.query_prefix, deadline), Cancellation(), deadline, pauses=_PAUSES_S[:1])
         if not rows[0].any():

@@ -23,7 +23,7 @@ from qzbrain.storage.cooperation import beside
 log = logs.get(__name__)
 
 QUESTION_S = 1.5
-"""Longest wait for a question's vector; an engine that sleeps is up in a third of a second."""
+"""Longest wait for a question's vector, from an engine that is awake."""
 _NONE = Degraded(SEMANTIC_PART, "no embedding model is configured; searched by words")
 _BUILDING = "the vectors of knowledge base {} are still being made; searched by words"
 _LOST = "the semantic index of knowledge base {} is missing or being rebuilt; searched by words"

@@ -85,6 +85,9 @@ class EmbeddingEngine:
             raise EngineUnavailable(zh=f"{name} 没有运行。", en=f"{name} does not run.")
         return self.base_url
 
+    def wake(self, name: str, *, timeout_s: float) -> None:
+        """See `EngineAddresses`."""
+
     def key(self, name: str) -> str:
         """See `EngineAddresses`."""
         return ""

@@ -70,6 +70,11 @@ class LocalEngines:
                 raise Cancelled
             time.sleep(_POLL_S)
 
+    def wake(self, name: str, *, timeout_s: float) -> None:
+        """See `EngineAddresses.wake`."""
+        if name in self._models and self.state(name).asleep:
+            self.children.wake(name, timeout_s=timeout_s)
+
     def key(self, name: str) -> str:
         """See `EngineAddresses.key`."""
         return self.children.key(name)

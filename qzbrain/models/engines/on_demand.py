@@ -48,6 +48,7 @@ class OnDemandEngines:
         self._models = {name: model for name, model in all_models(settings).items() if model.engine in LOCAL_ENGINES}
         self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._launched_at: dict[str, float] = {}
         self._touched: dict[str, float] = {}
 
     def address(self, name: str, *, timeout_s: float, cancellation: Cancellation | None = None) -> str:
@@ -56,6 +57,11 @@ class OnDemandEngines:
             running = self._started(name, timeout_s, cancellation)
         self._touch(name)
         return running.url + "/v1"
+
+    def wake(self, name: str, *, timeout_s: float) -> None:
+        """See `EngineAddresses.wake`."""
+        if self.running(name) is None:
+            self._started(name, timeout_s, None, of_its_start=True)
 
     def key(self, name: str) -> str:
         """See `EngineAddresses.key`."""
@@ -126,11 +132,15 @@ class OnDemandEngines:
             raise unavailable(name, "没有这个本机模型", "there is no such local model")
         return self._models[name]
 
-    def _started(self, name: str, timeout_s: float, cancellation: Cancellation | None) -> Running:
-        """Raises EngineUnavailable: no such model, no environment, it ended at once (with the end of its log), or it is not up in time."""
+    def _started(self, name: str, timeout_s: float, cancellation: Cancellation | None, *, of_its_start: bool = False) -> Running:
+        """Raises EngineUnavailable: no such model, no environment, it ended at once (with the end of its log), or it is not up in time,
+
+        which counts from the call or, `of_its_start`, from when this process began to start it.
+        """
         model = self._model(name)
-        deadline = time.monotonic() + timeout_s
+        called = time.monotonic()
         (child, fresh), fell_asleep = self._child(name, model), False
+        deadline = timeout_s + (self._launched_at[name] if of_its_start else called)
         while time.monotonic() < deadline:
             if (running := self.running(name)) is not None:
                 log.info("engine_up", engine=name, pid=running.pid)
@@ -152,6 +162,7 @@ class OnDemandEngines:
             child = self._children.get(name)
             if child is not None and child.poll() is None:
                 return child, False
+            self._launched_at[name] = time.monotonic()
             child = self._children[name] = self._launched(name, model)
             return child, True
 

@@ -17,9 +17,10 @@ import urllib3
 
 from qzbrain.errors import EngineUnavailable
 from qzbrain.models.catalog import E5_SMALL, all_models
+from qzbrain.models.embedders import HttpEmbedder
 from qzbrain.models.engines.on_demand import OnDemandEngines
 from qzbrain.settings import ModelSettings, Settings
-from tests.local_engine import need_embedder
+from tests.local_engine import local_python, need_embedder
 from tests.running import ROOT, wait_for
 
 START_S = 30.0
@@ -112,6 +113,58 @@ def test_it_sleeps_when_nobody_calls_and_wakes(settings: Settings) -> None:
         wait_for(lambda: is_gone(running.pid), "asleep", 20)
         assert engines.running("m") is None
         assert embed(engines, "m") == (200, 384)
+    finally:
+        engines.close()
+
+
+def begins_with(settings: Settings, folder: Path, script: str) -> OnDemandEngines:
+    """One whose engine is started by a Python that does this first."""
+    python = folder / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\n{script}\nexec {local_python()} "$@"\n')
+    python.chmod(0o755)
+    return of(settings, environment=str(folder / "venv"))
+
+
+def asks(engines: OnDemandEngines, settings: Settings, question: str) -> tuple[int, ...]:
+    """The shape of its vector."""
+    shape: tuple[int, ...] = HttpEmbedder("m", all_models(settings)[E5_SMALL], engines).embed_query(question, timeout_s=1.5).shape
+    return shape
+
+
+def test_a_question_that_wakes_an_engine_waits_for_it_beside_its_own_time(settings: Settings, tmp_path: Path) -> None:
+    engines = begins_with(settings, tmp_path, "sleep 2")
+    try:
+        assert asks(engines, settings, "罚款") == (384,)
+    finally:
+        engines.close()
+
+
+def test_an_engine_that_never_comes_up_is_waited_for_once(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qzbrain.models.embedders._WAKE_S", 2.0)
+    engines = begins_with(settings, tmp_path, "exec sleep 600")
+    try:
+        started = time.monotonic()
+        with pytest.raises(EngineUnavailable, match="not up within 2 s"):
+            asks(engines, settings, "罚款")
+        first = time.monotonic()
+        with pytest.raises(EngineUnavailable, match="not up within 2 s"):
+            asks(engines, settings, "赔偿")
+        assert first - started >= 2 > time.monotonic() - first
+    finally:
+        engines.close()
+
+
+def test_a_failed_start_is_told_at_once_and_tried_again(settings: Settings, tmp_path: Path) -> None:
+    engines = begins_with(settings, tmp_path, "")
+    python = tmp_path / "venv/bin/python"
+    works = python.read_text()
+    python.write_text("#!/bin/sh\necho no room >&2\nexit 1\n")
+    try:
+        with pytest.raises(EngineUnavailable, match="no room"):
+            asks(engines, settings, "罚款")
+        python.write_text(works)
+        assert asks(engines, settings, "罚款") == (384,)
     finally:
         engines.close()
 
