@@ -45,6 +45,7 @@ def processes(brain: RunningBrain) -> dict[str, Process]:
     return {one.name: one for one in looked_at(brain).look()}
 
 
+@pytest.mark.timeout(300)  # a dozen commands and four starts: 72 s beside other tests
 def test_processes_are_shown_stopped_and_restarted(tmp_path: Path) -> None:
     with Engine() as engine:
         brain = with_model(tmp_path, engine)
