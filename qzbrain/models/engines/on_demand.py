@@ -55,6 +55,7 @@ class OnDemandEngines:
         """See `EngineAddresses.address`."""
         if (running := self.running(name)) is None:
             running = self._started(name, timeout_s, cancellation)
+        self._launched_at.pop(name, None)  # its start is over
         self._touch(name)
         return running.url + "/v1"
 
@@ -140,7 +141,7 @@ class OnDemandEngines:
         model = self._model(name)
         called = time.monotonic()
         (child, fresh), fell_asleep = self._child(name, model), False
-        deadline = timeout_s + (self._launched_at[name] if of_its_start else called)
+        deadline = timeout_s + (self._launched_at.get(name, called) if of_its_start else called)
         while time.monotonic() < deadline:
             if (running := self.running(name)) is not None:
                 log.info("engine_up", engine=name, pid=running.pid)

@@ -155,6 +155,18 @@ def test_an_engine_that_never_comes_up_is_waited_for_once(settings: Settings, tm
         engines.close()
 
 
+def test_a_question_to_one_that_is_just_falling_asleep_waits_for_the_next(settings: Settings) -> None:
+    engines = of(settings)
+    try:
+        assert embed(engines, "m") == (200, 384)
+        time.sleep(4)  # its start is longer ago than a start may take
+        (settings.data / "run/engines/m.json").unlink()  # what it does first; it is gone within a second
+        engines.wake("m", timeout_s=4)
+        assert embed(engines, "m") == (200, 384)
+    finally:
+        engines.close()
+
+
 def test_a_failed_start_is_told_at_once_and_tried_again(settings: Settings, tmp_path: Path) -> None:
     engines = begins_with(settings, tmp_path, "")
     python = tmp_path / "venv/bin/python"
