@@ -170,7 +170,7 @@ class TestSearchIndex:
         bridges = [put(f"b{n}", "桥梁 桥梁 海洋 船舶", first=100 + n) for n in range(59)] + [put("b59", "桥梁 桥梁 海洋 海洋", first=159)]
         bridges += [put(f"c{n}", "桥梁 船舶 船舶 船舶", first=200 + n) for n in range(40)]
         towers = [put(f"t{n}", "灯塔 船舶 船舶 船舶", first=300 + n) for n in range(3)]
-        others = [put(f"n{n}", "海洋 港口 港口 港口" if n < 240 else "港口 港口 港口 港口", first=1000 + n) for n in range(800)]
+        others = [put(f"n{n}", "海洋 港口 港口 港口" if n < 400 else "港口 港口 港口 港口", first=1000 + n) for n in range(800)]
         index.rebuild("kb", [*bridges, *towers, *others], watermark=1)
         both = index.search("kb", "桥梁与海洋", top_k=44)
         assert [hit.chunk_id for hit in both] == list(range(100, 144)) and len({hit.score for hit in both}) == 1, "how often the common one is there is nothing"
