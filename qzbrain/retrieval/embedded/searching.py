@@ -10,6 +10,7 @@ import orjson
 
 from qzbrain.domain import LEVELS
 from qzbrain.retrieval.base import LexicalHit
+from qzbrain.retrieval.embedded.forward import covered
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, LEVEL, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
 from qzbrain.retrieval.ranking import CONTEXT_BOOST, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
@@ -86,10 +87,10 @@ class OpenIndex:
             found = self._best(self._ranking_query(asked.present, document_ids, max_level), wanted)
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
-        covered = self._coverage(asked.telling, ids)
-        scores = [final_score(found[n][0], covered.get(one, 0.0), lengths[n]) for n, one in enumerate(ids)]
+        coverage = self._coverage(asked.telling, addresses)
+        scores = [final_score(bm25, share, length) for (bm25, _), share, length in zip(found, coverage, lengths, strict=True)]
         best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-        return [LexicalHit(ids[n], scores[n], asked.confidence(covered.get(ids[n], 0.0))) for n in best]
+        return [LexicalHit(ids[n], scores[n], asked.confidence(coverage[n])) for n in best]
 
     def _best(self, query: Any, limit: int) -> list[tuple[float, Any]]:
         """(score, address) of the best. tantivy lets go of the interpreter meanwhile: under gevent other requests go on, on another core."""
@@ -112,17 +113,10 @@ class OpenIndex:
             filters += [(self._occur.MustNot, self._term(LEVEL, above)) for above in range(max_level + 1, len(LEVELS))]
         return self._query.boolean_query([(self._occur.Must, query), *filters]) if filters else query
 
-    def _coverage(self, telling: dict[str, float], chunk_ids: Sequence[int]) -> dict[int, float]:
-        """By chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
-        should, constant, mass = self._occur.Should, self._query.const_score_query, sum(telling.values())
-        term, schema = self._query.term_query, self._schema
-        # single terms: a set of 100 ids walks the dictionary of all chunk ids, at twice the cost of the rest of the query (2026-11-24)
-        among = constant(self._query.boolean_query([(should, term(schema, CHUNK, one, "basic")) for one in chunk_ids]), 0.0)
-        terms = self._query.boolean_query([(should, constant(term(schema, TERMS, one, "basic"), weight / mass)) for one, weight in telling.items()])
-        # both must match: with terms that may match, tantivy goes through all postings around each chunk, a fifth more time (2026-11-29)
-        parts = [(self._occur.Must, among), (self._occur.Must, terms)]
-        found = self._best(self._query.boolean_query(parts), max(1, len(chunk_ids)))
-        return {i: min(1.0, score) for i, (score, _) in zip(self._numbers(CHUNK, [a for _, a in found]), found, strict=True)}
+    def _coverage(self, telling: dict[str, float], addresses: list[Any]) -> list[float]:
+        """Of each chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
+        mass, read = sum(telling.values()), self._searcher.doc
+        return [min(1.0, told / mass) for told in covered([read(address).get_first(TERMS) or b"" for address in addresses], telling)]
 
 
 def _deletions(meta: Path) -> tuple[int, int]:

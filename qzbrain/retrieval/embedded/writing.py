@@ -11,7 +11,7 @@ from qzbrain.errors import StorageFull
 from qzbrain.retrieval.base import IndexChange, PutDocument
 from qzbrain.retrieval.embedded import parts
 from qzbrain.retrieval.embedded.folder import write_watermark
-from qzbrain.retrieval.embedded.schema import DOCUMENT, chunk_document, schema
+from qzbrain.retrieval.embedded.schema import DOCUMENT, chunk_document, create
 from qzbrain.retrieval.embedded.searching import OpenIndex
 
 WRITER_HEAP_BYTES = 24_000_000
@@ -49,11 +49,8 @@ def build(
     generation: Path, changes: Iterable[IndexChange], *, watermark: int, chunks: int, goes_on: Callable[[], bool] = lambda: True
 ) -> None:
     """An index in an empty folder, of one segment where `chunks` tells how many come. `goes_on`: asked before every chunk. Raises Ended."""
-    from tantivy import Index
-
     with _translated():
-        index = Index(schema(), path=str(generation))
-        writer = index.writer(BUILDING_HEAP_BYTES if chunks else WRITER_HEAP_BYTES, 1)
+        writer = create(generation).writer(BUILDING_HEAP_BYTES if chunks else WRITER_HEAP_BYTES, 1)
         try:
             built = _add(writer, changes, watermark, None, _Commits(writer, parts.commits(chunks), goes_on))
             writer.commit()
