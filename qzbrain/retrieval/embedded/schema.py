@@ -36,7 +36,7 @@ def schema() -> Any:
     fields.add_text_field(CONTEXT, tokenizer_name="whitespace", index_option="freq")
     fields.add_bytes_field(TERMS, stored=True)
     fields.add_text_field(DOCUMENT, tokenizer_name="raw", index_option="basic")
-    fields.add_unsigned_field(CHUNK, fast=True, indexed=True)
+    fields.add_unsigned_field(CHUNK, fast=True)
     fields.add_unsigned_field(LENGTH, fast=True)
     fields.add_unsigned_field(LEVEL, fast=True, indexed=True)
     fields.add_unsigned_field(SEQ, fast=True)
