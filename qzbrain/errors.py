@@ -205,12 +205,14 @@ class EngineUnavailable(Unavailable):
 
     `request_refused`: the engine works but refused this one request (too long for its context, an option it does not know).
     `engine_full`: the engine works but takes no more requests just now (HTTP 503 or 429); it may in a moment.
+    `connection_lost`: there was no connection, or it ended before the reply did.
     """
 
     default_code = "engine_unavailable"
     sent_chars = 0
     request_refused = False
     engine_full = False
+    connection_lost = False
 
 
 class MissingExtra(Unavailable):

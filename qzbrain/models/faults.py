@@ -6,12 +6,15 @@ LONGEST_QUOTE = 300
 
 
 class EngineFault(Exception):
-    """The engine cannot be reached, or its reply is not an answer. `zh` and `en` are clauses without a full stop, bounded in length."""
+    """The engine cannot be reached, or its reply is not an answer. `zh` and `en` are clauses without a full stop, bounded in length.
 
-    def __init__(self, zh: str, en: str, *, status: int = 0, retry_after_s: int | None = None) -> None:
+    `lost`: there was no connection, or it ended before the reply did, as it does when an engine dies.
+    """
+
+    def __init__(self, zh: str, en: str, *, status: int = 0, retry_after_s: int | None = None, lost: bool = False) -> None:
         super().__init__(en)
         self.zh, self.en = zh, en
-        self.status, self.retry_after_s = status, retry_after_s
+        self.status, self.retry_after_s, self.lost = status, retry_after_s, lost
 
 
 def shortened(text: str) -> str:

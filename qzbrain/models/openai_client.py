@@ -27,6 +27,7 @@ class OpenAIChatModel:
 
     def __init__(self, name: str, settings: ModelSettings) -> None:
         self.name = name
+        self.where = (settings.base_url, settings.api_key)
         self._settings = settings
         self._engine_name = settings.model or name
         self._transport = Transport(Address.of(settings.base_url), connect_timeout_s=settings.connect_timeout_s)
@@ -140,6 +141,7 @@ class OpenAIChatModel:
         )
         error.sent_chars = sent_chars
         error.engine_full = fault.status in (429, 503)
+        error.connection_lost = fault.lost
         return error
 
     def _refused(self, fault: EngineFault) -> EngineUnavailable:

@@ -25,7 +25,9 @@ AUTO = "auto"
 HEALTH_KEPT_S = 10.0
 """How long a success or a failure is believed before the engine is tried again."""
 PROBE_TIMEOUT_S = 0.5
-DYING_S = 0.5
+DYING_S = 3.0
+"""Longest wait for the end of an engine whose connection broke: on a busy machine a killed process takes its time to die."""
+_POLL_S = 0.01
 WORTH_WAITING_S = 15.0
 """`auto` waits for an engine that comes back within this time rather than answer without it."""
 
@@ -64,7 +66,6 @@ class RegisteredModel:
         self.settings = settings
         self._engines = engines if engines is not None and engines.manages(name) else None
         self._client = OpenAIChatModel(name, settings) if settings.engine == "external" else None
-        self._where = ("", "")
         usable = self._client is not None or self._engines is not None
         self._failure: EngineUnavailable | None = None if usable else _no_local_engine(name)
         self._known_until = 0.0 if usable else float("inf")
@@ -125,20 +126,20 @@ class RegisteredModel:
             yield from client.generate(generation, cancellation)
             return
         except EngineUnavailable as exc:
-            if exc.sent_chars or exc.request_refused or exc.engine_full or not self._is_gone():
+            if exc.sent_chars or exc.request_refused or exc.engine_full or not self._is_gone(client, exc):
                 raise
             again = self._current(cancellation)
         yield from again.generate(generation, cancellation)
 
-    def _is_gone(self) -> bool:
+    def _is_gone(self, asked: OpenAIChatModel, failure: EngineUnavailable) -> bool:
         """Whether the local engine that was asked has ended. A connection breaks some moments before its process is seen to be dead."""
         if self._engines is None:
             return False
-        end = time.monotonic() + DYING_S
-        while (running := self._engines.running(self.name)) is not None and f"{running.url}/v1" == self._where[0]:
+        end = time.monotonic() + (DYING_S if failure.connection_lost else 0.0)
+        while (running := self._engines.running(self.name)) is not None and (f"{running.url}/v1", running.key) == asked.where:
             if time.monotonic() >= end:
                 return False
-            time.sleep(DYING_S / 50)
+            time.sleep(_POLL_S)
         return True
 
     def _current(self, cancellation: Cancellation | None = None) -> OpenAIChatModel:
@@ -146,9 +147,11 @@ class RegisteredModel:
         if self._engines is not None:
             url = self._engines.address(self.name, timeout_s=self.settings.first_token_timeout_s, cancellation=cancellation)
             where = (url, self._engines.key(self.name))
-            if self._client is None or where != self._where:
+            client = self._client
+            if client is None or where != client.where:
                 at = self.settings.model_copy(update={"base_url": where[0], "api_key": where[1]})
-                self._client, self._where = OpenAIChatModel(self.name, at), where
+                client = self._client = OpenAIChatModel(self.name, at)
+            return client
         if self._client is None:
             raise _no_local_engine(self.name)
         return self._client

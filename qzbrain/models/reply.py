@@ -103,7 +103,7 @@ class Reply:
         elif self.status:
             self.complete = True
         else:
-            raise EngineFault("连接在回复之前被关闭", "the connection was closed before any reply")
+            raise EngineFault("连接在回复之前被关闭", "the connection was closed before any reply", lost=True)
 
 
 def receiver(sock: socket.socket) -> Callable[[int], bytes]:
@@ -139,4 +139,4 @@ def close(sock: socket.socket) -> None:
 
 def lost(exc: OSError) -> EngineFault:
     """What to say of a connection that failed."""
-    return EngineFault(f"连接中断（{exc.strerror or exc}）", f"the connection was lost ({exc.strerror or exc})")
+    return EngineFault(f"连接中断（{exc.strerror or exc}）", f"the connection was lost ({exc.strerror or exc})", lost=True)

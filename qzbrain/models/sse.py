@@ -61,9 +61,9 @@ class StreamDecoder:
         if self._half:
             text, self._half = text + "\ufffd", ""
         if not self._chunks:
-            raise EngineFault("回复为空", "the reply was empty")
+            raise EngineFault("回复为空", "the reply was empty", lost=True)
         if not self.done and self.finish_reason is None:
-            raise EngineFault("回答在中途断开", "the reply broke off before its end")
+            raise EngineFault("回答在中途断开", "the reply broke off before its end", lost=True)
         self.sent_chars += len(text)
         return Piece(text, self.finish_reason or "stop", self.usage)
 

@@ -101,7 +101,7 @@ class Transport:
             raise _untrusted(where, exc) from exc
         except OSError as exc:
             reason = exc.strerror or str(exc)
-            raise EngineFault(f"连接不上 {where}（{reason}）", f"cannot connect to {where} ({reason})") from exc
+            raise EngineFault(f"连接不上 {where}（{reason}）", f"cannot connect to {where} ({reason})", lost=True) from exc
         return sock
 
     def _dial(self, timeout_s: float) -> socket.socket:

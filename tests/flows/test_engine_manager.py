@@ -97,7 +97,8 @@ def test_killed_it_is_back_within_six_seconds(house: RunningBrain) -> None:
     before = engine_pid(house, "a")
     os.kill(before, signal.SIGKILL)
     killed = time.monotonic()
-    assert ask(house, "a@none")[0] == 200
+    status, answer = ask(house, "a@none")
+    assert (status, answer.get("rung")) == (200, "model"), answer
     assert time.monotonic() - killed < 6
     assert engine_pid(house, "a") != before
 

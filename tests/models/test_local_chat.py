@@ -5,10 +5,13 @@ The engine is a stand-in that keeps to the launcher's contract (lock, state file
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,12 @@ import pytest
 from qzbrain.errors import EngineUnavailable
 from qzbrain.models.base import Cancellation, ChatMessage, Generation
 from qzbrain.models.engines.local import LocalEngines
+from qzbrain.models.engines.on_demand import Running
+from qzbrain.models.engines.reports import Report, ReportWriter
+from qzbrain.models.engines.wishes import manager_lock
 from qzbrain.models.registry import ModelRegistry
 from qzbrain.settings import ModelSettings, Settings
-from tests.running import ROOT
+from tests.running import ROOT, wait_for
 
 STAND_IN = """#!{python}
 import json, os, sys, threading
@@ -88,6 +94,54 @@ def test_an_engine_that_was_killed_answers_the_next_question(machine: Machine) -
     assert ask(models) == "好"
     after = engines.running("m")
     assert after is not None and after.pid != before.pid
+
+
+def test_a_killed_engine_whose_process_takes_its_time_to_die_is_waited_for(machine: Machine) -> None:
+    slow = "\n".join([
+        "import signal, time",
+        "def die(*_):",
+        "    engine.close()",
+        "    time.sleep(1.5)",
+        "    os._exit(1)",
+        "signal.signal(signal.SIGTERM, die)",
+        "threading.Event().wait()",
+    ])  # fmt: skip
+    models, engines = machine(working().replace("threading.Event().wait()", slow))
+    ask(models)
+    before = engines.running("m")
+    assert before is not None
+    os.kill(before.pid, signal.SIGTERM)
+    assert ask(models) == "好"
+    after = engines.running("m")
+    assert after is not None and after.pid != before.pid
+
+
+def test_all_who_waited_for_an_engine_that_was_killed_are_answered_by_the_next_one(machine: Machine) -> None:
+    first = "first = state.with_suffix('.first')\nif not first.exists():\n    first.touch()\n    engine.script(['坏'], first_delay_s=60)\n"
+    models, engines = machine(working().replace("told = ", first + "told = "))
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(ask, models) for _ in range(6)]
+        before = wait_for(lambda: engines.running("m"), "up", 20)
+        time.sleep(1)
+        os.kill(before.pid, signal.SIGKILL)
+        assert [one.result(30) for one in asked] == ["好"] * 6
+
+
+def test_an_engine_that_a_manager_keeps_is_left_to_it(
+    machine: Machine, make_settings: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it dies between being seen and being asked: a manager sweeps away what is left of an engine, with what others start meanwhile."""
+    _, engines = machine(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    settings = make_settings()
+    ReportWriter(settings).tell("m", Report("ready"))
+    seen = iter([Running(os.getpid(), "http://127.0.0.1:9", "")])
+    monkeypatch.setattr(engines.children, "running", lambda _: next(seen, None))
+    with manager_lock(settings).open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(EngineUnavailable) as failure:
+            engines.address("m", timeout_s=0.5)
+    assert "still starting" in failure.value.en
+    assert not (tmp_path / "started").exists()
 
 
 def test_an_engine_that_cannot_start_has_failed_and_auto_passes_it_over(machine: Machine) -> None:

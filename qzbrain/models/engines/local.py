@@ -59,9 +59,11 @@ class LocalEngines:
         end = time.monotonic() + timeout_s
         while True:
             now = self.state(name)
-            if now.state == "ready":
+            if now.asleep:
                 return self.children.address(name, timeout_s=max(0.1, end - time.monotonic()), cancellation=cancellation)
-            if now.state != "starting":
+            if now.state == "ready" and (url := self.children.address_now(name)):
+                return url
+            if now.state not in ("ready", "starting"):
                 raise unavailable(name, now.zh.rstrip("。"), now.en.rstrip("."))
             swap = self.wishes().swap
             if time.monotonic() > end and not (swap is not None and swap.new == name):

@@ -53,11 +53,12 @@ class OnDemandEngines:
 
     def address(self, name: str, *, timeout_s: float, cancellation: Cancellation | None = None) -> str:
         """See `EngineAddresses.address`."""
-        if (running := self.running(name)) is None:
-            running = self._started(name, timeout_s, cancellation)
-        self._launched_at.pop(name, None)  # its start is over
-        self._touch(name)
-        return running.url + "/v1"
+        return self._used(name, self.running(name) or self._started(name, timeout_s, cancellation))
+
+    def address_now(self, name: str) -> str:
+        """`address` of an engine that is up; '' for one that is not, which is left alone."""
+        running = self.running(name)
+        return self._used(name, running) if running is not None else ""
 
     def wake(self, name: str, *, timeout_s: float) -> None:
         """See `EngineAddresses.wake`."""
@@ -120,6 +121,11 @@ class OnDemandEngines:
             self._children.clear()
 
     # -- steps
+
+    def _used(self, name: str, running: Running) -> str:
+        self._launched_at.pop(name, None)  # its start is over
+        self._touch(name)
+        return running.url + "/v1"
 
     def _touch(self, name: str) -> None:
         now = time.monotonic()
