@@ -211,10 +211,6 @@ class Segment:
         """Rows that count."""
         return self.shape.rows - len(self.dead)
 
-    def documents(self, rows: Rows) -> list[str]:
-        """Whose chunks these rows are."""
-        return [one.decode() for one in self._documents[self._owners[rows]].tolist()]
-
     def rows_of(self, document_ids: Collection[str]) -> Rows:
         """Live rows of these documents, ascending."""
         ordinals = self._held(np.unique(np.array(list(document_ids), "S32")) if document_ids else np.array([], "S32"))[0]
@@ -297,11 +293,11 @@ class Segment:
         vectors = widened(np.frombuffer(read, np.float16).reshape(len(rows), self._width))
         return np.clip(_products(vectors, vector), -1, 1)
 
-    # -- for merging
-
     def owners(self, rows: Rows) -> NDArray[np.bytes_]:
         """Document ids of these rows."""
         return self._documents[self._owners[rows]]
+
+    # -- for merging
 
     def row_levels(self, rows: Rows) -> Levels:
         """Levels of these rows' documents."""

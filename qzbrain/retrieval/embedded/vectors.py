@@ -60,6 +60,21 @@ class _Beside(NamedTuple):
     levels: str = ""
 
 
+class _Seen(NamedTuple):
+    """A file as it was."""
+
+    path: Path
+    stamp: Stamp | None
+
+    @classmethod
+    def now(cls, path: Path) -> _Seen:
+        return cls(path, stamp(path))
+
+    def stands(self) -> bool:
+        """Whether it is there, and the same."""
+        return self.stamp is not None and self.stamp == stamp(self.path)
+
+
 _Part = tuple[Segment, _Beside]
 _ALONE = _Beside()
 
@@ -95,7 +110,7 @@ class FlatVectors:
         self.root = root
         self._distances_of = distances_of
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, tuple[Stamp | None, Stamp | None, _Open]] = OrderedDict()
+        self._open: OrderedDict[str, tuple[_Seen, _Seen, _Open]] = OrderedDict()
 
     # -- writing
 
@@ -223,22 +238,21 @@ class FlatVectors:
     def _reader(self, space_id: str) -> _Open | None:
         """The newest commit of the generation in use; None when there is none that can be read."""
         with self._lock:
-            folder = self._folder(space_id)
             kept = self._open.get(space_id)
-            if kept is not None and kept[0] is not None and kept[0] == stamp(folder.pointer) and kept[1] == stamp(kept[2].generation / META):
+            if kept is not None and kept[0].stands() and kept[1].stands():
                 self._open.move_to_end(space_id)
                 _HIT.inc()
                 return kept[2]
             _MISS.inc()
-            return self._reopen(space_id, folder)
+            return self._reopen(space_id, self._folder(space_id))
 
     def _reopen(self, space_id: str, folder: IndexFolder) -> _Open | None:
         self._open.pop(space_id, None)
         for last in (False, False, True):  # a commit may remove a segment between the look at the list and the opening
-            pointer, generation = stamp(folder.pointer), folder.current()
+            pointer, generation = _Seen.now(folder.pointer), folder.current()
             if generation is None:
                 return None
-            seen = stamp(generation / META)
+            seen = _Seen.now(generation / META)
             try:
                 opened = _opened(generation)
             except (OSError, ValueError, KeyError, TypeError) as exc:
@@ -295,13 +309,16 @@ def _search(parts: Sequence[Segment], vector: Floats, top_k: int, document_ids: 
         for part, rows in zip(alike, segments.nearest(alike, vector, among, most, distances_of), strict=True):
             if len(rows):
                 near.append((part, rows, part.estimates(vector, rows)))
-    least = _least([estimated for _, _, estimated in near], top_k, 2 * max((part.doubt(rows) for part, rows, _ in near), default=0.0))
-    hits: list[tuple[float, int, str]] = []
-    for part, rows, estimated in near:
-        best = rows[estimated >= least]
-        hits += zip((-part.cosines(vector, best).round(COSINE_DIGITS)).tolist(), part.ids[best].tolist(), part.documents(best), strict=True)
-    hits.sort()
-    return [DenseHit(chunk_id, document_id, -score) for score, chunk_id, document_id in hits[:top_k]]
+    if not near:
+        return []
+    least = _least([estimated for _, _, estimated in near], top_k, 2 * max(part.doubt(rows) for part, rows, _ in near))
+    refined = [(part, rows[estimated >= least]) for part, rows, estimated in near]
+    cosines = np.concatenate([part.cosines(vector, rows) for part, rows in refined]).round(COSINE_DIGITS)
+    ids = np.concatenate([part.ids[rows] for part, rows in refined])
+    owners = np.concatenate([part.owners(rows) for part, rows in refined])
+    best = np.lexsort((ids, -cosines))[:top_k]
+    documents = [one.decode() for one in owners[best].tolist()]
+    return list(map(DenseHit, ids[best].tolist(), documents, cosines[best].tolist()))
 
 
 def _alike(parts: Sequence[Segment]) -> list[list[Segment]]:
