@@ -145,6 +145,8 @@ def main() -> None:
     bounds = BOUNDS if args.embedder == "none" else BOUNDS | HYBRID_BOUNDS
     with tempfile.TemporaryDirectory() as temporary:
         brain = build(Settings(qzbrain_data=args.keep or Path(temporary), qzbrain_embedder=args.embedder))
+        if args.embedder != "none" and brain.embedder is None:
+            sys.exit(f"--embedder {args.embedder}: no such model is installed; ./run.sh or ./test.sh --setup-only fetches the built-in one")
         figures = laws(brain, args.data, args.every) | paragraphs(brain, args.data, args.every) | answers(brain, args.data, args.every)
         brain.close()
     for name, values in figures.items():

@@ -59,27 +59,44 @@ def fused(
     worst, its confidence by its true cosine. But a chunk that has no vector does not lose for lack of one: its share of meaning is taken to be
     what its words are worth.
     """
-    words = dict(zip((hit.chunk_id for hit in lexical), _scaled([hit.score for hit in lexical]), strict=True))
-    scores = {chunk_id: round((1 - weight) * told, SCORE_DIGITS) for chunk_id, told in words.items()}
-    for hit, meant in zip(dense, _scaled([hit.cosine for hit in dense]), strict=True):
-        scores[hit.chunk_id] = round((1 - weight) * words.get(hit.chunk_id, 0.0) + weight * meant, SCORE_DIGITS)
-    by_meaning = {hit.chunk_id: (rank, hit) for rank, hit in enumerate(dense, 1)}
-    least = sorted(scores.values())[-most] if most is not None and len(scores) > most else 0.0
-    unseen = [chunk_id for chunk_id, told in words.items() if chunk_id not in by_meaning and told >= least]
-    known = cosines(unseen) if unseen else {}
-    scores |= {chunk_id: round(words[chunk_id], SCORE_DIGITS) for chunk_id in unseen if chunk_id not in known}
-    by_words = {hit.chunk_id: (rank, hit) for rank, hit in enumerate(lexical, 1)}
-    best = sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))[:most]
-    return [_hit(one, scores[one], by_words.get(one), by_meaning.get(one), known.get(one), certainty) for one in best]
+    import numpy as np  # who searches by words alone does without
+
+    if not lexical and not dense:
+        return []
+    ids = np.unique([hit.chunk_id for hit in lexical] + [hit.chunk_id for hit in dense])
+    told, told_at = np.zeros(len(ids)), ids.searchsorted([hit.chunk_id for hit in lexical])
+    meant, meant_at = np.zeros(len(ids)), ids.searchsorted([hit.chunk_id for hit in dense])
+    told[told_at], meant[meant_at] = _scaled([hit.score for hit in lexical]), _scaled([hit.cosine for hit in dense])
+    scores = ((1 - weight) * told + weight * meant).round(SCORE_DIGITS)
+    by_words, by_meaning = np.full(len(ids), -1), np.full(len(ids), -1)
+    by_words[told_at], by_meaning[meant_at] = np.arange(len(lexical)), np.arange(len(dense))
+    least = np.partition(scores, -most)[-most] if most is not None and len(scores) > most else 0.0
+    unseen = np.flatnonzero((by_meaning < 0) & (told >= least))
+    known = cosines(ids[unseen].tolist()) if len(unseen) else {}
+    blank = unseen[[chunk_id not in known for chunk_id in ids[unseen].tolist()]]
+    scores[blank] = told[blank].round(SCORE_DIGITS)
+    best = np.lexsort((ids, -scores))[:most]
+    places = zip(ids[best].tolist(), scores[best].tolist(), by_words[best].tolist(), by_meaning[best].tolist(), strict=True)
+    return [
+        _hit(one, score, n + 1, lexical[n] if n >= 0 else None, m + 1, dense[m] if m >= 0 else None, known.get(one), certainty)
+        for one, score, n, m in places
+    ]
 
 
 def _hit(
-    chunk_id: int, score: float, told: tuple[int, LexicalHit] | None, meant: tuple[int, DenseHit] | None, known: float | None, certainty: Certainty
+    chunk_id: int,
+    score: float,
+    told_rank: int,
+    told: LexicalHit | None,
+    meant_rank: int,
+    meant: DenseHit | None,
+    known: float | None,
+    certainty: Certainty,
 ) -> FusedHit:
-    cosine = meant[1].cosine if meant else known
-    coverage = told[1].confidence if told else 0.0
+    cosine = meant.cosine if meant else known
+    coverage = told.confidence if told else 0.0
     confidence = coverage if cosine is None else combined(coverage, certainty.of(cosine))
-    return FusedHit(chunk_id, score, confidence, (told[0], told[1].score) if told else None, (meant[0], meant[1].cosine) if meant else None)
+    return FusedHit(chunk_id, score, confidence, (told_rank, told.score) if told else None, (meant_rank, meant.cosine) if meant else None)
 
 
 def combined(coverage: float, meaning: float) -> float:

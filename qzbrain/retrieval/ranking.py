@@ -7,8 +7,10 @@ weight of a term is its inverse document frequency, so both backends rank alike 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from qzbrain.retrieval.base import LexicalHit
 
 CONTEXT_BOOST = 0.4
 COVERAGE_POWER = 0.7
@@ -63,10 +65,6 @@ class Question:
         """What all terms that the index holds tell together."""
         return sum(self.telling.values())
 
-    def confidence(self, coverage: float) -> float:
-        """0..1, of a chunk that covers this share of `mass`."""
-        return min(1.0, round(coverage * self.share, 4))
-
 
 def weigh(weights: Mapping[str, float], idfs: Mapping[str, float], absent: float) -> Question:
     """`absent`: the idf of a term that stands nowhere."""
@@ -85,7 +83,16 @@ def heaviest(weights: Mapping[str, float], idfs: Mapping[str, float], absent: fl
     return {term: weight for term, weight in weights.items() if term in kept}
 
 
-def final_score(bm25: float, coverage: float, length: int) -> float:
-    """BM25 damped where little of the question is covered, and a little more than BM25 does where the chunk is long (`length` in terms)."""
-    damping: float = coverage**COVERAGE_POWER * (max(length, SHORTEST) / TYPICAL) ** -LENGTH_POWER
-    return round(bm25 * damping, SCORE_DIGITS)
+def ranked(asked: Question, ids: Sequence[int], bm25: Sequence[float], held: Sequence[float], lengths: Sequence[int], top_k: int) -> list[LexicalHit]:
+    """The best of these candidates, ties by chunk id. `held`: what of `mass` a chunk covers; `lengths` in terms.
+
+    BM25 is damped where little of the question is covered, and a little more than BM25 does it itself where the chunk is long.
+    """
+    import numpy as np  # who never searches does without
+
+    numbers, coverage = np.array(ids, np.int64), np.minimum(1.0, np.array(held) / asked.mass)
+    damping = coverage**COVERAGE_POWER * (np.maximum(lengths, SHORTEST) / TYPICAL) ** -LENGTH_POWER
+    scores = (np.array(bm25) * damping).round(SCORE_DIGITS)
+    best = np.lexsort((numbers, -scores))[:top_k]
+    confidence = np.minimum(1.0, (coverage[best] * asked.share).round(4))
+    return list(map(LexicalHit, numbers[best].tolist(), scores[best].tolist(), confidence.tolist()))

@@ -17,7 +17,7 @@ from qzbrain.retrieval.elastic import faults
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.mapping import BODY, CHUNK, CONTEXT, DOCUMENT, K1, LENGTH, up_to
 from qzbrain.retrieval.question import asked_terms
-from qzbrain.retrieval.ranking import CONTEXT_BOOST, Question, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
+from qzbrain.retrieval.ranking import CONTEXT_BOOST, Question, heaviest, inverse_document_frequency, ranked, wanted_candidates, weigh
 
 MOST_IDS = 65_536
 """The servers' bound on the values of one `terms` filter."""
@@ -78,7 +78,7 @@ class Searching:
         return replies
 
     def _ranked(self, hits: Sequence[Json], asked: Question, top_k: int) -> list[LexicalHit]:
-        terms, mass, found = list(asked.present), asked.mass, list[LexicalHit]()
+        terms, found = list(asked.present), list[tuple[int, float, float, int]]()
         scale = K1 + 1 if self._server.product().leaves_out_k1 else 1.0
         for hit in hits:
             held = sum(asked.telling[terms[n]] for n in {int(name.lstrip("c")) for name in hit["matched_queries"]})
@@ -86,9 +86,9 @@ class Searching:
             if max(bm25, held) < self._least_score:
                 continue
             (length,) = hit["fields"][LENGTH]
-            coverage = min(1.0, held / mass)
-            found.append(LexicalHit(chunk_id, final_score(bm25, coverage, length), asked.confidence(coverage)))
-        return sorted(found, key=lambda one: (-one.score, one.chunk_id))[:top_k]
+            found.append((chunk_id, bm25, held, length))
+        ids, scores, kept, lengths = zip(*found, strict=True) if found else ((), (), (), ())
+        return ranked(asked, ids, scores, kept, lengths, top_k)
 
 
 def filters(document_ids: Sequence[str] | None, max_level: int | None) -> list[Json]:

@@ -13,7 +13,7 @@ from qzbrain.retrieval.base import LexicalHit
 from qzbrain.retrieval.embedded.forward import covered
 from qzbrain.retrieval.embedded.schema import BODY, CHUNK, CONTEXT, DOCUMENT, LENGTH, LEVEL, SEQ, TERMS, schema
 from qzbrain.retrieval.question import asked_terms
-from qzbrain.retrieval.ranking import CONTEXT_BOOST, final_score, heaviest, inverse_document_frequency, wanted_candidates, weigh
+from qzbrain.retrieval.ranking import CONTEXT_BOOST, heaviest, inverse_document_frequency, ranked, wanted_candidates, weigh
 from qzbrain.storage.cooperation import offloader
 
 KNOWN_TERMS = 50_000
@@ -87,10 +87,7 @@ class OpenIndex:
             found = self._best(self._ranking_query(asked.present, document_ids, max_level), wanted)
         addresses = [address for _, address in found]
         ids, lengths = self._numbers(CHUNK, addresses), self._numbers(LENGTH, addresses)
-        coverage = self._coverage(asked.telling, addresses)
-        scores = [final_score(bm25, share, length) for (bm25, _), share, length in zip(found, coverage, lengths, strict=True)]
-        best = sorted(range(len(ids)), key=lambda n: (-scores[n], ids[n]))[:top_k]
-        return [LexicalHit(ids[n], scores[n], asked.confidence(coverage[n])) for n in best]
+        return ranked(asked, ids, [bm25 for bm25, _ in found], self._kept(asked.telling, addresses), lengths, top_k)
 
     def _best(self, query: Any, limit: int) -> list[tuple[float, Any]]:
         """(score, address) of the best. tantivy lets go of the interpreter meanwhile: under gevent other requests go on, on another core."""
@@ -113,10 +110,10 @@ class OpenIndex:
             filters += [(self._occur.MustNot, self._term(LEVEL, above)) for above in range(max_level + 1, len(LEVELS))]
         return self._query.boolean_query([(self._occur.Must, query), *filters]) if filters else query
 
-    def _coverage(self, telling: dict[str, float], addresses: list[Any]) -> list[float]:
-        """Of each chunk: the share, 0..1, of these terms' weight that stands in its text or context."""
-        mass, read = sum(telling.values()), self._searcher.doc
-        return [min(1.0, told / mass) for told in covered([read(address).get_first(TERMS) or b"" for address in addresses], telling)]
+    def _kept(self, telling: dict[str, float], addresses: list[Any]) -> list[float]:
+        """Of each chunk: how much of these terms' weight stands in its text or context."""
+        read = self._searcher.doc
+        return covered([read(address).get_first(TERMS) or b"" for address in addresses], telling)
 
 
 def _deletions(meta: Path) -> tuple[int, int]:
