@@ -185,6 +185,8 @@ def main() -> None:
         if not args.as_ingested:
             begun = time.perf_counter()
             gathered = brain.feeder.gather(kb_id)
+            space = brain.spaces.active(kb_id)
+            gathered |= space is not None and brain.feeder.gather_vectors(space.id)
             figures |= {"gathered_s": round(time.perf_counter() - begun, 1) if gathered else None, "segments": segments(brain, kb_id)}
         sets = {"laws": "B_regulations/questions.jsonl", **({"paragraphs": "A_retrieval/cmrc_dev/questions.jsonl"} if args.embed else {})}
         for name, path in sets.items():

@@ -1,6 +1,7 @@
-"""At rest, lexical indexes that have grown part by part are written anew in one, on a thread that gives way to everybody else.
+"""At rest, indexes that have grown part by part are written anew in one, on a thread that gives way to everybody else.
 
-Searches are quicker then. All of it is tokenised again, so it waits until an index has not changed for as long as that takes, and longer.
+Searches are quicker then. Of a lexical index all is tokenised again, so it waits until the index has not changed for as long as that takes, and longer.
+Vectors are put together as they are.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from sqlalchemy import select
 
@@ -78,41 +80,48 @@ class Gathering:
         gathered = False
         try:
             for (kb_id,) in self._db.rows(select(knowledge_bases.c.id)):
-                for shelf in shelves(kb_id):
+                for index, found, gather in self._scattered(kb_id):
                     if not self._goes_on(ending):
                         return
-                    found = self._feeder().parts(shelf)
-                    if found is not None and self._is_settled(shelf, found):
+                    if found is not None and self._is_settled(index, found):
                         gathered = True
-                        self._gather(shelf, found, ending)
+                        self._gather(index, found, partial(gather, index, lambda: self._goes_on(ending)))
         except Exception as exc:
             log.error("segments_not_looked_at", exc_info=exc)
         finally:
             if gathered:
                 heap.give_back()
 
-    def _is_settled(self, shelf: str, found: Parts) -> bool:
-        times, at = self._failed.get(shelf, (0, -1e9))
+    def _scattered(self, kb_id: str) -> Iterator[tuple[str, Parts | None, Callable[[str, Callable[[], bool]], bool]]]:
+        """Its indexes: what each is called, what is to be gained, and how."""
+        feeder = self._feeder()
+        for shelf in shelves(kb_id):
+            yield shelf, feeder.parts(shelf), feeder.gather
+        for space_id, found in feeder.vector_parts(kb_id).items():
+            yield space_id, found, feeder.gather_vectors
+
+    def _is_settled(self, index: str, found: Parts) -> bool:
+        times, at = self._failed.get(index, (0, -1e9))
         wanted_s = SETTLED_S + SETTLED_S_PER_CHUNK * found.chunks
         return found.unchanged_s >= wanted_s and self._clock() - at >= wanted_s * 2 ** min(times, _MOST_PATIENCE)
 
-    def _gather(self, shelf: str, found: Parts, ending: threading.Event) -> None:
+    def _gather(self, index: str, found: Parts, gather: Callable[[], bool]) -> None:
         """What was left off, or failed, is not tried again soon, each time later."""
         begun = self._clock()
         try:
-            done, reason = self._feeder().gather(shelf, lambda: self._goes_on(ending)), "left off"
+            done, reason = gather(), "left off"
         except BrainError as exc:
             done, reason = False, exc.code
         except Exception as exc:
-            log.error("segments_not_gathered", kb_id=shelf, exc_info=exc)
+            log.error("segments_not_gathered", index=index, exc_info=exc)
             done, reason = False, type(exc).__name__
         took_s = round(self._clock() - begun, 1)
         if done:
-            self._failed.pop(shelf, None)
-            log.info("segments_gathered", kb_id=shelf, chunks=found.chunks, segments=found.count, took_s=took_s)
+            self._failed.pop(index, None)
+            log.info("segments_gathered", index=index, chunks=found.chunks, segments=found.count, took_s=took_s)
         else:
-            self._failed[shelf] = (self._failed.get(shelf, (0, 0.0))[0] + 1, self._clock())
-            log.info("segments_not_gathered", kb_id=shelf, reason=reason, took_s=took_s)
+            self._failed[index] = (self._failed.get(index, (0, 0.0))[0] + 1, self._clock())
+            log.info("segments_not_gathered", index=index, reason=reason, took_s=took_s)
 
     def _goes_on(self, ending: threading.Event) -> bool:
         """Waits while the worker works, up to GIVE_UP_S; False when it went on longer, or the worker ends."""

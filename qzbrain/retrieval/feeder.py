@@ -128,6 +128,14 @@ class Feeder:
             return False
         return self._index.gather(kb_id, self._everything(kb_id), chunks=self._count(kb_id), turn=self._turn, goes_on=goes_on)
 
+    def vector_parts(self, kb_id: str) -> Mapping[str, Parts]:
+        """As `parts`, of the vectors, by space."""
+        return {} if self._vectors is None else self._vectors.parts(kb_id)
+
+    def gather_vectors(self, space_id: str, goes_on: Callable[[], bool] = lambda: True) -> bool:
+        """As `gather`, of a space's vectors, which are put together as they are."""
+        return self._vectors is not None and self._vectors.gather(space_id, goes_on)
+
     def _everything(self, kb_id: str) -> Iterator[IndexChange]:
         """As `_puts`, but SQL is not asked for the documents before the first is taken."""
         yield from self._changes([row.id for row in self._db.rows(documents_on(kb_id))], None)

@@ -11,14 +11,17 @@ from threading import RLock
 
 from sqlalchemy import bindparam, select
 
+from qzbrain.retrieval.base import Parts
 from qzbrain.retrieval.space_rows import SpaceRows
 from qzbrain.retrieval.spaces import Space
 from qzbrain.retrieval.vectors import StoredVectors, VectorIndex
 from qzbrain.storage.database import Database
 from qzbrain.storage.tables import vector_spaces
 
-_SPACES = select(vector_spaces.c.id, vector_spaces.c.width).where(vector_spaces.c.kb_id == bindparam("kb"))
+_SPACES = select(vector_spaces.c.id, vector_spaces.c.width, vector_spaces.c.embedded_upto).where(vector_spaces.c.kb_id == bindparam("kb"))
 _DOCUMENTS = 200
+_WORTH_LOOKING = 10_000
+"""The number of the last chunk from which on a space may be large enough to be worth a look: a small brain's worker need not load numpy for it."""
 
 
 class VectorFeeder:
@@ -58,7 +61,7 @@ class VectorFeeder:
     def forget(self, kb_id: str, document_ids: Sequence[str]) -> None:
         """These documents have changed or are gone: the store keeps of them what SQL has, with the level that they have there."""
         with self._turn:
-            for space_id, width in self._spaces(kb=kb_id):
+            for space_id, width, _ in self._spaces(kb=kb_id):
                 self._settle(space_id, width, document_ids)
 
     def _settle(self, space_id: str, width: int, document_ids: Sequence[str]) -> None:
@@ -67,9 +70,19 @@ class VectorFeeder:
             self._store().forget(space_id, some, keep=self._rows.chunk_ids(space_id, some))
             self._store().set_levels(space_id, self._rows.levels(some), lambda ids: self._rows.stored_of(space_id, width, ids))
 
+    def parts(self, kb_id: str) -> dict[str, Parts]:
+        """See `VectorIndex.parts`, of each space of a knowledge base where there is something to gain."""
+        large = [space_id for space_id, _, upto in self._spaces(kb=kb_id) if upto >= _WORTH_LOOKING]
+        found = {space_id: self._store().parts(space_id) for space_id in large}
+        return {space_id: some for space_id, some in found.items() if some is not None}
+
+    def gather(self, space_id: str, goes_on: Callable[[], bool]) -> bool:
+        """See `VectorIndex.gather`. Without the turn: others write meanwhile."""
+        return self._store().gather(space_id, goes_on)
+
     def drop(self, kb_id: str) -> None:
         """The knowledge base is gone."""
-        for space_id, _ in self._spaces(kb=kb_id):
+        for space_id, _, _ in self._spaces(kb=kb_id):
             self.drop_space(space_id)
 
     def drop_space(self, space_id: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from qzbrain.retrieval.base import Parts
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -67,6 +69,16 @@ class VectorIndex(Protocol):
 
     def rebuild(self, space_id: str, width: int, rows: Iterable[StoredVectors], *, upto: int) -> None:
         """Build anew beside the one in use, then swap; also how a space begins (with no rows). When it raises, the old one stays."""
+
+    def parts(self, space_id: str) -> Parts | None:
+        """What `gather` would do something about; None when there is nothing to gain, or no index. Costs little, asks no server."""
+
+    def gather(self, space_id: str, goes_on: Callable[[], bool]) -> bool:
+        """Put what lies in many parts together, beside what is in use; True when that was done. Finds the same.
+
+        Others write meanwhile; what they write makes it void. `goes_on` is asked all the time: False ends it. Then, and when it raises, the index is as
+        others left it.
+        """
 
     def drop(self, space_id: str) -> None:
         """Forget a space; an unknown one is no error."""

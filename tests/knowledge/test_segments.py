@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from qzbrain import logs
@@ -17,8 +18,11 @@ from qzbrain.domain import AddedDocument, Caller
 from qzbrain.errors import IndexUnavailable
 from qzbrain.knowledge import segments
 from qzbrain.knowledge.segments import AFTER_S, GIVE_UP_S, LOOK_EVERY_S, SETTLED_S, Gathering
+from qzbrain.retrieval import vector_feeder
 from qzbrain.retrieval.base import Parts
 from qzbrain.retrieval.embedded import parts
+from qzbrain.retrieval.space_rows import SpaceRows
+from qzbrain.retrieval.spaces import Manifest
 from qzbrain.worker import Workplace
 from tests.knowledge.conftest import texts_found
 from tests.running import wait_for
@@ -34,11 +38,18 @@ class Told:
         self.looked: list[str] = []
         self.niceness = 0
         self.found: Parts | None = Parts(100_000, 9, LONG_AGO_S)
+        self.vectors: dict[str, Parts] = {}
         self._meanwhile = meanwhile
 
     def parts(self, kb_id: str) -> Parts | None:
         self.looked.append(kb_id)
         return self.found
+
+    def vector_parts(self, kb_id: str) -> dict[str, Parts]:
+        return self.vectors
+
+    def gather_vectors(self, space_id: str, goes_on: Callable[[], bool]) -> bool:
+        return self.gather(space_id, goes_on)
 
     def gather(self, kb_id: str, goes_on: Callable[[], bool]) -> bool:
         self.shelves.append(kb_id)
@@ -90,6 +101,15 @@ def test_all_shelves_are_looked_at_now_and_then(make: Callable[[Told], Gathering
     gathering.rest(60.0)
     ended(gathering)
     assert len(told.looked) == 4 and len(told.shelves) == 2, "where nothing is to be gained nothing is done"
+
+
+def test_vectors_have_their_turn_after_words(make: Callable[[Told], Gathering], clock: Time, kb_id: str) -> None:
+    told = Told()
+    told.vectors = {"space": Parts(100_000, 5, 39.0), "other": Parts(100_000, 5, 41.0)}
+    gathering = make(told)
+    gathering.rest(AFTER_S)
+    ended(gathering)
+    assert told.shelves == [kb_id, f"{kb_id}.facts", "other"], "what has just been changed waits"
 
 
 @pytest.mark.parametrize(("chunks", "wanted_s"), [(10_000, 13), (100_000, 40), (1_000_000, 310)])
@@ -264,3 +284,36 @@ def test_a_document_that_comes_meanwhile_is_found(
     monkeypatch.setattr(brain.feeder, "gather", slowly)
     workplace.run(lambda: bool(came) and in_parts() == 1, idle=lambda _: None)
     assert len(texts_found(brain, caller, "采购批准")) == 5
+
+
+def test_a_worker_at_rest_puts_vectors_together(
+    brain: Brain, caller: Caller, kb: str, add: Callable[..., AddedDocument], work: Callable[[], None], quickly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_feeder, "_WORTH_LOOKING", 0)
+    for number in range(10):
+        add(f"第{number}条 采购须经批准。", f"{number}.txt")
+    work()
+    rows, kb_id = SpaceRows(brain.db), brain.access.resolve(caller, [kb])[0].id
+    space = rows.begin(kb_id, "some", 8, Manifest())
+    vectors = np.eye(10, 8, dtype=np.float32)
+    vectors[8:, :2] = 0.6, 0.8
+    for count in (6, 3, 1):
+        found = rows.next_chunks(space, count)
+        grown = rows.add(space, found, vectors[:count])
+        assert grown is not None and len(found) == count
+        space, vectors = grown, vectors[count:]
+        brain.vector_feeder.bring(space)
+    store = brain.vectors
+    asked = np.eye(1, 8, dtype=np.float32)[0]
+    before = store.search(space.id, asked, top_k=10)
+    assert store.parts(space.id) is not None and len(before) == 10
+    until = time.monotonic() + 30
+    Workplace(brain).run(lambda: store.parts(space.id) is None or time.monotonic() > until, idle=lambda _: None)
+    assert store.parts(space.id) is None and store.search(space.id, asked, top_k=10) == before
+
+
+def test_of_a_small_brain_no_store_is_opened_to_look(brain: Brain, kb_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of a small brain would load numpy for it."""
+    SpaceRows(brain.db).begin(kb_id, "some", 8, Manifest())
+    monkeypatch.setattr(brain.vector_feeder, "_store", lambda: pytest.fail("opened"))
+    assert brain.feeder.vector_parts(kb_id) == {}

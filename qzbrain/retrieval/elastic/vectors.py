@@ -16,7 +16,7 @@ import numpy as np
 
 from qzbrain import logs
 from qzbrain.errors import Unavailable
-from qzbrain.retrieval.base import DEFAULT_LEVEL
+from qzbrain.retrieval.base import DEFAULT_LEVEL, Parts
 from qzbrain.retrieval.elastic.bulk import Bulk
 from qzbrain.retrieval.elastic.connection import Server
 from qzbrain.retrieval.elastic.generations import Generations
@@ -115,6 +115,14 @@ class ElasticVectors:
                 _put(bulk, batch, after=-1)
 
         self._keeping.rebuild(space_id, self._body(width, upto), upto, fill)
+
+    def parts(self, space_id: str) -> Parts | None:
+        """See `VectorIndex.parts`. The server merges by itself."""
+        return None
+
+    def gather(self, space_id: str, goes_on: Callable[[], bool]) -> bool:
+        """See `VectorIndex.gather`. The server merges by itself."""
+        return False
 
     def drop(self, space_id: str) -> None:
         """See `VectorIndex.drop`."""

@@ -8,6 +8,7 @@ fall into the level of the eight, or they would be merged too early, and in anot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -68,8 +69,12 @@ def parts(generation: Path, now: float) -> Parts | None:
         sizes = segments(generation)
     except (OSError, ValueError):
         return None
+    return None if seen is None else scattered(sizes, now - seen[1] / 1e9, together=read_number(generation / BUILT))
+
+
+def scattered(sizes: Sequence[int], unchanged_s: float, *, together: int = 0) -> Parts | None:
+    """What of segments of these sizes is worth putting together. `together`: so many were once, whatever they lie in now."""
     total = sum(sizes)
-    together = max(read_number(generation / BUILT), *sizes, 0)
-    if seen is None or len(sizes) <= 2 or total < FEWEST or together >= MOST_IN_ONE * total:
+    if len(sizes) <= 2 or total < FEWEST or max(together, *sizes) >= MOST_IN_ONE * total:
         return None
-    return Parts(total, len(sizes), abs(now - seen[1] / 1e9))
+    return Parts(total, len(sizes), abs(unchanged_s))

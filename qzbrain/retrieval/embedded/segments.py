@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,23 +103,44 @@ def write(path: Path, name: str, rows: StoredVectors, *, like: Segment | None = 
     return _write(path, name, columns, mean_of=len(vectors) if like is None else like.shape.mean_of)
 
 
-def merge(path: Path, name: str, parts: Sequence[Segment]) -> Shape:
-    """Write the live rows of several segments, in their order, as one. A mean of few vectors is made anew when there are many more."""
-    rows = [part.all_rows() for part in parts]
-    first, total = parts[0], sum(map(len, rows))
+def alike(parts: Sequence[Segment]) -> bool:
+    """Whether these can be merged as they are. Otherwise their mean is made anew, for which all vectors are held in memory."""
+    first, total = parts[0], sum(part.live for part in parts)
     outgrown = first.shape.mean_of < _SETTLED and total > _OUTGROWN * first.shape.mean_of
-    if outgrown or any(part.mean_key != first.mean_key for part in parts):
+    return not outgrown and all(part.mean_key == first.mean_key for part in parts)
+
+
+class LeftOff(Exception):
+    """A merge was told not to go on."""
+
+
+def merge(path: Path, name: str, parts: Sequence[Segment], goes_on: Callable[[], bool] = lambda: True) -> Shape:
+    """Write the live rows of several segments, in their order, as one. A mean of few vectors is made anew when there are many more.
+
+    `goes_on` is asked all the time: LeftOff when it says no.
+    """
+    rows = [part.all_rows() for part in parts]
+    if not alike(parts):
         return write(path, name, _joined([part.stored(chosen) for part, chosen in zip(parts, rows, strict=True)]))
+
+    def blocks(column: Callable[[Segment], NDArray[Any]]) -> Iterator[NDArray[Any]]:
+        for part, chosen in zip(parts, rows, strict=True):
+            for block in part.blocks(chosen, column(part)):
+                if not goes_on():
+                    raise LeftOff
+                yield block
+
+    first = parts[0]
     columns = _Columns(
         ids=np.concatenate([part.ids[chosen] for part, chosen in zip(parts, rows, strict=True)]),
         scales=np.concatenate([part.scales[chosen] for part, chosen in zip(parts, rows, strict=True)]),
         owners=np.concatenate([part.owners(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         levels=np.concatenate([part.row_levels(chosen) for part, chosen in zip(parts, rows, strict=True)]),
         mean=first.mean,
-        heads=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.heads)),
-        tails=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.tails)),
-        rough=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.rough)),
-        exact=(block for part, chosen in zip(parts, rows, strict=True) for block in part.blocks(chosen, part.mapped_exact())),
+        heads=blocks(lambda part: part.heads),
+        tails=blocks(lambda part: part.tails),
+        rough=blocks(lambda part: part.rough),
+        exact=blocks(Segment.mapped_exact),
     )
     return _write(path, name, columns, mean_of=first.shape.mean_of)
 

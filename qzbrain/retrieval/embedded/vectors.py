@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,11 @@ from numpy.typing import NDArray
 from qzbrain import logs, metrics
 from qzbrain.domain import new_id
 from qzbrain.errors import StorageFull, Unavailable
+from qzbrain.retrieval.base import Parts
 from qzbrain.retrieval.embedded import hamming, segments
 from qzbrain.retrieval.embedded.folder import IndexFolder, Stamp, stamp
 from qzbrain.retrieval.embedded.hamming import Distances
+from qzbrain.retrieval.embedded.parts import scattered
 from qzbrain.retrieval.embedded.segments import Floats, Levels, Rows, Segment, Shape, levels_of
 from qzbrain.retrieval.vectors import DenseHit, StoredVectors, Vector
 from qzbrain.settings import Settings
@@ -92,6 +95,11 @@ class _Open:
     @property
     def segments(self) -> list[Segment]:
         return [part for part, _ in self.parts]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the segments' files."""
+        return [part.shape.name for part, _ in self.parts]
 
     def up_to(self, max_level: int | None) -> list[Segment]:
         """The segments with what is of at most this level; None: with all."""
@@ -171,6 +179,37 @@ class FlatVectors:
                     present = _Open(generation, width, -1, tuple(self._merged(present, [*present.parts, (self._written(present, batch), _ALONE)])))
             _commit(generation, width, upto, present.parts)
             folder.use(generation)
+
+    def parts(self, space_id: str) -> Parts | None:
+        """See `VectorIndex.parts`."""
+        present = self._reader(space_id)
+        changed = None if present is None else stamp(present.generation / META)
+        if present is None or changed is None or not present.parts or not segments.alike(present.segments):
+            return None
+        return scattered([part.live for part in present.segments], time.time() - changed[1] / 1e9)
+
+    def gather(self, space_id: str, goes_on: Callable[[], bool]) -> bool:
+        """See `VectorIndex.gather`. Raises StorageFull, also where room might not last."""
+        folder, present = self._folder(space_id), self._reader(space_id)
+        if present is None or self.parts(space_id) is None:
+            return False
+        folder.require_room()
+        path = present.generation / new_id()
+        try:
+            with _translated():
+                shape = segments.merge(path, path.name, present.segments, goes_on)
+            if not path.exists():  # it may have been dropped, and taking the lock would make its folder again
+                return False
+            with folder.writing(), _translated():
+                if not path.exists():  # a commit removes what it does not name, so there was none
+                    return False
+                _commit(present.generation, present.width, present.upto, [(Segment(path, shape, present.width, _NONE_DEAD), _ALONE)])
+            return True
+        except (segments.LeftOff, FileNotFoundError):  # the latter: gone in the last moment
+            return False
+        finally:
+            if (now := self._reader(space_id)) is None or path.name not in now.names:
+                path.unlink(missing_ok=True)
 
     def drop(self, space_id: str) -> None:
         """See `VectorIndex.drop`."""

@@ -107,7 +107,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from test_vectors import batch
+from qzbrain.retrieval.embedded import parts
 from qzbrain.retrieval.embedded.vectors import FlatVectors
+parts.FEWEST = 100
 store = FlatVectors(Path(sys.argv[1]))
 print("begun", flush=True)
 upto = store.upto("space")
@@ -118,6 +120,7 @@ while True:
     upto += 30
     store.forget("space", [f"d{upto // 7 - 2}"])
     store.set_levels("space", {f"d{n}": 4 for n in (upto // 7 - 1, upto // 7 - 2)}, None)
+    store.gather("space", lambda: True)
 """
 
 
