@@ -1,8 +1,8 @@
 """Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed] [--as-ingested]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
-its tables and brought into its store; the index of words gathered, as a worker at rest does; questions of the set through its retriever. Beside it,
-in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each question embedded
+its tables and brought into its store; words and vectors gathered, as a worker at rest does; questions of the set through its retriever, with garbage collected as in a web process.
+Beside it, in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each question embedded
 by multilingual-e5-small first (its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which
 are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time; `--as-ingested`: before it is gathered.
 One JSON object.
@@ -36,6 +36,7 @@ from qzbrain.retrieval.hybrid import SearchQuery
 from qzbrain.retrieval.space_rows import SpaceRows
 from qzbrain.retrieval.spaces import Manifest
 from qzbrain.settings import Settings
+from qzbrain.web import garbage
 from tests.servers.embedding_engine import E5, EmbeddingEngine
 
 NAME, BATCH, ASKED = "instant", 2000, 300
@@ -145,6 +146,7 @@ def measure(brain: Brain, questions: Sequence[str], embedder: Instant, kb_id: st
     def search(mode: str) -> Callable[[str], Any]:
         return lambda text: brain.retriever.search(SearchQuery(text, top_k=10, mode=mode), scope)  # type: ignore[arg-type]
 
+    garbage.rarely()
     first = brain.retriever.search(SearchQuery(questions[0], top_k=100, mode="hybrid"), scope)
     assert not first.degraded and any("semantic" in hit.sources for hit in first.hits), first
     space = brain.spaces.active(kb_id)
@@ -154,8 +156,16 @@ def measure(brain: Brain, questions: Sequence[str], embedder: Instant, kb_id: st
         "questions": len(questions), "characters_p50_p95": np.percentile([*map(len, questions)], (50, 95)).tolist(),
         "words": timed(search("lexical"), questions), "words_and_meaning": timed(search("hybrid"), questions),
         "store_alone": timed(lambda _: brain.vectors.search(space.id, alone.embed_query("", timeout_s=1), top_k=100), questions),
-        "resident_mb": round(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6),
+        "five_million_additions_s": additions(), "resident_mb": round(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6),
     }  # fmt: skip
+
+
+def additions() -> float:
+    """Seconds for five million additions: how fast the machine is just now."""
+    begun, n = time.perf_counter(), 0
+    for _ in range(5_000_000):
+        n += 1
+    return round(time.perf_counter() - begun, 2)
 
 
 def main() -> None:

@@ -5,13 +5,12 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import gc
-
 from qzbrain import logs
 from qzbrain.brain import build
 from qzbrain.chat.interrupted import Interrupted
 from qzbrain.ops import traces
 from qzbrain.settings import load_settings, secrets_of
+from qzbrain.web import garbage
 from qzbrain.web.app import create_app
 
 _settings = load_settings()
@@ -24,9 +23,4 @@ _interrupted.mark()
 if brain.shared.several:
     _interrupted.keep_marking()
 app = create_app(brain)
-
-# Streams make many short-lived objects and few cycles: with Python's defaults the collector took an eighth of the CPU at 200
-# streams (2026-11-24). What is there now stays for good and is never looked at again.
-gc.collect()
-gc.freeze()
-gc.set_threshold(20_000, 20, 100)
+garbage.rarely()
