@@ -1,10 +1,11 @@
 """Search by words and meaning at size: PYTHONPATH=. python bench/hybrid.py --data DIR [--chunks 100000] [--width 1024] [--keep DIR] [--embed] [--as-ingested]
 
 The articles of DIR's B_regulations again and again, each time with another number in it, through the product's ingest; clustered vectors put into
-its tables and brought into its store; words and vectors gathered, as a worker at rest does; questions of the set through its retriever, with garbage collected as in a web process.
-Beside it, in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out, unless `--embed` has each question embedded
-by multilingual-e5-small first (its vector, of another space, then gives way to a clustered one); then questions of paragraphs, which
-are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time; `--as-ingested`: before it is gathered.
+its tables and brought into its store; words and vectors gathered, as a worker at rest does; questions of the set through its retriever, with garbage
+collected as in a web process. Beside it, in the same run: words alone, and the floor, the vector store alone. The question's embedding is left out,
+unless `--embed` has each question embedded by multilingual-e5-small first (its vector, of another space, then gives way to a clustered one); then
+questions of paragraphs, which are shorter, are asked too. With `--keep` what was built stays there, and is measured alone the next time;
+`--as-ingested`: before it is gathered.
 One JSON object.
 """
 
@@ -163,7 +164,7 @@ def measure(brain: Brain, questions: Sequence[str], embedder: Instant, kb_id: st
 def additions() -> float:
     """Seconds for five million additions: how fast the machine is just now."""
     begun, n = time.perf_counter(), 0
-    for _ in range(5_000_000):
+    while n < 5_000_000:
         n += 1
     return round(time.perf_counter() - begun, 2)
 
