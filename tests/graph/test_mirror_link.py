@@ -79,7 +79,7 @@ def test_where_nobody_listens_sql_answers_at_once(database: Database) -> None:
     begun = time.monotonic()
     for _ in range(50):
         assert store.search("kb", "甲", limit=1)[0].name == "甲"
-    assert time.monotonic() - begun < 1, "nobody is sent there again for a while"
+    assert time.monotonic() - begun < 2.5, "nobody is sent there again for a while"
     assert store.reads == {"sql": 51}
 
 

@@ -27,8 +27,10 @@ from qzbrain.web.graph_app import create_graph_app
 from tests.graph.faulty_service import FaultyService
 from tests.running import wait_for
 
-LIMIT_S = 0.4
-SLACK_S = 0.4
+LIMIT_S = 1.0
+SLACK_S = 0.9
+PATIENCE_S = 20.0
+"""Where a real service answers and time is not what is asked."""
 PAUSES_S = (0.05, 0.1)
 TOKEN = "a-secret-of-this-test"
 QUESTION = "晨光集团的董事长是谁？"
@@ -101,7 +103,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def test_it_answers_as_the_graph_here(brain: Brain, kb_id: str, service: str, calls: Callable[..., GraphCalls]) -> None:
-    here, there = brain.local_graph, RemoteGraph(RemoteRoutes(calls(service, token=TOKEN)), brain.graph.version, never)
+    here, there = brain.local_graph, RemoteGraph(RemoteRoutes(calls(service, token=TOKEN, timeout_s=PATIENCE_S)), brain.graph.version, never)
     ids = {one.name: one.id for name in ("晨光公司", "恒丰公司", "杭州") for one in here.search(kb_id, name, limit=1)}
     asked: list[Callable[[Any], Any]] = [
         lambda graph: graph.search(kb_id, "晨光", limit=5),
@@ -133,7 +135,7 @@ def test_it_answers_as_the_graph_here(brain: Brain, kb_id: str, service: str, ca
 
 
 def test_what_is_not_there_is_said_as_here(brain: Brain, kb_id: str, service: str, calls: Callable[..., GraphCalls]) -> None:
-    client = calls(service, token=TOKEN)
+    client = calls(service, token=TOKEN, timeout_s=PATIENCE_S)
     here, there = brain.local_graph, RemoteGraph(RemoteRoutes(client), brain.graph.version, never)
     known = here.search(kb_id, "晨光公司", limit=1)[0].id
     for one in (
@@ -368,7 +370,7 @@ def test_ready_without_it_and_says_so(web: tuple[Brain, FlaskClient], faulty: Fa
     took_s, reply = timed(lambda: client.get("/readyz").get_json()["checks"])
     assert reply["graph"].startswith("degraded: graph_unavailable") and took_s < LIMIT_S + SLACK_S
     took_s, again = timed(lambda: client.get("/readyz").get_json()["checks"])
-    assert again["graph"].startswith("degraded: graph_unavailable") and took_s < 0.2
+    assert again["graph"].startswith("degraded: graph_unavailable") and took_s < LIMIT_S / 2
     assert "qzbrain_graph_service_connected 0.0" in client.get("/metrics").get_data(as_text=True)
     faulty.behave = "good"
     wait_for(lambda: client.get("/readyz").get_json()["checks"]["graph"] == "ok", "back", 5)

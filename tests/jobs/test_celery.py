@@ -161,7 +161,7 @@ def test_a_broker_that_is_away_costs_the_caller_nothing(brain: Brain, redis: Red
     began = time.monotonic()
     for _ in range(20):
         submit(away)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3
     began = time.monotonic()
     away.close()
     assert time.monotonic() - began < 1.5

@@ -93,7 +93,7 @@ def test_scores_are_relevance_whatever_the_engine_calls_them(served: tuple[HttpR
         {"body": {"results": [{"index": 0, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.5}]}},
         {"body": b"<html>"},
         {"status": 503, "body": {"error": {"message": "loading"}}},
-        {"pause_s": 1.0, "body": results(0.5, 0.5)},
+        {"pause_s": 4.0, "body": results(0.5, 0.5)},
     ],
 )
 def test_what_is_no_reranking_is_told(served: tuple[HttpReranker, dict[str, Any]], broken: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def test_what_is_no_reranking_is_told(served: tuple[HttpReranker, dict[str, Any]
     with pytest.raises(EngineUnavailable) as refused:
         reranker.rerank("问", ["一", "二"], timeout_s=0.3)
     assert "judge" in refused.value.en
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3
 
 
 def test_texts_are_cut_to_the_context(served: tuple[HttpReranker, dict[str, Any]]) -> None:

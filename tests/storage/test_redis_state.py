@@ -158,7 +158,7 @@ def test_a_redis_that_hangs_costs_two_seconds_once(server: RedisServer, make: An
     began = time.monotonic()
     for _ in range(5):
         state.gate(name, slots=9, queue=0).enter("a")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.9, "none of them waited again"
     server.process.send_signal(signal.SIGCONT)
     wait_for(lambda: raw(server).zcard(f"qzbrain:production:0:gate:{name}:held") == 7, "agreed again", 10)
 

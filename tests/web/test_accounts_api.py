@@ -370,7 +370,7 @@ def test_an_answer_on_its_way_ends_with_the_key_that_asked(pair: tuple[WebProces
     begun = time.monotonic()
     beside.accounts.keyring.delete(local, made.id)
     read_all(streams["ends"])
-    assert time.monotonic() - begun < 2  # 1 s, and some for a busy machine; all of it would take 30
+    assert time.monotonic() - begun < 4  # 1 s, and some for a busy machine; all of it would take 30
     assert read_all(streams["stays"]).count("字".encode()) > 40
 
 

@@ -113,7 +113,7 @@ def test_stop_ends_the_answer_for_all_tabs_and_frees_the_engine(connect: Connect
     for client in (first, second):
         done = until_end(client, ack["message_id"])[-1]
         assert (done[0], done[1]["stopped"]) == ("chat:done", True)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 10, "the whole answer takes fifty seconds"
     eventually(lambda: any(user == "sio-stop" for user, _ in scripted.cancelled))
 
 
