@@ -27,7 +27,7 @@ def look(brain: Brain, make_settings: Callable[..., Settings], faulty: FaultySer
     kb_id = brain.knowledge.create(brain.access.local_caller("en"), name="kb").id
     brain.graph.add(kb_id, [Fact("甲", "乙", "丙", Place("import"))])
     faulty.routes["GET", f"/api/graph/{kb_id}/stats"] = 200, {"version": brain.graph.version(kb_id)}
-    settings = make_settings(graph_url=faulty.url, graph_timeout_s=0.3)
+    settings = make_settings(graph_url=faulty.url, graph_timeout_s=1.0)
     return lambda: {one.id: one for one in examine(settings, "en", step=3) if one.id.startswith("graph")}
 
 

@@ -119,8 +119,8 @@ def test_a_gateway_that_answers_for_it(make: Callable[..., ElasticIndex], proxy:
 
 
 def test_a_server_that_stalls_costs_one_time_out_and_then_nothing(make: Callable[..., ElasticIndex], server: SearchServer, index: ElasticIndex) -> None:
-    patient = make(es_timeout_s=0.4)
-    wait_for(lambda: patient.search("kb", "劳动合同", top_k=1), "warm")
+    patient = make(es_timeout_s=1.0)
+    wait_for(lambda: searched(patient), "warm", 20)
     server.pause()
     try:
         started = time.monotonic()
@@ -128,7 +128,7 @@ def test_a_server_that_stalls_costs_one_time_out_and_then_nothing(make: Callable
         first = time.monotonic() - started
         for _ in range(20):
             assert fault(lambda: patient.search("kb", "劳动合同", top_k=1)).code == "search_timeout"
-        assert time.monotonic() - started - first < first < 3
+        assert time.monotonic() - started - first < first < 5
     finally:
         server.resume()
     assert wait_for(lambda: searched(patient), "found again", 20)
