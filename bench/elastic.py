@@ -74,8 +74,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
-        embedded = build(Settings(qzbrain_data=folder))
-        server = build(Settings(qzbrain_data=folder, es_url_add=args.url, qizhibrain_index="qzbrain-bench"))
+        embedded = build(Settings(qzbrain_data=folder, qzbrain_embedder="none"))  # words are compared
+        server = build(Settings(qzbrain_data=folder, es_url_add=args.url, qizhibrain_index="qzbrain-bench", qzbrain_embedder="none"))
         assert isinstance(server.index, ElasticIndex)
         product = server.index.server.product()
         found = {"server": f"{product.name} {product.version}", **compared(embedded, server, args.data, args.every)}
