@@ -59,7 +59,9 @@ def becomes(house: RunningBrain, name: str, status: str) -> None:
 
 
 def ask(house: RunningBrain, model: str) -> tuple[int, dict[str, Any]]:
-    return house.call("POST", "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": "你好"}], "max_tokens": 24})
+    """With the likeliest words, which are always the same: of others a model of random weights sometimes says none."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "你好"}], "max_tokens": 24, "temperature": 0}
+    return house.call("POST", "/v1/chat/completions", asked)
 
 
 def command(house: RunningBrain, *arguments: str) -> tuple[int, Any, str]:
@@ -126,8 +128,7 @@ def test_a_swap_under_load_fails_no_question(house: RunningBrain) -> None:
             over.set()
         answers = [answer for one in asked for answer in one.result()]
     assert {status for status, _ in answers} == {200}
-    assert [answer for _, answer in answers if answer["rung"] != "model" and answer["degraded"]] == []  # a model of random weights may say nothing
-    assert sum(answer["rung"] == "model" for _, answer in answers) > len(answers) / 2
+    assert [(answer["model"], answer["rung_reason"], answer["degraded"]) for _, answer in answers if answer["rung"] != "model"] == []
     assert models(house)["a"]["answered_by"] == "b"
     assert ask(house, "a@none")[1]["rung_reason"].count("b")
 
