@@ -59,7 +59,7 @@ def fused(
     worst, its confidence by its true cosine. But a chunk that has no vector does not lose for lack of one: its share of meaning is taken to be
     what its words are worth.
     """
-    import numpy as np  # who searches by words alone does without
+    import numpy as np  # who never searches does without
 
     if not lexical and not dense:
         return []
@@ -78,25 +78,18 @@ def fused(
     best = np.lexsort((ids, -scores))[:most]
     places = zip(ids[best].tolist(), scores[best].tolist(), by_words[best].tolist(), by_meaning[best].tolist(), strict=True)
     return [
-        _hit(one, score, n + 1, lexical[n] if n >= 0 else None, m + 1, dense[m] if m >= 0 else None, known.get(one), certainty)
+        _hit(one, score, (n + 1, lexical[n]) if n >= 0 else None, (m + 1, dense[m]) if m >= 0 else None, known.get(one), certainty)
         for one, score, n, m in places
     ]
 
 
 def _hit(
-    chunk_id: int,
-    score: float,
-    told_rank: int,
-    told: LexicalHit | None,
-    meant_rank: int,
-    meant: DenseHit | None,
-    known: float | None,
-    certainty: Certainty,
+    chunk_id: int, score: float, told: tuple[int, LexicalHit] | None, meant: tuple[int, DenseHit] | None, known: float | None, certainty: Certainty
 ) -> FusedHit:
-    cosine = meant.cosine if meant else known
-    coverage = told.confidence if told else 0.0
+    cosine = meant[1].cosine if meant else known
+    coverage = told[1].confidence if told else 0.0
     confidence = coverage if cosine is None else combined(coverage, certainty.of(cosine))
-    return FusedHit(chunk_id, score, confidence, (told_rank, told.score) if told else None, (meant_rank, meant.cosine) if meant else None)
+    return FusedHit(chunk_id, score, confidence, (told[0], told[1].score) if told else None, (meant[0], meant[1].cosine) if meant else None)
 
 
 def combined(coverage: float, meaning: float) -> float:

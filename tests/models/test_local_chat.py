@@ -73,6 +73,17 @@ def ask(models: ModelRegistry) -> str:
     return "".join(x.text for x in models.chat_model("m").generate(Generation([ChatMessage("user", "x")]), Cancellation()))
 
 
+def ended_between_two_questions(models: ModelRegistry, engines: LocalEngines, number: signal.Signals) -> None:
+    """The engine gets this signal, and the question after it is answered by another one."""
+    ask(models)
+    before = engines.running("m")
+    assert before is not None
+    os.kill(before.pid, number)
+    assert ask(models) == "好"
+    after = engines.running("m")
+    assert after is not None and after.pid != before.pid
+
+
 def test_the_first_question_starts_the_engine(machine: Machine) -> None:
     models, engines = machine(working())
     state = models.describe()[0]
@@ -86,14 +97,7 @@ def test_the_first_question_starts_the_engine(machine: Machine) -> None:
 
 
 def test_an_engine_that_was_killed_answers_the_next_question(machine: Machine) -> None:
-    models, engines = machine(working())
-    ask(models)
-    before = engines.running("m")
-    assert before is not None
-    os.kill(before.pid, signal.SIGKILL)
-    assert ask(models) == "好"
-    after = engines.running("m")
-    assert after is not None and after.pid != before.pid
+    ended_between_two_questions(*machine(working()), signal.SIGKILL)
 
 
 def test_a_killed_engine_whose_process_takes_its_time_to_die_is_waited_for(machine: Machine) -> None:
@@ -106,14 +110,7 @@ def test_a_killed_engine_whose_process_takes_its_time_to_die_is_waited_for(machi
         "signal.signal(signal.SIGTERM, die)",
         "threading.Event().wait()",
     ])  # fmt: skip
-    models, engines = machine(working().replace("threading.Event().wait()", slow))
-    ask(models)
-    before = engines.running("m")
-    assert before is not None
-    os.kill(before.pid, signal.SIGTERM)
-    assert ask(models) == "好"
-    after = engines.running("m")
-    assert after is not None and after.pid != before.pid
+    ended_between_two_questions(*machine(working().replace("threading.Event().wait()", slow)), signal.SIGTERM)
 
 
 def test_all_who_waited_for_an_engine_that_was_killed_are_answered_by_the_next_one(machine: Machine) -> None:
